@@ -1,0 +1,54 @@
+"""Stage 2: filter-bank features of the cuts of stage 1, three speeds of them for the training splits if
+wanted.
+
+A split that is done is not done again unless its cuts or the options changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+if __package__ in (None, ""):  # run as a script
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from hainan_k2.config import fail  # noqa: E402
+from hainan_k2.frontend.augment import SPEED_FACTORS  # noqa: E402
+from hainan_k2.frontend.precompute import precompute  # noqa: E402
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
+    parser.add_argument("--out-dir", type=Path, required=True, help="where features and their manifests go")
+    parser.add_argument("--split", nargs="+", required=True, help="splits to do, e.g. train dev test")
+    parser.add_argument("--speed-perturb", nargs="*", default=[], metavar="SPLIT",
+                        help="splits that get copies at 0.9 and 1.1 times the speed")
+    parser.add_argument("--prefix", default="librispeech", help="first part of the manifests' names")
+    parser.add_argument("--num-mel-bins", type=int, default=80)
+    parser.add_argument("--num-jobs", type=int, default=1, help="processes")
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that lhotse starts
+    try:
+        unknown = sorted(set(options.speed_perturb) - set(options.split))
+        if unknown:
+            raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
+        for split in options.split:
+            name = f"{options.prefix}_cuts_{split}"
+            precompute(options.manifest_dir / f"{name}.jsonl.gz", options.out_dir, name,
+                       speed_factors=SPEED_FACTORS if split in options.speed_perturb else (),
+                       num_mel_bins=options.num_mel_bins, num_jobs=options.num_jobs)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Sound to features: audio files, lhotse manifests, filter banks, augmentation, padded batches."""

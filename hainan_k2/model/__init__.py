@@ -1,0 +1,1 @@
+"""Features to frames to log-probabilities: encoder, predictor, joiner. Torch only."""

@@ -1,0 +1,62 @@
+"""Multi-head self-attention with relative positions (Transformer-XL, arXiv 1901.02860, section 3.3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def relative_positions(length: int, d_model: int, like: Tensor) -> Tensor:
+    """Sinusoids of the offsets length-1, ..., 0, ..., 1-length: (2 * length - 1, d_model), on `like`'s device."""
+    offsets = torch.arange(length - 1, -length, -1, device=like.device, dtype=torch.float32)
+    inverse = torch.exp(torch.arange(0, d_model, 2, device=like.device) * (-math.log(10000.0) / d_model))
+    angles = offsets[:, None] * inverse
+    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(2 * length - 1, d_model).to(like.dtype)
+
+
+def shift_to_relative(scores: Tensor) -> Tensor:
+    """(B, H, T, 2T-1) scores per (query, offset) -> (B, H, T, T) scores per (query, key).
+
+    Row q holds the offsets T-1 ... 1-T; its key k is found at column T-1-q+k. A strided view reads that without a copy.
+    """
+    batch, heads, time, width = scores.shape
+    scores = scores.contiguous()
+    b, h, t, w = scores.stride()
+    return scores.as_strided((batch, heads, time, time), (b, h, t - w, w), scores.storage_offset() + (time - 1) * w)
+
+
+class RelPositionAttention(nn.Module):
+    """Self-attention whose scores add a content term and a position term, each with a learned query bias."""
+
+    def __init__(self, d_model: int, num_heads: int, dropout: float, bias: bool = True):
+        super().__init__()
+        if d_model % num_heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of num_heads {num_heads}")
+        self.num_heads, self.head_dim = num_heads, d_model // num_heads
+        self.linear_q = nn.Linear(d_model, d_model, bias=bias)
+        self.linear_k = nn.Linear(d_model, d_model, bias=bias)
+        self.linear_v = nn.Linear(d_model, d_model, bias=bias)
+        self.linear_out = nn.Linear(d_model, d_model, bias=bias)
+        self.linear_pos = nn.Linear(d_model, d_model, bias=False)
+        self.pos_bias_u = nn.Parameter(torch.zeros(num_heads, self.head_dim))
+        self.pos_bias_v = nn.Parameter(torch.zeros(num_heads, self.head_dim))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
+        """x (B, T, C), positions (2T-1, C) from `relative_positions`, padding (B, T) True where there is no frame."""
+        batch, time, channels = x.shape
+
+        def heads(y: Tensor) -> Tensor:
+            return y.view(y.shape[0], -1, self.num_heads, self.head_dim).transpose(1, 2)
+
+        q, k, v = heads(self.linear_q(x)), heads(self.linear_k(x)), heads(self.linear_v(x))
+        p = heads(self.linear_pos(positions).unsqueeze(0))
+        content = torch.matmul(q + self.pos_bias_u[:, None], k.transpose(2, 3))
+        position = shift_to_relative(torch.matmul(q + self.pos_bias_v[:, None], p.transpose(2, 3)))
+        scores = (content + position) * (self.head_dim ** -0.5)
+        hidden = padding[:, None, None, :]
+        weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=3).masked_fill(hidden, 0.0)
+        y = torch.matmul(self.dropout(weights), v)
+        return self.linear_out(y.transpose(1, 2).reshape(batch, time, channels))

@@ -1,0 +1,55 @@
+"""The joint network: token logits and duration logits from an encoder frame and, unless masked, a predictor output."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+
+from hainan_k2.config import ModelConfig
+
+
+def mask_predictor(projected: Tensor, probability: float) -> Tensor:
+    """HAINAN's stochastic predictor masking (arXiv 2410.02597, section 3): training only.
+
+    Every (utterance, label position) of projected (B, U+1, J) is zeroed with `probability`, for all frames and channels
+    at once. The mask comes after the projection, so the projection's bias goes too and a masked position is exactly the
+    non-autoregressive joint; what is kept is not rescaled.
+    """
+    keep = torch.rand(projected.shape[:2], device=projected.device) >= probability
+    return projected * keep[:, :, None].to(projected.dtype)
+
+
+class Joiner(nn.Module):
+    """W_out . dropout(relu(W_enc . enc + W_pred . pred)) -> V token logits, then D duration logits."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.vocab_size = config.vocab_size
+        self.enc = nn.Linear(config.d_model, config.joiner_dim)
+        self.pred = nn.Linear(config.predictor_dim, config.joiner_dim)
+        self.dropout = nn.Dropout(config.joiner_dropout)
+        self.out = nn.Linear(config.joiner_dim, config.vocab_size + len(config.durations))
+
+    def project_encoder(self, encoder_out: Tensor) -> Tensor:
+        """(..., C) -> (..., J), once per frame."""
+        return self.enc(encoder_out)
+
+    def project_predictor(self, predictor_out: Tensor) -> Tensor:
+        """(..., H) -> (..., J), once per label."""
+        return self.pred(predictor_out)
+
+    def logits(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> Tensor:
+        """Raw logits (..., V + D) of projected (..., J) inputs that broadcast; without `pred_proj` the NAR joint.
+
+        The NAR joint has no predictor term at all: a zero vector fed into W_pred would add its bias.
+        """
+        hidden = enc_proj if pred_proj is None else enc_proj + pred_proj
+        return self.out(self.dropout(hidden.relu()))
+
+    def log_probs(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
+        """Two separate log-softmaxes: tokens (..., V) and durations (..., D), natural log."""
+        logits = self.logits(enc_proj, pred_proj)
+        tokens, durations = logits.split([self.vocab_size, logits.shape[-1] - self.vocab_size], dim=-1)
+        return tokens.log_softmax(-1), durations.log_softmax(-1)

@@ -1,0 +1,99 @@
+"""Semi-autoregressive search, SAR(n) (arXiv 2410.02597, section 4): the non-autoregressive hypothesis,
+corrected in parallel.
+
+The frames t_1 ... t_U of the tokens stay. A round runs the predictor over [SOS, y_1 ... y_{U-1}] in one call,
+the joint at every (t_i, predictor output i) in another, and takes each position's best token; a position that
+turns blank is dropped. Durations are those of the first pass. An utterance leaves when a round changes
+nothing, for then none will.
+
+The score is the log-probability of the tokens that the last round chose; the confidence of a token is its
+probability.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hainan_k2.config import BLANK
+from hainan_k2.result import Hypothesis, Round
+from hainan_k2.search.emissions import Emissions, Frames
+from hainan_k2.search.greedy import nar_walk
+from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.viterbi import viterbi_emissions
+
+
+@torch.no_grad()
+def sar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+    """Refines the greedy walk over encoder_out (B, T, C), lens (B,)."""
+    frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
+    return refine(model, frames, nar_walk(model, frames), options.sar_rounds)
+
+
+@torch.no_grad()
+def sar_viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+    """Refines the best path of the non-autoregressive lattice of encoder_out (B, T, C), lens (B,)."""
+    projected = model.joiner.project_encoder(encoder_out)
+    first = viterbi_emissions(model, projected, lens, options)
+    return refine(model, Frames.pack(projected, lens), first, options.sar_rounds)
+
+
+def refine(model, frames: Frames, first: Emissions, max_rounds: int) -> list[Hypothesis]:
+    """At most `max_rounds` rounds from `first`, over projected encoder frames (N, J).
+
+    `rounds` of a hypothesis holds the ids of `first` and then every round's ids and changes, up to the one
+    without any.
+    """
+    batch = len(frames.lens)
+    rounds = [[Round(ids, 0, 0, 0)] for ids in _ids(first.token, first.utterance, batch)]
+    running, settled = replace(first, score=torch.zeros_like(first.score)), []
+    for _ in range(max_rounds):
+        if not len(running.token):
+            break
+        token, log_prob = _predict_again(model, frames, running)
+        owner = running.utterance
+        zeros = torch.zeros(batch, dtype=torch.int64, device=owner.device)
+        size = zeros.index_add(0, owner, torch.ones_like(owner))
+        deleted = zeros.index_add(0, owner, (token == BLANK).long())
+        substituted = zeros.index_add(0, owner, (token != running.token).long()) - deleted
+        score = torch.zeros_like(running.score).index_add(0, owner, log_prob.double())
+        score = torch.where(size > 0, score, running.score)
+
+        running = replace(running, token=token, confidence=log_prob.exp(), score=score).select(token != BLANK)
+        ids, changes = _ids(running.token, running.utterance, batch), (substituted.tolist(), deleted.tolist())
+        for i in torch.unique_consecutive(owner).tolist():
+            rounds[i].append(Round(ids[i], changes[0][i], changes[1][i], 0))
+        unstable = (substituted + deleted > 0)[running.utterance]
+        settled.append(running.select(~unstable))
+        running = running.select(unstable)
+    result = _join([*settled, running], running.score)
+    return [replace(h, rounds=tuple(r)) for h, r in zip(result.hypotheses(frames.lens), rounds)]
+
+
+def _predict_again(model, frames: Frames, y: Emissions) -> tuple[Tensor, Tensor]:
+    """The best token and its log-probability at every position of y given the tokens before, each (N,)."""
+    _, row, size = torch.unique_consecutive(y.utterance, return_inverse=True, return_counts=True)
+    column = torch.arange(len(row), device=row.device) - (size.cumsum(0) - size)[row]
+    labels = torch.zeros((len(size), int(size.max())), dtype=torch.int64, device=row.device)
+    labels[row, column] = y.token
+    predicted = model.joiner.project_predictor(model.predictor(labels[:, :-1])[row, column])
+    logits = model.joiner.logits(frames.values[frames.starts[y.utterance] + y.frame], predicted)
+    tokens = logits[:, : model.vocab_size]
+    best, token = tokens.max(-1)
+    return token, best - tokens.logsumexp(-1)
+
+
+def _ids(token: Tensor, utterance: Tensor, batch: int) -> list[tuple[int, ...]]:
+    """The ids of every utterance."""
+    sizes = torch.bincount(utterance, minlength=batch).tolist()
+    ids = iter(token.tolist())
+    return [tuple(next(ids) for _ in range(size)) for size in sizes]
+
+
+def _join(parts: list[Emissions], score: Tensor) -> Emissions:
+    """Emissions of disjoint sets of utterances as one, ordered by utterance."""
+    order = torch.sort(torch.cat([p.utterance for p in parts]), stable=True).indices
+    names = ("utterance", "token", "frame", "duration", "confidence")
+    return Emissions(*(torch.cat([getattr(p, name) for p in parts])[order] for name in names), score)

@@ -1,0 +1,44 @@
+"""Viterbi search: the best path of the non-autoregressive lattice, which the greedy walk only approximates.
+
+The score is that path's weight, penalties and bonus included; a token's confidence is its posterior in the
+lattice. Without a grammar a frame's best token is best on every path, so a few tokens per frame (`top_k`)
+find the same path as all of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, path_tokens, shortest_path
+from hainan_k2.result import Hypothesis
+from hainan_k2.search.emissions import Emissions
+from hainan_k2.search.options import SearchConfig
+
+
+@torch.no_grad()
+def viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+    """The best paths of encoder_out (B, T, C), lens (B,)."""
+    lattice = make_lattice(model, model.joiner.project_encoder(encoder_out), lens, options)
+    return hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
+
+
+def make_lattice(model, projected: Tensor, lens: Tensor, options: SearchConfig):
+    """nar_lattice of projected encoder output (B, T, J), with this search's options."""
+    return nar_lattice(
+        *model.joiner.log_probs(projected, None),
+        lens,
+        model.durations,
+        top_k=options.top_k,
+        duration_scale=options.duration_scale,
+        blank_penalty=options.blank_penalty,
+        token_bonus=options.token_bonus,
+    )
+
+
+def viterbi_emissions(model, projected: Tensor, lens: Tensor, options: SearchConfig) -> Emissions:
+    """The tokens on the best paths, for a search that goes on from them; the confidences are left at 1."""
+    best = shortest_path(make_lattice(model, projected, lens, options))
+    utterance, token, frame, duration = path_tokens(best)
+    score = best.get_tot_scores(use_double_scores=True, log_semiring=False)
+    return Emissions(utterance, token, frame, duration, torch.ones_like(score[utterance]), score)

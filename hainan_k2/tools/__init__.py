@@ -1,0 +1,1 @@
+"""What surrounds training and decoding: checkpoints, optimiser, converters, benches."""

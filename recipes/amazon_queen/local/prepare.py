@@ -1,0 +1,128 @@
+"""Flight of the Amazon Queen as a corpus in the folders of LibriSpeech: 4.5 hours of acted dialogue.
+
+    python prepare.py --queen queen.1c --splits conf/splits.yaml --dir download/corpus
+
+Writes DIR/SPLIT/SPEAKER/SOURCE/SPEAKER-SOURCE-NAME.flac (16 kHz) and SPEAKER-SOURCE.trans.txt for the splits
+train (lines of known speakers), train-cut (cut scenes, whose speakers the game does not tell), dev, test and
+test-joe. Everything that is left out is counted and reported by reason.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+from queen import CUTAWAY, HERO, Line, Queen
+
+from hainan_k2.config import fail, option, parse, read_yaml
+from hainan_k2.frontend.audio import SAMPLING_RATE, resample
+from hainan_k2.text import normalise
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    queen: str = option("", "the game's data file queen.1c (required)")
+    splits: str = option("", "YAML file with the held-out speakers (required)")
+    dir: str = option("", "folder to write to (required)")
+
+
+def recorded_lines(queen: Queen, dropped: Counter) -> list[Line]:
+    """The lines with a sound and one text that has words, by name; `dropped` counts the others."""
+    texts: dict[str, dict[str, Line]] = defaultdict(dict)
+    for line in queen.texts():
+        texts[line.name][normalise(line.text)] = line
+    lines = []
+    for name in sorted({*texts, *queen.names(".SB")}):
+        if name not in texts:
+            dropped["sound without a text"] += 1
+        elif f"{name}.SB" not in queen:
+            dropped["text without a sound"] += 1
+        elif len(texts[name]) > 1:
+            dropped["sound with two texts"] += 1
+        elif "" in texts[name]:
+            dropped["no words (a sigh, a gulp)"] += 1
+        else:
+            lines += texts[name].values()
+    return lines
+
+
+def assign(lines: Iterable[Line], splits: dict, dropped: Counter) -> dict[str, list[Line]]:
+    """Lines by split. No training line says what a held-out one says. ValueError: a speaker without lines."""
+    lines = list(lines)
+    missing = {*splits["test"], *splits["dev"]} - {line.speaker for line in lines}
+    if missing:
+        raise ValueError(f"no lines of {', '.join(sorted(missing))}, who are to be held out")
+    chosen = {split: [line for line in lines if line.speaker in splits[split]] for split in ("dev", "test")}
+    rest = [line for line in lines if line.speaker not in {*splits["test"], *splits["dev"]}]
+
+    held_out = {normalise(line.text) for split in ("dev", "test") for line in chosen[split]}
+    said = Counter(normalise(line.text) for line in rest)
+    once = [line for line in rest if line.speaker == HERO
+            and said[normalise(line.text)] == 1 and normalise(line.text) not in held_out]
+    if len(once) < splits["joe_lines"]:
+        raise ValueError(f"joe_lines is {splits['joe_lines']}, but {HERO} says only {len(once)} lines once")
+    joe = {line.name for line in random.Random(splits["seed"]).sample(once, splits["joe_lines"])}
+    chosen["test-joe"] = [line for line in rest if line.name in joe]
+    chosen.update({"train": [], "train-cut": []})
+    for line in rest:
+        if line.name not in joe and normalise(line.text) in held_out:
+            dropped["training line that says what a held-out one says"] += 1
+        elif line.name not in joe:
+            chosen["train-cut" if line.speaker == CUTAWAY else "train"].append(line)
+    return chosen
+
+
+def write_split(queen: Queen, folder: Path, lines: list[Line], dropped: Counter) -> float:
+    """Writes one split, each chapter's transcript after its sounds. Returns its seconds."""
+    chapters: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        chapters[f"{line.speaker}-{line.source}"].append(line)
+    seconds = 0.0
+    for chapter, spoken in chapters.items():
+        place = folder.joinpath(*chapter.split("-"))
+        place.mkdir(parents=True, exist_ok=True)
+        transcript = []
+        for line in spoken:
+            try:
+                samples, rate = soundfile.read(io.BytesIO(queen.read(f"{line.name}.SB")), dtype="float32")
+            except soundfile.SoundFileError:
+                dropped["sound that does not decode"] += 1
+                continue
+            name = f"{chapter}-{line.name}"
+            soundfile.write(place / f"{name}.flac", resample(samples, rate, SAMPLING_RATE), SAMPLING_RATE)
+            transcript.append(f"{name} {line.text}\n")
+            seconds += len(samples) / rate
+        part = place / f"{chapter}.trans.part"
+        part.write_text("".join(transcript), encoding="utf-8")
+        os.replace(part, place / f"{chapter}.trans.txt")
+    return seconds
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config, = parse(None, __doc__.split("\n")[0], PrepareConfig)
+    if not (config.queen and config.splits and config.dir):
+        fail("give --queen, --splits and --dir")
+    dropped: Counter = Counter()
+    try:
+        queen = Queen(Path(config.queen))
+        chosen = assign(recorded_lines(queen, dropped), read_yaml(config.splits), dropped)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    for split, lines in chosen.items():
+        seconds = write_split(queen, Path(config.dir) / split, lines, dropped)
+        logging.info("%s: %d lines, %.1f minutes, %d speakers", split, len(lines), seconds / 60,
+                     len({line.speaker for line in lines}))
+    for reason, count in sorted(dropped.items()):
+        logging.info("left out: %d, %s", count, reason)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""A spoken corpus without a download: random phrases by pseudo-speakers, in the folders of LibriSpeech.
+
+    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 0.75
+
+Writes DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac (16 kHz), SPEAKER-CHAPTER.trans.txt
+and, from the synthesizer's phone durations, SPEAKER-CHAPTER.alignment.txt: the true word times in the form of
+the LibriSpeech alignments that lhotse reads. No sentence and no pseudo-speaker is in two splits. The same
+options give the same bytes; a run that was cut off goes on with the chapters that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import multiprocessing
+import os
+import random
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from grammar import Grammar
+from voice import RATE, Speaker, Voice, Word
+
+from hainan_k2.config import fail, option, parse
+
+SPLITS = {"train-clean-100": (100, 32), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
+CHAPTER = 24  # utterances, at most
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    dir: str = option("", "folder to write to (required)")
+    grammar: str = option("", "grammar file of the sentences (required)")
+    hours: float = option(0.75, "hours of training speech, about; dev is a ninth of it, test two")
+    seed: int = option(0, "seed of sentences, speakers and noise")
+    jobs: int = option(2, "processes")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What one speaker says in one folder: the unit of work."""
+
+    speaker: Speaker
+    number: int
+    sentences: tuple[str, ...]
+    folder: Path
+    seed: int
+
+    def file(self, kind: str) -> Path:
+        return self.folder / f"{self.speaker.id}-{self.number}.{kind}.txt"
+
+
+def draw_speakers(split: str, seed: int) -> list[Speaker]:
+    """The speakers of a split: pitch and formants each spread evenly over the range, all else random."""
+    first, count = SPLITS[split]
+    rng = np.random.default_rng([seed, first])
+    pitch, formants = ((rng.permutation(count) + rng.random(count)) / count for _ in range(2))
+    return [Speaker(first + i, pitch=0.6 + 0.55 * pitch[i], formants=0.86 + 0.3 * formants[i],
+                    pace=rng.uniform(0.88, 1.15), tilt=rng.uniform(-0.2, 0.4), snr=rng.uniform(25, 45))
+            for i in range(count)]
+
+
+def plan(config: CorpusConfig) -> list[Chapter]:
+    """Who says what: every chapter of the corpus, with sentences that are distinct over all splits."""
+    sentences = Grammar(Path(config.grammar)).sentences(random.Random(config.seed))
+    train = config.hours * 3600
+    seconds = {"train-clean-100": train, "dev-clean": min(max(train / 9, 40), 600),
+               "test-clean": min(max(train * 2 / 9, 80), 1200)}
+    chapters = []
+    for split in SPLITS:
+        texts: list[str] = []
+        planned = 0.0
+        while planned < seconds[split]:
+            texts.append(next(sentences))
+            planned += 0.6 + 0.06 * len(texts[-1])  # about how long it will be
+        speakers = draw_speakers(split, config.seed)
+        size = min(CHAPTER, math.ceil(len(texts) / len(speakers)))
+        for number, start in enumerate(range(0, len(texts), size), start=1000):
+            speaker = speakers[number % len(speakers)]
+            folder = Path(config.dir) / "LibriSpeech" / split / str(speaker.id) / str(number)
+            chapters.append(Chapter(speaker, number, tuple(texts[start:start + size]), folder, config.seed))
+    return chapters
+
+
+def claim(config: CorpusConfig, chapters: list[Chapter]) -> None:
+    """Notes settings and speakers in the folder; ValueError if it holds a corpus of other settings."""
+    folder = Path(config.dir)
+    grammar = Path(config.grammar).read_text(encoding="utf-8")
+    settings = json.dumps({"hours": config.hours, "seed": config.seed, "grammar": grammar}, indent=1)
+    note = folder / "synth.json"
+    if note.exists() and note.read_text(encoding="utf-8") != settings:
+        raise ValueError(f"{folder} holds a corpus of other settings: remove it or give another --dir")
+    (folder / "LibriSpeech").mkdir(parents=True, exist_ok=True)
+    note.write_text(settings, encoding="utf-8")
+    speakers = {chapter.speaker.id: chapter.speaker for chapter in chapters}
+    lines = (" | ".join(f"{key} {value:.4g}" for key, value in asdict(s).items()) for s in speakers.values())
+    (folder / "LibriSpeech" / "SPEAKERS.TXT").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def alignment_line(name: str, words: list[Word], duration: float) -> str:
+    """A line of a LibriSpeech alignment file: quoted words, empty for silence, and the end time of each."""
+    items, now = [], 0.0
+    for word, start, end in [*words, ("", duration, duration)]:
+        if start - now > 5e-4:
+            items.append(("", start))
+        if word:
+            items.append((word.upper(), end))
+        now = end
+    return f'{name} "{",".join(word for word, _ in items)}" "{",".join(f"{end:.3f}" for _, end in items)}"'
+
+
+_voices: list[Voice] = []  # at most one: loaded once a process
+
+
+def speak_chapter(chapter: Chapter) -> float:
+    """Writes a chapter, its transcript last: a chapter that has one is whole. Returns seconds of speech."""
+    if not _voices:
+        _voices.append(Voice())
+    chapter.folder.mkdir(parents=True, exist_ok=True)
+    lines: dict[str, list[str]] = {"alignment": [], "trans": []}
+    seconds = 0.0
+    for i, text in enumerate(chapter.sentences):
+        name = f"{chapter.speaker.id}-{chapter.number}-{i:04d}"
+        rng = np.random.default_rng([chapter.seed, chapter.speaker.id, chapter.number, i])
+        wave, words = _voices[0].speak(text, chapter.speaker, rng)
+        soundfile.write(chapter.folder / f"{name}.flac", wave, RATE, subtype="PCM_16")
+        lines["alignment"].append(alignment_line(name, words, len(wave) / RATE))
+        lines["trans"].append(f"{name} {text.upper()}")
+        seconds += len(wave) / RATE
+    for kind in lines:
+        part = chapter.file(kind).with_suffix(".part")
+        part.write_text("\n".join(lines[kind]) + "\n", encoding="utf-8")
+        os.replace(part, chapter.file(kind))
+    return seconds
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config, = parse(None, __doc__.split("\n")[0], CorpusConfig)
+    if not config.dir or not config.grammar or config.hours <= 0 or config.jobs < 1:
+        fail("give --dir, --grammar, --hours above 0 and --jobs above 0")
+    try:
+        chapters = plan(config)
+        claim(config, chapters)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    waiting = [chapter for chapter in chapters if not chapter.file("trans").exists()]
+    words = {word for chapter in chapters for text in chapter.sentences for word in text.split()}
+    logging.info("%d utterances of %d distinct words in %d chapters, %d of them to be spoken",
+                 sum(len(chapter.sentences) for chapter in chapters), len(words), len(chapters), len(waiting))
+    seconds = 0.0
+    with multiprocessing.get_context("spawn").Pool(config.jobs) as pool:
+        for done, spoken in enumerate(pool.imap_unordered(speak_chapter, waiting), start=1):
+            seconds += spoken
+            if done % 20 == 0 or done == len(waiting):
+                logging.info("%d of %d chapters, %.1f minutes of speech", done, len(waiting), seconds / 60)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Makes .venv in the repository's root, with the packages of requirements-py311.lock checked by hash, kaldifeat built
+# (or kaldi-native-fbank in its place) and hainan_k2 itself installed for editing. Quick when that has been done.
+set -euo pipefail
+shared=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$shared/../.." && pwd)
+files=$shared/environment
+venv=$root/.venv
+. "$shared/log.sh"
+
+# The first Python there is that k2's wheels on PyPI are made for.
+find_python() {
+  local candidate
+  for candidate in python3.11 python3.10 python3.9 python3; do
+    if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 9) <= sys.version_info < (3, 12))' 2>/dev/null; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  refuse "needs Python 3.11 (or 3.10, 3.9) with its venv module, e.g. apt-get install python3.11 python3.11-venv"
+}
+
+install_packages() {  # PIP ARGUMENTS...
+  if command -v uv >/dev/null; then
+    uv pip install --quiet --python "$venv/bin/python" "$@"
+  else
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+  fi
+}
+
+main() {
+  local marker=$venv/.complete wanted python version
+  wanted=$(cat "$files"/requirements* "$files/install_kaldifeat.sh" "$root/setup.cfg" | sha256sum)
+  if [[ -f $marker && $(<"$marker") == "$wanted" ]]; then return; fi
+  exec 9<"${BASH_SOURCE[0]}"  # two recipes begun together make one environment
+  flock 9
+  if [[ -f $marker && $(<"$marker") == "$wanted" ]]; then return; fi
+
+  if [[ $(uname -sm) != "Linux x86_64" ]]; then
+    refuse "torch 1.13.1 and k2 come for Linux x86_64; here, make $venv yourself as the README says"
+  fi
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    python=$(find_python)
+    log "making $venv with $python"
+    "$python" -m venv "$venv"
+  fi
+  version=$("$venv/bin/python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
+  log "installing packages (about 2 GB the first time)"
+  if [[ $version == 311 ]]; then
+    install_packages --require-hashes -r "$files/requirements-py311.lock"
+  else
+    install_packages -r "$files/requirements.in"
+    install_packages --no-deps --require-hashes -r "$files/requirements-k2.txt"
+  fi
+  if "$files/install_kaldifeat.sh" "$venv/bin/python" >"$venv/kaldifeat.log" 2>&1; then
+    log "kaldifeat is ready"
+  else
+    log "kaldifeat could not be built ($venv/kaldifeat.log): kaldi-native-fbank computes the features instead"
+  fi
+  install_packages --no-deps --no-build-isolation -e "$root"
+  printf '%s\n' "$wanted" >"$marker"
+}
+
+main

@@ -1,0 +1,22 @@
+"""The toy corpus, made once per test session. One thread: tests are small, and threads only wait for each other."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from tests.toy import make_cuts, make_lang  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A folder with train.jsonl.gz, dev.jsonl.gz and lang/."""
+    folder = tmp_path_factory.mktemp("toy")
+    make_cuts(folder, "train", 120, seed=1)
+    make_cuts(folder, "dev", 20, seed=2)
+    make_lang(folder)
+    return folder

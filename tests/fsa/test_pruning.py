@@ -1,0 +1,308 @@
+"""The pruned loss: exact inside its band, and bands that lie where TDT's paths do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hainan_k2.fsa import rnnt_loss, tdt_loss, tdt_loss_pruned, tdt_loss_simple, tdt_prune, tdt_prune_bounds
+from tests.fsa.test_loss import BACKENDS, DURATIONS, backends, random_batch, value_and_gradient
+from tests.oracle_loss import brute_force, rnnt_prune_bounds
+
+WITH_ONE = [d for d in DURATIONS if 1 in d]  # then every number of frames can be filled
+
+
+def in_band(logits, bounds, band):
+    """(B, T, S, C) of logits (B, T, U + 1, C)."""
+    position = (bounds.unsqueeze(-1) + torch.arange(band)).clamp(max=logits.size(2) - 1)
+    return logits.gather(2, position.unsqueeze(-1).expand(-1, -1, -1, logits.size(-1)))
+
+
+def additive(rng, shapes, num_durations, vocab_size=4, scale=2.0, pad=(0, 0)):
+    """am, lm, targets, frame_lens, target_lens; nan at padding."""
+    frames, labels = max(t for t, _ in shapes) + pad[0], max(u for _, u in shapes) + pad[1]
+    am, lm = (
+        torch.from_numpy(scale * rng.standard_normal((len(shapes), n, vocab_size + num_durations)))
+        for n in (frames, labels + 1)
+    )
+    targets = torch.from_numpy(rng.integers(1, vocab_size, (len(shapes), labels)))
+    for b, (t, u) in enumerate(shapes):
+        am[b, t:], lm[b, u + 1 :], targets[b, u:] = torch.nan, torch.nan, 0
+    return (am, lm, targets, *torch.tensor(shapes).T)
+
+
+shapes_of = st.lists(st.tuples(st.integers(1, 24), st.integers(0, 12)), min_size=1, max_size=4)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shapes=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1, max_size=3),
+    durations=st.sampled_from(DURATIONS),
+    band=st.integers(1, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_path_of_the_band(seed, shapes, durations, band):
+    rng = np.random.default_rng(seed)
+    logits, targets, *lens = random_batch(rng, shapes, durations)
+    bounds = torch.zeros(len(shapes), logits.size(1), dtype=torch.int64)
+    for b, (t, u) in enumerate(shapes):  # any bounds that start at 0, never fall and stay within the labels
+        bounds[b, 1:t] = torch.from_numpy(np.sort(rng.integers(0, max(0, u + 1 - band) + 1, t - 1)))
+    pruned = in_band(logits, bounds, band)
+    for backend in BACKENDS:
+        args = targets, bounds, *lens, durations, 0.05, "none", backend
+        values, gradient = value_and_gradient(tdt_loss_pruned, pruned, *args)
+        assert not gradient.isnan().any()
+        for b, (t, u) in enumerate(shapes):
+            limits = bounds[b].tolist(), band
+            own = logits[b, :t, : u + 1].numpy()
+            value, expected = brute_force(own, targets[b, :u].tolist(), durations, 0.05, limits)
+            assert values[b].item() == pytest.approx(value, abs=1e-6)
+            for frame in range(t):
+                kept = expected[frame, bounds[b, frame] : bounds[b, frame] + band]
+                np.testing.assert_allclose(gradient[b, frame, : len(kept)], kept, atol=1e-5)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shapes=shapes_of,
+    durations=st.sampled_from(WITH_ONE),
+    band=st.integers(2, 14),
+    scale=st.sampled_from([0.5, 3.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_pruned_is_never_less_and_equals_full_in_a_wide_band(seed, shapes, durations, band, scale):
+    rng = np.random.default_rng(seed)
+    am, lm, targets, *lens = additive(rng, shapes, len(durations), scale=scale)
+    simple, occupancy = tdt_loss_simple(am, lm, targets, *lens, durations, reduction="none")
+    bounds = tdt_prune_bounds(occupancy, *lens, durations, band)
+    logits, *_ = random_batch(rng, shapes, durations, scale=scale)
+    full, gradient = value_and_gradient(tdt_loss, logits, targets, *lens, durations, reduction="none")
+    for backend in BACKENDS:
+        pruned, own = value_and_gradient(
+            tdt_loss_pruned,
+            in_band(logits, bounds, band),
+            targets,
+            bounds,
+            *lens,
+            durations,
+            0.0,
+            "none",
+            backend,
+        )
+        assert (pruned >= full - 1e-9).all()
+        assert not own.isnan().any()
+        if band > int(lens[1].max()):
+            torch.testing.assert_close(pruned, full, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(own[:, :, : gradient.size(2)], gradient, rtol=0, atol=1e-6)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shapes=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 40)), min_size=1, max_size=4),
+    durations=st.sampled_from(WITH_ONE),
+    band=st.integers(2, 9),
+    scale=st.sampled_from([0.0, 1.0, 5.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_bounds(seed, shapes, durations, band, scale):
+    am, lm, targets, *lens = additive(np.random.default_rng(seed), shapes, len(durations), scale=scale)
+    _, occupancy = tdt_loss_simple(am, lm, targets, *lens, durations)
+    bounds = tdt_prune_bounds(occupancy, *lens, durations, band)
+    assert bounds.shape == occupancy.shape[:2] and bounds.dtype == torch.int64
+    args = targets, bounds, *lens, durations, 0.0, "none", "torch"
+    pruned = tdt_loss_pruned(torch.zeros(*bounds.shape, band, 4 + len(durations)), *args)
+    fastest = durations[0]
+    for b, (t, u) in enumerate(shapes):
+        own, rise = bounds[b, :t], max(0, u + 1 - band)
+        assert own[0] == 0 and (own.diff() >= 0).all() and own[-1] <= rise
+        # As many labels as a band takes: S - 1 on the first frame and S more on each of the next.
+        spellable = u * fastest < t if fastest else u <= band * t - 1
+        assert pruned[b].isfinite() == spellable
+        if not spellable:
+            continue
+        assert own[-1] == rise
+        longest = max(
+            d for d in durations[durations[0] == 0 :] if d == 1 or furthest(t, d, band, fastest) >= rise
+        )
+        for d in range(1, min(t, longest + 1)):
+            assert (own[d:] - own[:-d]).max() <= (min(band, d) if fastest else band)
+
+
+def furthest(frames, d, band, fastest):
+    """Where the steepest bounds end: at most `band` up in d frames, and 1 in `fastest` (0: no such limit)."""
+    steepest = [0]
+    for t in range(1, frames):
+        rise = steepest[max(0, t - d)] + band
+        steepest.append(min(rise, steepest[max(0, t - fastest)] + 1) if fastest else rise)
+    return steepest[-1]
+
+
+def test_jumps_are_limited_to_what_the_longest_duration_can_cross():
+    """Two bursts of a label per frame: for durations up to 8, a band of 5 follows by 5 labels in 8 frames."""
+    durations, frames, labels = tuple(range(9)), 100, 30
+    occupancy = torch.zeros(1, frames, labels + 1)
+    path = [0] * 30 + list(range(1, 16)) + [15] * 30 + list(range(16, 31))
+    path += [30] * (frames - len(path))
+    occupancy[0, torch.arange(frames), torch.tensor(path)] = 1.0
+    lens = torch.tensor([frames]), torch.tensor([labels])
+    for d in durations[1:]:
+        bounds = tdt_prune_bounds(occupancy, *lens, durations[: d + 1], 5)[0]
+        rise = torch.tensor([(bounds[n:] - bounds[:-n]).max() for n in range(1, d + 1)])
+        assert (rise <= 5).all()
+        if d <= 5:  # fast enough: every state of the path is kept
+            assert ((torch.tensor(path) - bounds >= 0) & (torch.tensor(path) - bounds < 5)).all()
+
+
+def test_bounds_keep_the_most_mass():
+    """Against every sequence of bounds, where no jump is too wide."""
+    rng, (frames, labels, band) = np.random.default_rng(0), (6, 5, 3)
+    lens = torch.tensor([frames]), torch.tensor([labels])
+    for _ in range(20):
+        occupancy = torch.from_numpy(rng.random((1, frames, labels + 1)))
+        bounds = tdt_prune_bounds(occupancy, *lens, (0, 1), band)
+        mass = in_band(occupancy.unsqueeze(-1), bounds, band).sum()
+        best = 0.0
+        for jumps in np.ndindex(*(4,) * (frames - 1)):
+            other = torch.tensor([[0, *np.cumsum(jumps)]])
+            if other[0, -1] == labels + 1 - band:
+                best = max(best, in_band(occupancy.unsqueeze(-1), other, band).sum().item())
+        assert mass.item() == pytest.approx(best)
+
+
+@given(seed=st.integers(0, 2**32 - 1), shapes=shapes_of, durations=st.sampled_from(WITH_ONE))
+@settings(max_examples=30, deadline=None)
+def test_simple_loss_is_the_full_loss_of_the_additive_joint(seed, shapes, durations):
+    am, lm, *rest = additive(np.random.default_rng(seed), shapes, len(durations), pad=(2, 1))
+    am.requires_grad_(), lm.requires_grad_()
+    options = {"sigma": 0.05, "fastemit_lambda": 0.1, "reduction": "sum", "zero_infinity": True}
+    full = tdt_loss(am.unsqueeze(2) + lm.unsqueeze(1), *rest, durations, **options)
+    expected = torch.autograd.grad(full, (am, lm))
+    for backend in BACKENDS:
+        simple, occupancy = tdt_loss_simple(am, lm, *rest, durations, backend=backend, **options)
+        torch.testing.assert_close(simple, full, rtol=1e-9, atol=1e-9)
+        for a, b in zip(torch.autograd.grad(simple, (am, lm)), expected):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+        assert not occupancy.requires_grad
+
+
+@backends
+def test_occupancy(backend):
+    """A path comes through (0, 0), and through each number of labels at least once."""
+    durations, shapes = tuple(range(9)), [(30, 9), (12, 0), (17, 4)]
+    am, lm, *rest = additive(np.random.default_rng(3), shapes, len(durations), pad=(1, 1))
+    _, occupancy = tdt_loss_simple(am.float(), lm.float(), *rest, durations, backend=backend)
+    for b, (t, u) in enumerate(shapes):
+        own = occupancy[b, :t, : u + 1]
+        assert own[0, 0].item() == pytest.approx(1.0, abs=1e-5)
+        assert (own.sum(0) >= 1 - 1e-5).all() and (own.sum(1) <= u + 1).all()
+        assert own.sum() == pytest.approx(occupancy[b].sum().item())
+
+
+def test_simple_loss_of_far_apart_logits():
+    """Sums of exponentials that float32 could not hold."""
+    durations = (0, 1, 2)
+    am, lm, *rest = additive(np.random.default_rng(4), [(9, 3), (7, 2)], 3, scale=60.0)
+    full = tdt_loss(am.unsqueeze(2) + lm.unsqueeze(1), *rest, durations)
+    simple, occupancy = tdt_loss_simple(am, lm, *rest, durations)
+    assert simple.item() == pytest.approx(full.item(), rel=1e-9)
+    assert occupancy.isfinite().all()
+
+
+def test_simple_loss_under_autocast():
+    durations = (0, 1, 2)
+    am, lm, *rest = additive(np.random.default_rng(5), [(9, 3), (7, 2)], 3)
+    expected, _ = tdt_loss_simple(am.float(), lm.float(), *rest, durations)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert tdt_loss_simple(am.float(), lm.float(), *rest, durations)[0].item() == expected.item()
+
+
+def test_simple_loss_of_half_precision():
+    durations = (0, 1, 2)
+    am, lm, *rest = additive(np.random.default_rng(5), [(30, 9), (17, 2)], 3)
+    am, lm = am.half().requires_grad_(), lm.half().requires_grad_()
+    loss, occupancy = tdt_loss_simple(am, lm, *rest, durations)
+    exact, exact_occupancy = tdt_loss_simple(am.double(), lm.double(), *rest, durations)
+    assert loss.dtype == occupancy.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-6)
+    assert torch.equal(occupancy, exact_occupancy)
+    loss.backward()
+    assert am.grad.dtype == torch.float16 and am.grad.isfinite().all()
+
+
+def test_tdt_prune_gathers_and_gives_gradients_back():
+    bounds = torch.tensor([[0, 0, 1, 2], [0, 3, 3, 3]])
+    projected = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    pruned = tdt_prune(projected, bounds, 3)
+    assert pruned.shape == (2, 4, 3, 3)
+    for b, t, s in np.ndindex(2, 4, 3):
+        assert torch.equal(pruned[b, t, s], projected[b, min(4, int(bounds[b, t]) + s)])
+    assert torch.autograd.gradcheck(lambda x: tdt_prune(x, bounds, 3), (projected,))
+
+
+@backends
+def test_rnnt_inside_the_band(backend):
+    """What omega uses when training is pruned: a band of all labels gives the full RNN-T loss."""
+    durations, shapes = (0, 1, 2, 4, 8), [(12, 5), (9, 2)]
+    logits, targets, *lens = random_batch(np.random.default_rng(6), shapes, durations)
+    full = rnnt_loss(logits, targets, *lens, durations, backend=backend)
+    zeros = torch.zeros(2, 12, dtype=torch.int64)
+    wide = rnnt_loss(logits, targets, *lens, durations, backend=backend, bounds=zeros)
+    assert wide.item() == pytest.approx(full.item(), rel=1e-9)
+    _, occupancy = tdt_loss_simple(*additive(np.random.default_rng(6), shapes, 5), durations)
+    bounds = tdt_prune_bounds(occupancy, *lens, durations, 3)
+    narrow = rnnt_loss(in_band(logits, bounds, 3), targets, *lens, durations, backend=backend, bounds=bounds)
+    assert full.item() < narrow.item() < np.inf
+
+
+def test_rnnt_bounds_lose_more():
+    """A joint that likes long durations: TDT's paths leave the states where those of RNN-T are."""
+    durations, shapes, band = tuple(range(9)), [(120, 30), (100, 22)], 5
+    am, lm, targets, *lens = additive(np.random.default_rng(7), shapes, 9, vocab_size=30, scale=1.5)
+    am[..., 30:] += torch.linspace(-2, 2, 9)
+    full = tdt_loss(am.unsqueeze(2) + lm.unsqueeze(1), targets, *lens, durations)
+    _, occupancy = tdt_loss_simple(am, lm, targets, *lens, durations)
+    excess = []
+    for bounds in (
+        tdt_prune_bounds(occupancy, *lens, durations, band),
+        rnnt_prune_bounds(am, lm, targets, *lens, len(durations), band),
+    ):
+        logits = am.unsqueeze(2) + tdt_prune(lm, bounds, band)
+        excess.append(tdt_loss_pruned(logits, targets, bounds, *lens, durations).item() / full.item() - 1)
+    assert 0 <= excess[0] < 0.01 < excess[1]
+
+
+@pytest.mark.parametrize(
+    "bounds, message",
+    [
+        (torch.zeros(2, 4, dtype=torch.int64), r"bounds must hold integers of shape \(2, 5\)"),
+        (torch.zeros(2, 5), "integers"),
+        (torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]), r"bounds\[1, 0\] is 1: bounds start at 0"),
+        (torch.tensor([[0, 0, 1, 0, 1], [0, 0, 0, 0, 0]]), r"bounds\[0, 3\] is 0: .*never fall"),
+        (
+            torch.tensor([[0, 0, 1, 2, 2], [0, 0, 0, 0, 0]]),
+            r"bounds\[0, 3\] is 2: .*0 ... 1 \(band of 3, 3 labels\)",
+        ),
+    ],
+)
+def test_bad_bounds_are_named(bounds, message):
+    targets, lens = torch.tensor([[1, 2, 3], [3, 2, 1]]), (torch.tensor([5, 4]), torch.tensor([3, 3]))
+    with pytest.raises(ValueError, match=message):
+        tdt_loss_pruned(torch.zeros(2, 5, 3, 7), targets, bounds, *lens, (0, 1, 2))
+
+
+def test_bad_sizes_are_named():
+    lens = torch.tensor([5, 4]), torch.tensor([3, 3])
+    targets, durations = torch.tensor([[1, 2, 3], [3, 2, 1]]), (0, 1, 2)
+    with pytest.raises(ValueError, match=r"am \(2, 5, 7\) and lm \(2, 4, 8\) differ"):
+        tdt_loss_simple(torch.zeros(2, 5, 7), torch.zeros(2, 4, 8), targets, *lens, durations)
+    with pytest.raises(ValueError, match=r"occupancy must be \(B, T, U \+ 1\)"):
+        tdt_prune_bounds(torch.zeros(2, 5), *lens, durations, 3)
+    with pytest.raises(ValueError, match="band must be at least 1"):
+        tdt_prune_bounds(torch.zeros(2, 5, 4), *lens, durations, 0)
+    with pytest.raises(ValueError, match=r"target_lens\[0\] is 3, must lie in 0 ... 2"):
+        tdt_prune_bounds(torch.zeros(2, 5, 3), *lens, durations, 3)
+    with pytest.raises(ValueError, match="pred_proj must be"):
+        tdt_prune(torch.zeros(2, 4), torch.zeros(2, 5, dtype=torch.int64), 3)

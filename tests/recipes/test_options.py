@@ -1,0 +1,71 @@
+"""The option parser of the recipes."""
+
+import pytest
+
+from tests.recipes.shell import ROOT, bash
+
+SCRIPT = """
+usage="Says what it was told."
+option corpus synth "which corpus"
+option hours 0.75 "how much"
+option stage 0 "first stage"
+option redo false "do it again"
+option avg "" "epochs to average; by corpus"
+parse_options "$@"
+default_option avg 5
+echo "$corpus|$hours|$stage|$redo|$avg"
+"""
+
+
+def test_defaults_and_values(tmp_path):
+    assert bash(SCRIPT, cwd=tmp_path).stdout == "synth|0.75|0|false|5\n"
+    given = bash(SCRIPT, "--corpus", "a b", "--hours", "2", "--stage", "3", "--redo", "true", "--avg", "1",
+                 cwd=tmp_path)
+    assert given.stdout == "a b|2|3|true|1\n"
+
+
+@pytest.mark.parametrize("args, words", [
+    (["--corpsu", "x"], "unknown option --corpsu"),
+    (["--corpus"], "--corpus needs a value"),
+    (["--corpus=x"], "options are written --corpus x"),
+    (["synth"], "unexpected argument synth"),
+    (["--stage", "two"], "--stage is a whole number, not 'two'"),
+    (["--stage", "1.5"], "--stage is a whole number, not '1.5'"),
+    (["--stage", "-1"], "--stage is a whole number, not '-1'"),
+    (["--hours", "long"], "--hours is a number, not 'long'"),
+    (["--redo", "yes"], "--redo is true or false, not 'yes'"),
+    (["--avg", "all"], "--avg is a whole number, not 'all'"),
+    (["--stage[$(touch broken)]", "1"], "unknown option"),
+])
+def test_what_is_refused(tmp_path, args, words):
+    done = bash(SCRIPT, *args, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_lists_every_option_with_its_default(tmp_path):
+    done = bash(SCRIPT, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1] == "Says what it was told."
+    assert lines[3].split(maxsplit=1) == ["--hours", "how much (default: 0.75)"]
+    assert lines[-1].split(maxsplit=1) == ["--avg", "epochs to average; by corpus"]
+
+
+@pytest.mark.parametrize("recipe", ["librispeech", "amazon_queen"])
+@pytest.mark.parametrize("args, words", [
+    (["--no-such-option", "1"], "unknown option --no-such-option"),
+    (["--stage", "4", "--stop-stage", "3"], "stages 4 to 3"),
+    (["--train-config", "absent.yaml"], "no such file: --train-config absent.yaml"),
+])
+def test_recipes_refuse_before_they_do_anything(tmp_path, recipe, args, words):
+    done = bash(f'"{ROOT}/recipes/{recipe}/run.sh" "$@"', *args, cwd=tmp_path)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_librispeech_recipe_names_what_a_download_folder_lacks(tmp_path):
+    (tmp_path / "LibriSpeech" / "train-clean-5").mkdir(parents=True)
+    done = bash(f'"{ROOT}/recipes/librispeech/run.sh" --dl-dir . --corpus mini', cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--dl-dir . has no dev-clean-2 test-clean, which --corpus mini needs" in done.stderr

@@ -1,0 +1,65 @@
+"""Stages are done once, go on after a crash, and are done again when their options change."""
+
+from tests.recipes.shell import bash
+
+SCRIPT = """
+option stage 0 "first stage"
+option stop_stage 2 "last stage"
+option data x "what stage 0 depends on"
+option size 1 "what stage 1 depends on"
+option fail "" "function that fails"
+parse_options "$@"
+work() { echo "$1 $changed"; [[ $fail != "$1" ]]; echo "$1 ended" >>log; }
+a() { work a; }
+b() { work b; }
+c() { work c; }
+run_stage 0 first out/a a "$data" settings.yaml
+run_stage 1 second out/b b "$size"
+run_stage 2 third out/c c
+"""
+
+
+def run(folder, *args):
+    done = bash(SCRIPT, *args, cwd=folder)
+    return done.stdout.split("\n")[:-1], done
+
+
+def test_a_recipe_runs_once(tmp_path):
+    assert run(tmp_path)[0] == ["a false", "b false", "c false"]
+    again, done = run(tmp_path)
+    assert again == [] and done.stderr.count("is done already") == 3
+
+
+def test_a_crash_leaves_no_marker_and_the_rest_is_done_next_time(tmp_path):
+    started, done = run(tmp_path, "--fail", "b")
+    assert done.returncode == 1 and started == ["a false", "b false"]
+    assert (tmp_path / "out/a/.done-first").exists() and not (tmp_path / "out/b/.done-second").exists()
+    assert run(tmp_path)[0] == ["b false", "c false"]
+
+
+def test_a_changed_option_redoes_its_stage_and_later_ones(tmp_path):
+    run(tmp_path)
+    assert run(tmp_path, "--size", "2")[0] == ["b true", "c true"]
+    assert run(tmp_path, "--size", "2")[0] == []
+    assert run(tmp_path, "--data", "y", "--size", "2")[0] == ["a true", "b true", "c true"]
+
+
+def test_a_changed_option_counts_after_a_crash_too(tmp_path):
+    run(tmp_path, "--size", "2", "--fail", "b")
+    assert run(tmp_path, "--size", "3", "--fail", "b")[0] == ["b true"]
+    assert run(tmp_path, "--size", "3")[0] == ["b false", "c false"]
+
+
+def test_a_changed_file_redoes_what_depends_on_it(tmp_path):
+    (tmp_path / "settings.yaml").write_text("a: 1\n")
+    run(tmp_path)
+    (tmp_path / "settings.yaml").write_text("a: 2\n")
+    assert run(tmp_path)[0] == ["a true", "b true", "c true"]
+
+
+def test_only_the_stages_asked_for(tmp_path):
+    assert run(tmp_path, "--stop-stage", "0")[0] == ["a false"]
+    started, done = run(tmp_path, "--stage", "2")
+    assert started == ["c false"]
+    assert "warning: stage 1 (second) was not done with these options; --stage 1 does it" in done.stderr
+    assert run(tmp_path, "--stage", "1", "--stop-stage", "1")[0] == ["b false"]

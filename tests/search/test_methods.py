@@ -1,0 +1,95 @@
+"""What holds for every method of the table."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from hainan_k2.config import ModelConfig
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.search import METHODS, SearchConfig
+from tests.oracle_search import Speaker, batches, encoder_output, shape
+
+OPTIONS = SearchConfig(max_symbols=4, sar_rounds=3, nbest=2)
+
+
+@pytest.fixture(params=METHODS)
+def method(request):
+    chosen = METHODS[request.param]
+    if chosen.needs_k2:
+        pytest.importorskip("k2")
+    return chosen
+
+
+def assert_same(a, b):
+    assert shape(a) == shape(b) and a.num_frames == b.num_frames and a.rounds == b.rounds
+    assert a.score == pytest.approx(b.score, abs=1e-5)
+    assert [t.confidence for t in a.tokens] == pytest.approx([t.confidence for t in b.tokens], abs=1e-5)
+    for x, y in zip(a.alternatives, b.alternatives):
+        assert_same(x, y)
+
+
+def check_alone_and_in_a_batch(method, model, encoded, lens):
+    together = method.function(model, encoded, lens, OPTIONS)
+    assert len(together) == len(lens)
+    for i, length in enumerate(lens.tolist()):
+        padded = torch.full_like(encoded[i : i + 1, :1], torch.inf).expand(1, 3, -1)
+        alone = torch.cat([encoded[i : i + 1, :length], padded], dim=1)
+        assert_same(method.function(model, alone, lens[i : i + 1], OPTIONS)[0], together[i])
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches())
+def test_an_utterance_does_not_notice_its_batch(batch):
+    for method in METHODS.values():
+        if method.needs_k2:
+            pytest.importorskip("k2")
+        check_alone_and_in_a_batch(method, *batch)
+
+
+@pytest.mark.parametrize("predictor", ["lstm", "stateless"])
+@pytest.mark.parametrize("durations", [tuple(range(9)), tuple(range(1, 9)), (0, 1, 2, 4, 8)])
+def test_whole_models_in_single_precision(method, predictor, durations):
+    torch.manual_seed(1)
+    config = ModelConfig.preset("tiny", vocab_size=12, predictor=predictor, durations=durations)
+    model = Hainan(config).eval()
+    with torch.no_grad():
+        model.joiner.out.weight.mul_(6.0)
+        encoded, lens = model.encoder(torch.randn(3, 240, 80), torch.tensor([240, 80, 170]))
+    check_alone_and_in_a_batch(method, model, encoded, lens)
+
+
+@pytest.mark.parametrize("predictor", ["lstm", "stateless"])
+@pytest.mark.parametrize("token", [None, 0, 2])
+def test_a_model_that_always_predicts_duration_0_terminates(method, predictor, token):
+    model = Speaker(7, durations=(0, 1, 4), predictor=predictor).always(0, token)
+    encoded, lens = encoder_output(7, [9, 0, 5])
+    found = method.function(model, encoded, lens, OPTIONS)
+    for hypothesis, length in zip(found, lens.tolist()):
+        assert len(hypothesis.tokens) <= length * OPTIONS.max_symbols
+        assert all(0 <= token.frame < length for token in hypothesis.tokens)
+
+
+def test_times_never_overlap_and_stay_within_the_utterance(method):
+    pieces = ["<blk>", "▁a", "b", "▁c", "d"]
+    for seed in range(10):
+        model = Speaker(seed, blank_bias=-0.5)
+        encoded, lens = encoder_output(seed, [25, 6])
+        for hypothesis, length in zip(method.function(model, encoded, lens, OPTIONS), lens.tolist()):
+            words = hypothesis.with_words(pieces, audio_seconds=0.08 * length - 0.03).words
+            times = [time for word in words for time in (word.start, word.end)]
+            assert times == sorted(times)
+            assert not times or times[-1] <= 0.08 * length - 0.03 + 1e-9
+            assert all(0.0 <= word.confidence <= 1.0 for word in words)
+
+
+def test_methods_need_gradients_of_nothing(method):
+    encoded, lens = encoder_output(0, [5])
+    method.function(Speaker(0), encoded.requires_grad_(), lens, OPTIONS)
+
+
+def test_the_table_describes_itself():
+    assert list(METHODS) == [method.name for method in METHODS.values()]
+    assert all(method.description for method in METHODS.values())
+    assert all(field.metadata["help"] for field in dataclasses.fields(SearchConfig))
