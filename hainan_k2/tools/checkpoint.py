@@ -57,7 +57,8 @@ def load_checkpoint(path: pathlib.Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on truncated, foreign or malicious files
-        raise ValueError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is not a readable checkpoint: {reason}") from None
     if not isinstance(state, dict) or set(state) != {"json", "tensors"}:
         raise ValueError(f"{path} was not written by hainan_k2/train.py")
     return _unpack(json.loads(state["json"]), state["tensors"])
