@@ -45,8 +45,9 @@ class Joiner(nn.Module):
 
         The NAR joint has no predictor term at all: a zero vector fed into W_pred would add its bias.
         """
-        hidden = enc_proj if pred_proj is None else enc_proj + pred_proj
-        return self.out(self.dropout(hidden.relu()))
+        if pred_proj is None:
+            return self.out(self.dropout(enc_proj.relu()))
+        return self.out(self.dropout((enc_proj + pred_proj).relu_()))  # in place: the sum is the loss's largest tensor
 
     def log_probs(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
         """Two separate log-softmaxes: tokens (..., V) and durations (..., D), natural log."""

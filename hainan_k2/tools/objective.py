@@ -68,18 +68,19 @@ def transducer_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets:
     pred_proj = model.joiner.project_predictor(predicted)
     if model.training:
         pred_proj = mask_predictor(pred_proj, config.mask_prob)
-    if config.loss == "full" or rnnt:
+    if config.loss == "full":
         logits = model.joiner.logits(enc_proj[:, :, None], pred_proj[:, None])
-        if rnnt:
-            return {"tdt": fsa.rnnt_loss(logits[..., :model.vocab_size], targets, lens, target_lens, sigma=sigma,
-                                         **options)}
-        return {"tdt": fsa.tdt_loss(logits, targets, lens, target_lens, durations, sigma=sigma, **options)}
+        loss = fsa.rnnt_loss if rnnt else fsa.tdt_loss
+        return {"tdt": loss(logits, targets, lens, target_lens, durations, sigma=sigma, **options)}
     simple, occupancy = fsa.tdt_loss_simple(model.simple_am(encoder_out), model.simple_lm(predicted), targets, lens,
                                             target_lens, durations, reduction="none", backend=config.backend,
                                             return_occupancy=True)
     bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
     logits = model.joiner.logits(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
-    pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, sigma=sigma, **options)
+    if rnnt:
+        pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, sigma=sigma, **options)
+    else:
+        pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, sigma=sigma, **options)
     return {"simple": simple, "tdt": pruned}
 
 

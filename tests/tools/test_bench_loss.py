@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hainan_k2 import bench
+from hainan_k2.fsa import loss
 from hainan_k2.tools import bench_loss
 from hainan_k2.tools.bench_loss import BenchConfig, Case, make_step
 from tests.fsa.test_loss import BACKENDS
@@ -65,6 +66,16 @@ def test_report(monkeypatch, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "full-torch at B, T, U, V = (2, 6400, 4, 7): left out" in printed
     assert "pruned-5: time ~ T^1.00, memory ~ T^1.00 from T = 100 on" in printed
+
+
+def test_without_k2_the_rest_is_measured(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(loss, "_k2_serves", lambda device_type: False)
+    monkeypatch.setattr(bench_loss, "measure", lambda *arguments: (1.0, 1))
+    bench.main(["loss", *TINY.split(), "--frames", "9", "--out-dir", str(tmp_path)])
+    rows = json.loads((tmp_path / "bench-loss.json").read_text())["rows"]
+    assert "full-k2: left out, backend='k2': k2 is not installed" in capsys.readouterr().out
+    assert {"full-torch", "loss-torch", "pruned-5"} < {r["method"] for r in rows}
+    assert not [r for r in rows if r["method"].endswith("k2")] and rows[0]["seconds_ratio"] == 1
 
 
 def test_runs_as_a_script_from_anywhere(tmp_path):
