@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from hainan_k2 import METHODS, SearchConfig, tdt_loss
 from hainan_k2.tools.nemo import model_from_arrays
 
 VECTORS = pathlib.Path(__file__).parent.parent / "data" / "nemo_fastconformer_tiny.npz"
@@ -65,6 +66,27 @@ def test_predictor_and_joint(golden, model, encoded):
         close(blank_last(joint[b, :t, :u + 1], blank), golden["out/joint"][b, :t, :u + 1])
         theirs = golden["out/joint_without_predictor"]
         close(blank_last(nar[b, :t], blank).reshape(theirs[b][:t].shape), theirs[b][:t])
+
+
+@pytest.mark.parametrize("backend", ["k2", "torch"])
+def test_tdt_loss(golden, model, encoded, backend):
+    labels = torch.from_numpy(golden["in/labels"]).long() + 1
+    lens = torch.from_numpy(golden["in/label_lens"]).long()
+    with torch.no_grad():
+        pred = model.joiner.project_predictor(model.predictor(labels))[:, None]
+        logits = model.joiner.logits(model.joiner.project_encoder(encoded[0])[:, :, None], pred)
+        nll = tdt_loss(logits, labels, encoded[1], lens, model.durations, reduction="none", backend=backend)
+    close(nll, golden["out/tdt_nll"].astype(np.float32))
+
+
+def test_greedy_search(golden, model, encoded):
+    found = METHODS["ar-greedy"].function(model, *encoded, SearchConfig(max_symbols=10))
+    for i, hypothesis in enumerate(found):
+        tokens, frames, durations = (golden[f"out/greedy_{name}_{i}"] for name in ("tokens", "frames", "durations"))
+        assert list(hypothesis.ids) == (tokens + 1).tolist()
+        assert [t.frame for t in hypothesis.tokens] == frames.tolist()
+        assert [t.duration for t in hypothesis.tokens] == durations.tolist()
+        assert len(tokens) > 0
 
 
 @pytest.mark.parametrize("change, message", [
