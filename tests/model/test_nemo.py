@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hainan_k2 import METHODS, SearchConfig, tdt_loss
+from hainan_k2 import METHODS, Hainan, ModelConfig, SearchConfig, tdt_loss
 from hainan_k2.tools.nemo import model_from_arrays
 
 VECTORS = pathlib.Path(__file__).parent.parent / "data" / "nemo_fastconformer_tiny.npz"
@@ -70,6 +70,8 @@ def test_predictor_and_joint(golden, model, encoded):
 
 @pytest.mark.parametrize("backend", ["k2", "torch"])
 def test_tdt_loss(golden, model, encoded, backend):
+    if backend == "k2":
+        pytest.importorskip("k2")
     labels = torch.from_numpy(golden["in/labels"]).long() + 1
     lens = torch.from_numpy(golden["in/label_lens"]).long()
     with torch.no_grad():
@@ -100,3 +102,44 @@ def test_what_does_not_fit_is_named(golden, change, message):
     change(config, weights)
     with pytest.raises(ValueError, match=message):
         model_from_arrays(config, weights)
+
+
+def published_form(model):
+    """A model of ours as (config, weights) under the published names, blank last."""
+    def name(ours):
+        for a, b in (("predictor.lstm.", "decoder.prediction.dec_rnn.lstm."), ("joiner.out.", "joint.joint_net.2."),
+                     ("predictor.embed.", "decoder.prediction.embed."), ("joiner.", "joint.")):
+            if ours.startswith(a):
+                return b + ours[len(a):]
+        return ours
+
+    c, blank = model.config, model.config.vocab_size - 1
+    config = {"vocab": blank, "blank": blank, "d_model": c.d_model, "heads": c.num_heads, "layers": c.num_layers,
+              "mel": c.num_mel_bins, "subsampling_channels": c.subsampling_channels, "conv_kernel": c.conv_kernel,
+              "xscaling": c.xscaling, "pred_hidden": c.predictor_dim, "pred_layers": c.predictor_layers,
+              "joint_hidden": c.joiner_dim, "durations": list(c.durations)}
+    weights = {}
+    for ours, value in model.state_dict().items():
+        if not ours.startswith("simple_"):
+            last = ours in ("predictor.embed.weight", "joiner.out.weight", "joiner.out.bias")
+            order = [*range(1, blank + 1), 0, *range(blank + 1, len(value))] if last else slice(None)
+            weights[name(ours)] = value[order].numpy() if value.ndim else value.numpy()
+    return config, weights
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"num_mel_bins": 128, "xscaling": True}, {"num_layers": 3, "conv_kernel": 5}, {"predictor_layers": 2},
+    {"durations": (1, 2, 3, 4, 5, 6, 7, 8)}, {"durations": (0, 1, 2, 4, 8), "bias": False}, {"ffn_factor": 2}])
+def test_any_published_shape_maps_one_to_one(changes):
+    torch.manual_seed(3)
+    ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False, **changes)).eval()
+    loaded = model_from_arrays(*published_form(ours))
+    features, lens = torch.randn(2, 50, ours.config.num_mel_bins), torch.tensor([50, 33])
+    labels = torch.tensor([[3, 10, 1], [5, 1, 1]])
+    with torch.no_grad():
+        for a, b in zip(ours.encoder(features, lens), loaded.encoder(features, lens)):
+            assert torch.equal(a, b)
+        enc, pred = torch.randn(4, ours.config.joiner_dim), ours.predictor(labels)
+        assert torch.equal(pred, loaded.predictor(labels))
+        assert torch.equal(ours.joiner.logits(enc), loaded.joiner.logits(enc))
+    assert loaded.durations == ours.durations and not loaded.training
