@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import torch
 
 from hainan_k2 import METHODS
@@ -21,7 +22,8 @@ def test_the_examples_run():
              "duration_log_probs": torch.randn(2, 20, 9).log_softmax(-1)}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
     assert len(blocks) == 2
-    for block in blocks:
-        exec(block, names)
+    exec(blocks[0], names)
     assert torch.isfinite(names["loss"]) and names["logits"].grad.abs().sum() > 0
+    pytest.importorskip("k2")
+    exec(blocks[1], names)
     assert len(names["hypotheses"]) == 2
