@@ -66,7 +66,7 @@ def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
 
 
 @pytest.mark.parametrize("options, message", [
-    ([], "run a recipe"), (["--epoch", "3"], "has \\[13"), (["--avg", "40"], "needs epochs"),
+    ([], "run a recipe"), (["--epoch", "3"], "has \\[13"), (["--avg", "40"], "epochs up to"),
     (["--method", "magic"], "ar-greedy, "), (["--cuts", ""], "--cuts")])
 def test_decode_says_what_is_missing_in_one_line(trained, toy, options, message, capsys):
     exp = toy / "none" if not options else trained

@@ -84,7 +84,7 @@ def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) ->
     wanted = range(last - avg + 1, last + 1)
     missing = [n for n in wanted if n not in found]
     if avg < 1 or missing:
-        raise ValueError(f"--epoch {last} --avg {avg} needs epochs {list(wanted)}; {exp_dir} has {list(found)}")
+        raise ValueError(f"--epoch {last} --avg {avg} needs {avg} epochs up to {last}; {exp_dir} has {list(found)}")
     return [found[n] for n in wanted]
 
 
