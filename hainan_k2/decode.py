@@ -99,8 +99,7 @@ def refinement(decoded: Sequence[Decoded], method: str, tokenizer: Tokenizer) ->
         result = score(texts)
         lines.append(f"{method} round {number}: WER {100 * result.wer:.2f} % ({result.substitutions} sub, "
                      f"{result.deletions} del, {result.insertions} ins); changed "
-                     f"{sum(r.substitutions for r in changed)}, dropped {sum(r.deletions for r in changed)}, added "
-                     f"{sum(r.insertions for r in changed)} tokens")
+                     f"{sum(r.substitutions for r in changed)}, dropped {sum(r.deletions for r in changed)} tokens")
     return lines
 
 

@@ -12,7 +12,6 @@ from hainan_k2.search.greedy import ar_greedy, nar_greedy
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.refine import sar, sar_viterbi
 from hainan_k2.search.viterbi import viterbi
-from hainan_k2.search.windows import sar_insert
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ METHODS = {
         Method("ar-beam", ar_beam, False, "autoregressive beam search that adds up alignments"),
         Method("nar-greedy", nar_greedy, False, "greedy walk over the encoder-only joint"),
         Method("sar", sar, False, "nar-greedy, refined by the predictor in parallel"),
-        Method("sar-insert", sar_insert, False, "nar-greedy, unsure frames decided again with the predictor"),
         Method("viterbi", viterbi, True, "best path of the encoder-only lattice"),
         Method("sar-viterbi", sar_viterbi, True, "viterbi, refined by the predictor in parallel"),
     )

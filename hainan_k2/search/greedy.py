@@ -107,13 +107,9 @@ def nar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) 
 
 
 def nar_walk(model, frames: Frames) -> Emissions:
-    """All frames in one joint call, then the walk through them."""
-    return greedy_walk(model, frames, model.joiner.logits(frames.values, None))
-
-
-def greedy_walk(model, frames: Frames, logits: Tensor) -> Emissions:
-    """The walk t -> t + max(1, d) by the best of logits (N, V + D), emitting what is not blank."""
+    """All frames in one joint call, then the walk t -> t + max(1, d), emitting what is not blank."""
     durations = torch.tensor(model.durations, device=frames.values.device)
+    logits = model.joiner.logits(frames.values, None)
     step = durations[logits[:, model.vocab_size :].argmax(-1)].clamp(min=1)
     rows = walk(step, frames).nonzero()[:, 0]
     best = Decision(logits[rows], model.vocab_size, durations)

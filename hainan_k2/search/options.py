@@ -13,7 +13,6 @@ class SearchConfig:
 
     max_symbols: int = option(10, "ar-*: tokens on one frame, after which time moves on by one frame")
     sar_rounds: int = option(1, "sar*: rounds of refinement at most; it stops when nothing changes")
-    window_confidence: float = option(0.8, "sar-insert: frames no surer than this are decided again; 0 to 1")
     duration_scale: float = option(1.0, "viterbi, sar-viterbi: weight of the duration log-probabilities")
     blank_penalty: float = option(0.0, "viterbi, sar-viterbi, ar-beam: subtracted for every blank")
     token_bonus: float = option(0.0, "viterbi, sar-viterbi, ar-beam: added for every token")
@@ -26,7 +25,5 @@ class SearchConfig:
         for name in ("max_symbols", "sar_rounds", "top_k", "beam", "beam_durations", "nbest"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if not 0 <= self.window_confidence <= 1:
-            raise ValueError(f"window_confidence is {self.window_confidence}: a probability from 0 to 1")
         if self.duration_scale < 0:
             raise ValueError(f"duration_scale is {self.duration_scale}: it must not be negative")

@@ -47,7 +47,7 @@ def refine(model, frames: Frames, first: Emissions, max_rounds: int) -> list[Hyp
     without any.
     """
     batch = len(frames.lens)
-    rounds = [[Round(ids, 0, 0, 0)] for ids in first.ids()]
+    rounds = [[Round(ids, 0, 0, 0)] for ids in _ids(first.token, first.utterance, batch)]
     running, settled = replace(first, score=torch.zeros_like(first.score)), []
     for _ in range(max_rounds):
         if not len(running.token):
@@ -62,7 +62,7 @@ def refine(model, frames: Frames, first: Emissions, max_rounds: int) -> list[Hyp
         score = torch.where(size > 0, score, running.score)
 
         running = replace(running, token=token, confidence=log_prob.exp(), score=score).select(token != BLANK)
-        ids, changes = running.ids(), (substituted.tolist(), deleted.tolist())
+        ids, changes = _ids(running.token, running.utterance, batch), (substituted.tolist(), deleted.tolist())
         for i in torch.unique_consecutive(owner).tolist():
             rounds[i].append(Round(ids[i], changes[0][i], changes[1][i], 0))
         unstable = (substituted + deleted > 0)[running.utterance]
@@ -83,6 +83,13 @@ def _predict_again(model, frames: Frames, y: Emissions) -> tuple[Tensor, Tensor]
     tokens = logits[:, : model.vocab_size]
     best, token = tokens.max(-1)
     return token, best - tokens.logsumexp(-1)
+
+
+def _ids(token: Tensor, utterance: Tensor, batch: int) -> list[tuple[int, ...]]:
+    """The ids of every utterance."""
+    sizes = torch.bincount(utterance, minlength=batch).tolist()
+    ids = iter(token.tolist())
+    return [tuple(next(ids) for _ in range(size)) for size in sizes]
 
 
 def _join(parts: list[Emissions], score: Tensor) -> Emissions:
