@@ -100,11 +100,14 @@ def test_kill_9_and_the_same_command_again_gives_the_same_losses(toy, loss):
     assert load_checkpoint(exp / LAST)["progress"]["batch"] > 0 or len(losses(exp)) > 8
     process = start(toy, f"killed-{loss}", *options)
     assert process.wait(timeout=300) == 0
-    # Equal up to what torch 2's kernels round differently when memory is aligned differently; another mask, batch or
-    # learning rate would show in the second digit.
+    ours, theirs = (load_checkpoint(e / LAST)["model"] for e in (exp, toy / f"whole-{loss}"))
+    if torch.__version__.startswith("1."):
+        assert losses(exp) == whole
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        return
+    # On torch 2.13 two processes were seen to differ by 1e-7 of the loss, from the 14th update on.
     assert [update for update, _ in losses(exp)] == [update for update, _ in whole]
     assert [value for _, value in losses(exp)] == pytest.approx([value for _, value in whole], rel=1e-5)
-    ours, theirs = (load_checkpoint(e / LAST)["model"] for e in (exp, toy / f"whole-{loss}"))
     for name in theirs:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4)
 
