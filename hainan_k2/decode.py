@@ -31,6 +31,7 @@ from hainan_k2.tools.batches import EvaluationData  # noqa: E402
 from hainan_k2.tools.checkpoint import load_model, select_checkpoints  # noqa: E402
 from hainan_k2.tools.device import pick_device  # noqa: E402
 from hainan_k2.tools.evaluate import Decoded, decode_batches  # noqa: E402
+from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
 from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
 
 
@@ -103,10 +104,9 @@ def refinement(decoded: Sequence[Decoded], method: str, tokenizer: Tokenizer) ->
     return lines
 
 
-def decode(config: DecodeConfig, options: SearchConfig) -> None:
+def decode(config: DecodeConfig, options: SearchConfig, files: KnowledgeConfig) -> None:
     """Decode, write, print. ValueError on what cannot be decoded."""
     exp_dir = pathlib.Path(config.exp_dir)
-    methods = choose_methods(config.method)
     model, _ = load_model(select_checkpoints(exp_dir, config.epoch, config.avg))
     if not config.cuts or not config.lang_dir:
         raise ValueError("--cuts and --lang-dir are required: a manifest of cuts and the folder with bpe.model")
@@ -114,6 +114,8 @@ def decode(config: DecodeConfig, options: SearchConfig) -> None:
     if tokenizer.vocab_size != model.vocab_size:
         raise ValueError(f"{config.lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was "
                          "trained with another --lang-dir")
+    knowledge = load_knowledge(files, tokenizer)
+    methods = choose_methods(config.method, knowledge)
     model.to(pick_device(config.device))
     data = EvaluationData(config.cuts, DataConfig(max_duration=config.max_duration, num_workers=config.num_workers),
                           model.config.num_mel_bins)
@@ -121,7 +123,8 @@ def decode(config: DecodeConfig, options: SearchConfig) -> None:
     decoded: list[Decoded] = []
     for _ in range(config.repeats):
         watch = Stopwatch(synchronise=True)
-        decoded = [d for batch in decode_batches(model, data, methods, options, tokenizer.pieces, watch) for d in batch]
+        decoded = [d for batch in decode_batches(model, data, methods, options, tokenizer.pieces, watch, knowledge)
+                   for d in batch]
         for name in seconds:
             seconds[name].append(watch.seconds[name])
     report(config, methods, decoded, tokenizer, seconds)
@@ -156,10 +159,11 @@ def report(config: DecodeConfig, methods: Sequence[str], decoded: Sequence[Decod
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    config, options = parse(argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchConfig)
+    config, options, files = parse(argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchConfig,
+                                   KnowledgeConfig)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        decode(config, options)
+        decode(config, options, files)
     except ValueError as error:
         fail(str(error))
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 from hainan_k2.search.emissions import Frames
+from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
 
 
@@ -51,7 +52,8 @@ class Beam:
 
 
 @torch.no_grad()
-def ar_beam(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+def ar_beam(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
+            knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """Beam search of encoder_out (B, T, C), lens (B,); `alternatives` holds the n-best list where nbest > 1.
 
     From frame t a token of duration d > 0, or a blank, moves to min(T, t + max(1, d)); a token of duration 0

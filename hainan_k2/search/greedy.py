@@ -17,6 +17,7 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.emissions import Emissions, Frames
+from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
 
 
@@ -35,7 +36,8 @@ class Decision:
 
 
 @torch.no_grad()
-def ar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+def ar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
+              knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """TDT greedy search of encoder_out (B, T, C), lens (B,), with the predictor."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     return label_looping(model, frames, options.max_symbols).hypotheses(frames.lens)
@@ -100,7 +102,8 @@ def _collect(records: list, frames: Frames, max_symbols: int) -> Emissions:
 
 
 @torch.no_grad()
-def nar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+def nar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
+               knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """Greedy walk over the encoder-only joint of encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     return nar_walk(model, frames).hypotheses(frames.lens)

@@ -21,19 +21,22 @@ from hainan_k2.config import BLANK
 from hainan_k2.result import Hypothesis, Round
 from hainan_k2.search.emissions import Emissions, Frames
 from hainan_k2.search.greedy import nar_walk
+from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.viterbi import viterbi_emissions
 
 
 @torch.no_grad()
-def sar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+def sar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
+        knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """Refines the greedy walk over encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     return refine(model, frames, nar_walk(model, frames), options.sar_rounds)
 
 
 @torch.no_grad()
-def sar_viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+def sar_viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
+                knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """Refines the best path of the non-autoregressive lattice of encoder_out (B, T, C), lens (B,)."""
     projected = model.joiner.project_encoder(encoder_out)
     first = viterbi_emissions(model, projected, lens, options)

@@ -13,11 +13,13 @@ from torch import Tensor
 from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, path_tokens, shortest_path
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.emissions import Emissions
+from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
 
 
 @torch.no_grad()
-def viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig) -> list[Hypothesis]:
+def viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
+            knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """The best paths of encoder_out (B, T, C), lens (B,)."""
     lattice = make_lattice(model, model.joiner.project_encoder(encoder_out), lens, options)
     return hypotheses_from_lattice(shortest_path(lattice), lens, lattice)

@@ -10,7 +10,7 @@ import torch
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.score import score
-from hainan_k2.search import METHODS, SearchConfig
+from hainan_k2.search import METHODS, NOTHING, Knowledge, SearchConfig
 from hainan_k2.text import Tokenizer, normalise
 from hainan_k2.tools.batches import Batch
 from hainan_k2.tools.objective import LossConfig, transducer_losses
@@ -29,7 +29,8 @@ class Decoded:
 
 @torch.no_grad()
 def decode_batches(model: Hainan, batches: Iterable[Batch], methods: Sequence[str], options: SearchConfig,
-                   pieces: Sequence[str], watch: Stopwatch) -> Iterator[list[Decoded]]:
+                   pieces: Sequence[str], watch: Stopwatch, knowledge: Knowledge = NOTHING
+                   ) -> Iterator[list[Decoded]]:
     """Every batch, decoded by every method from one pass of the encoder.
 
     `watch` adds up the seconds of "encoder" and of every method's search by its name. `model` is in eval mode.
@@ -42,7 +43,7 @@ def decode_batches(model: Hainan, batches: Iterable[Batch], methods: Sequence[st
         found = {}
         for method in methods:
             with watch.section(method):
-                found[method] = METHODS[method].function(model, encoder_out, lens, options)
+                found[method] = METHODS[method].function(model, encoder_out, lens, options, knowledge)
         yield [
             Decoded(name, text, seconds, {
                 method: found[method][b].with_words(pieces, audio_seconds=seconds) for method in methods})
