@@ -1,15 +1,25 @@
 """HAINAN speech recognition on k2: the public names.
 
-Losses (`tdt_loss` and its pruned form), the decoding lattice (`nar_lattice`, `shortest_path`), the model and the
-searches. Importing this needs no k2; what builds lattices with it imports k2 when called.
+Losses (`tdt_loss` and its pruned form), the decoding lattice (`nar_lattice`, `compose` with a grammar,
+`shortest_path`), the model and the searches, and `Recognizer`: audio in, words out. Importing this needs no k2; what
+builds lattices with it imports k2 when called.
 """
+
+from typing import Any
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.fsa import (
+    Grammar,
+    best_texts,
+    compose,
+    draw_lattice,
     hypotheses_from_lattice,
+    load_lattice,
     mwer_loss,
     nar_lattice,
+    read_grammar,
     rnnt_loss,
+    save_lattice,
     shortest_path,
     tdt_loss,
     tdt_loss_pruned,
@@ -17,6 +27,7 @@ from hainan_k2.fsa import (
     tdt_prune,
     tdt_prune_bounds,
     tdt_sequence_scores,
+    text_scores,
 )
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token, Word
@@ -24,16 +35,24 @@ from hainan_k2.search import METHODS, SearchConfig
 
 __all__ = [
     "METHODS",
+    "Grammar",
     "Hainan",
     "Hypothesis",
     "ModelConfig",
+    "Recognizer",
     "SearchConfig",
     "Token",
     "Word",
+    "best_texts",
+    "compose",
+    "draw_lattice",
     "hypotheses_from_lattice",
+    "load_lattice",
     "mwer_loss",
     "nar_lattice",
+    "read_grammar",
     "rnnt_loss",
+    "save_lattice",
     "shortest_path",
     "tdt_loss",
     "tdt_loss_pruned",
@@ -41,4 +60,13 @@ __all__ = [
     "tdt_prune",
     "tdt_prune_bounds",
     "tdt_sequence_scores",
+    "text_scores",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Recognizer":  # not before it is asked for: it takes lhotse and SciPy with it, which losses do without
+        from hainan_k2.recognizer import Recognizer
+
+        return Recognizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from hainan_k2.config import fail  # noqa: E402
 
 COMMANDS = {  # name: (module whose main(argv) runs it, what it measures)
     "decode": ("hainan_k2.tools.bench_decode", "decoding: encoder and search time, memory of every method"),
+    "lm": ("hainan_k2.tools.bench_lm", "decoding with an n-gram language model: time, memory"),
     "loss": ("hainan_k2.tools.bench_loss", "training losses: full and pruned, k2 and torch"),
 }
 

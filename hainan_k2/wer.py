@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from hainan_k2 import significance
 
@@ -54,6 +54,12 @@ class ScoredUtterance:
     words: Errors
     characters: Errors
     alignment: tuple[tuple[Words, Words], ...]
+
+    def pairs(self) -> Iterator[tuple[Optional[str], Optional[str]]]:
+        """The alignment word by word, (reference, hypothesis); None for no word."""
+        for reference, hypothesis in self.alignment:  # jiwer's substituted runs are of one length
+            blank = [None] * max(len(reference), len(hypothesis))
+            yield from zip(reference or blank, hypothesis or blank)
 
 
 @dataclass(frozen=True)

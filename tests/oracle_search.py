@@ -100,13 +100,22 @@ def argmax(values):
     return max(range(len(values)), key=values.__getitem__)
 
 
-def ar_greedy(model, encoded, max_symbols):
+def best_token(tokens, bias, ids):
+    """The best token after `ids`; bias(ids, token) is added to its log-probability."""
+    return argmax([lp + bias(ids, token) if token else lp for token, lp in enumerate(tokens)])
+
+
+def no_bias(ids, token):
+    return 0.0
+
+
+def ar_greedy(model, encoded, max_symbols, bias=no_bias):
     """encoded (T, C) -> [(id, frame, duration)], score."""
     time, on_frame, emitted, score = 0, 0, [], 0.0
     while time < len(encoded):
-        predicted = _predict(model, [id for id, _, _ in emitted])
-        tokens, durations = _log_probs(model, encoded[time], predicted)
-        token, index = argmax(tokens), argmax(durations)
+        ids = [id for id, _, _ in emitted]
+        tokens, durations = _log_probs(model, encoded[time], _predict(model, ids))
+        token, index = best_token(tokens, bias, ids), argmax(durations)
         duration = model.durations[index]
         score += tokens[token] + durations[index]
         if token == 0:
@@ -134,7 +143,7 @@ def nar_greedy(model, encoded):
     return emitted, score
 
 
-def refine(model, encoded, emitted, rounds):
+def refine(model, encoded, emitted, rounds, bias=no_bias):
     """[(id, frame, duration)] -> the same after at most `rounds` rounds, and [(ids, S, D)] of every round."""
     history = []
     for _ in range(rounds):
@@ -144,7 +153,7 @@ def refine(model, encoded, emitted, rounds):
         new = []
         for position, (_, frame, duration) in enumerate(emitted):
             tokens, _ = _log_probs(model, encoded[frame], _predict(model, ids[:position]))
-            new.append((argmax(tokens), frame, duration))
+            new.append((best_token(tokens, bias, ids[:position]), frame, duration))
         dropped = sum(id == 0 for id, _, _ in new)
         changed = sum(a[0] != b[0] for a, b in zip(new, emitted)) - dropped
         emitted = [token for token in new if token[0] != 0]

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hainan_k2 import decode, train
+from hainan_k2.tools import trainer
 from hainan_k2.tools.checkpoint import LAST, epoch_checkpoints, load_checkpoint
 from hainan_k2.tools.trainlog import read_lines
 from tests.toy import ROOT, train_command
@@ -24,8 +25,11 @@ def losses(exp_dir):
 
 
 def start(folder, exp, *options):
+    def hear_ctrl_c():  # a shell that runs the tests in the background has its children ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen([sys.executable, ROOT / "hainan_k2" / "train.py", *train_command(folder, exp, *options)],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", preexec_fn=hear_ctrl_c)
 
 
 def wait_for(condition, process, seconds=120):
@@ -33,6 +37,13 @@ def wait_for(condition, process, seconds=120):
     while not condition():
         assert process.poll() is None and time.monotonic() < deadline, "the run ended or hung too early"
         time.sleep(0.02)
+
+
+@pytest.fixture
+def ctrl_c_is_heard():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +142,31 @@ def test_ctrl_c_leaves_a_checkpoint_that_decodes_and_resumes(toy):
     assert "continues" in (exp / "train.log").read_text()
 
 
-def test_a_non_finite_loss_is_reported_with_its_cuts_and_skipped(toy, monkeypatch):
-    from hainan_k2.tools import trainer
+@pytest.mark.parametrize("owner, name, epoch, batch", [
+    (trainer, "save_checkpoint", 2, 0), (trainer.TrainLog, "epoch", 2, 0), (trainer.TrainLog, "update", 1, 1)])
+def test_ctrl_c_waits_until_what_is_under_way_is_whole(toy, monkeypatch, ctrl_c_is_heard, owner, name, epoch, batch):
+    original, calls = getattr(owner, name), []
 
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    exp = toy / f"interrupted-{name}"
+    command = train_command(toy, exp.name, "--loss", "full", "--num-epochs", "2")
+    with pytest.raises(SystemExit) as stopped:
+        train.main(command)
+    assert stopped.value.code == 130
+    progress = load_checkpoint(exp / LAST)["progress"]
+    assert (progress["epoch"], progress["batch"], progress["updates"]) == (epoch, batch, len(losses(exp)))
+    train.main(command)
+    assert [update for update, _ in losses(exp)] == list(range(1, len(losses(exp)) + 1))
+    assert [line["epoch"] for line in read_lines(exp / "epochs.jsonl")] == [1, 2]
+
+
+def test_a_non_finite_loss_is_reported_with_its_cuts_and_skipped(toy, monkeypatch):
     original, calls = trainer.hainan_losses, []
 
     def broken(*arguments):

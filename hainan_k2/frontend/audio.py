@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from math import gcd
+from collections.abc import Iterable, Iterator
+from math import ceil, gcd
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 SAMPLING_RATE = 16000
-BLOCK = 1 << 20  # samples decoded at a time
+# How names of audio files end, of the formats that libsndfile reads.
+ENDINGS = tuple(".aif .aifc .aiff .au .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav".split())
+BLOCK = 1 << 20  # samples decoded at a time, those of all channels
+MIN_RATE, MAX_RATE = 4000, 768000  # Hz: a header that states anything else is damaged, and costly to believe
 # Programs that write a WAV to a pipe cannot know its length and state one near these limits instead.
 STREAMED_LENGTH = 0x7FFFF000
 # What libsndfile states where a FLAC header leaves the length open.
 UNKNOWN_LENGTH = 2**63 - 1
+REACH = 10  # periods of the lower rate that scipy's resampling filter spans to either side
+
+
+def is_audio_name(name: str) -> bool:
+    """Whether a file of that name should be audio that libsndfile reads."""
+    return name.lower().endswith(ENDINGS)
 
 
 def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
@@ -24,33 +34,24 @@ def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
     header states, or holds samples that are not finite. (The length in an MP3 header is an estimate and not
     held against it.)
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        file = soundfile.SoundFile(str(path))
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{path}: not an audio file that libsndfile reads ({_reason(error)})") from None
-    with file:
-        if file.frames == UNKNOWN_LENGTH:
-            raise ValueError(f"{path}: its header does not state its length: decode and encode it anew")
-        samples = _decode(file, path)
-        missing = _missing_bytes(file.extra_info)
-        if not len(samples):
-            raise ValueError(f"{path}: empty: no samples")
-        if len(samples) < file.frames and file.format != "MP3":
-            raise ValueError(f"{path}: truncated: {len(samples)} samples of the {file.frames} in its header")
-        if missing:
-            raise ValueError(f"{path}: truncated: {missing} bytes of its samples are missing")
-        bad = int(np.count_nonzero(~np.isfinite(samples)))
-        if bad:
-            raise ValueError(f"{path}: {bad} of {samples.size} samples are not finite numbers")
-        return samples, file.samplerate
+    with _open(path) as file:
+        return np.concatenate(list(_decode(file, path))), file.samplerate
 
 
 def read_audio(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
     """A file as mono float32 (N,) at `sampling_rate` Hz, channels averaged. Raises as `decode_audio` does."""
-    samples, rate = decode_audio(path)
-    return resample(samples.mean(axis=1), rate, sampling_rate)
+    return np.concatenate(list(audio_blocks(path, sampling_rate)))
+
+
+def audio_blocks(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
+    """`read_audio` block after block, each (N,), in memory that does not grow with the length of the file.
+
+    Raises as `decode_audio` does: on what is wrong with a header before the first block, on damage where it comes to
+    it.
+    """
+    with _open(path) as file:
+        mono = (block.mean(axis=1) for block in _decode(file, path))
+        yield from resample_blocks(mono, file.samplerate, sampling_rate)
 
 
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
@@ -65,16 +66,72 @@ def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     return resample_poly(samples, target_rate // divisor, rate // divisor).astype(np.float32)
 
 
-def _decode(file: soundfile.SoundFile, path: str | Path) -> np.ndarray:
-    blocks = []
+def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -> Iterator[np.ndarray]:
+    """`resample` of all blocks (N,) joined, again in blocks.
+
+    Every block is resampled with as many samples on both sides as the filter reaches, which are cut off again. Cuts
+    lie at whole periods of the two rates, where an output sample falls on an input sample.
+    """
+    if rate == target_rate:
+        yield from blocks
+        return
+    divisor = gcd(rate, target_rate)
+    up, down = target_rate // divisor, rate // divisor
+    margin = down * ceil((REACH * max(1.0, down / up) + 1) / down)
+    held, past = np.zeros(0, dtype=np.float32), 0  # `past` of the samples held are out already
+    for block in blocks:
+        held = np.concatenate([held, block])
+        ready = past + (len(held) - past - margin) // down * down
+        if ready > past:
+            yield resample(held[: ready + margin], rate, target_rate)[past * up // down : ready * up // down]
+            start = max(0, ready - margin)
+            held, past = held[start:], ready - start
+    yield resample(held, rate, target_rate)[past * up // down :]
+
+
+def _open(path: str | Path) -> soundfile.SoundFile:
+    """The file, its header checked."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file")
     try:
-        while True:  # by blocks: what the header states may be far more than there is
-            blocks.append(file.read(BLOCK, dtype="float32", always_2d=True))
-            if len(blocks[-1]) == 0:
-                return np.concatenate(blocks)
+        file = soundfile.SoundFile(str(path))
     except soundfile.SoundFileError as error:
-        raise ValueError(f"{path}: truncated or damaged: the {file.frames} samples in its header do not "
-                         f"decode ({_reason(error)})") from None
+        raise ValueError(f"{path}: not an audio file that libsndfile reads ({_reason(error)})") from None
+    except TypeError:  # what soundfile says to *.raw
+        raise ValueError(f"{path}: raw samples: nothing says their rate and format") from None
+    problem, missing = "", _missing_bytes(file.extra_info)
+    if file.frames == UNKNOWN_LENGTH:
+        problem = "its header does not state its length: decode and encode it anew"
+    elif not MIN_RATE <= file.samplerate <= MAX_RATE:
+        problem = f"its sampling rate of {file.samplerate} Hz is not one of {MIN_RATE} to {MAX_RATE} Hz"
+    elif missing:
+        problem = f"truncated: {missing} bytes of its samples are missing"
+    if problem:
+        file.close()
+        raise ValueError(f"{path}: {problem}")
+    return file
+
+
+def _decode(file: soundfile.SoundFile, path: str | Path) -> Iterator[np.ndarray]:
+    """The samples of a file in blocks (N, channels): what its header states may be far more than there is."""
+    count = 0
+    while True:
+        try:
+            block = file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            raise ValueError(f"{path}: truncated or damaged: the {file.frames} samples in its header do not "
+                             f"decode ({_reason(error)})") from None
+        if not len(block):
+            break
+        count += len(block)
+        bad = int(np.count_nonzero(~np.isfinite(block)))
+        if bad:
+            raise ValueError(f"{path}: {bad} of {block.size} samples are not finite numbers")
+        yield block
+    if not count:
+        raise ValueError(f"{path}: empty: no samples")
+    if count < file.frames and file.format != "MP3":
+        raise ValueError(f"{path}: truncated: {count} samples of the {file.frames} in its header")
 
 
 def _reason(error: Exception) -> str:

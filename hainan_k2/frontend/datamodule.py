@@ -25,7 +25,9 @@ from torch.utils.data import DataLoader
 from hainan_k2.config import option
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.augment import NoiseMix, SpecAugment, generator
-from hainan_k2.frontend.dataset import SpeechDataset, check_cut, num_frames
+from hainan_k2.frontend.dataset import SpeechDataset, check_cut, short_frames
+from hainan_k2.frontend.spec import FBANK, FeatureSpec
+from hainan_k2.frontend.waves import Waves
 
 Cuts = Union[str, Path, CutSet]
 CUTS_FOR_BUCKETS = 10000  # durations looked at to place the limits between buckets
@@ -50,6 +52,8 @@ class DataConfig:
     time_width: int = option(100, "SpecAugment: frames of the widest time mask")
     time_fraction: float = option(0.15, "SpecAugment: most of an utterance that time masks cover")
     spec_prob: float = option(0.9, "SpecAugment: probability of touching an utterance")
+    wave_augment: bool = option(False, "rooms, noise and narrow bands on training audio; for cuts without features")
+    noise_dir: str = option("", "wave_augment: folder of audio that noise is taken from as well; empty: all synthetic")
     noise_cuts: str = option("", "cut manifest of noise to mix into training cuts; empty for none")
     noise_snr: tuple[float, ...] = option((10.0, 20.0), "lowest and highest signal-to-noise ratio in dB")
     noise_prob: float = option(0.5, "probability of mixing noise into an utterance")
@@ -66,7 +70,7 @@ class DataConfig:
 
 
 def train_loader(cuts: Cuts, config: DataConfig, *, seed: int = 0, epoch: int = 1, skip_batches: int = 0,
-                 exclude: Collection[str] = (), num_mel_bins: int = 80, rank: int = 0,
+                 exclude: Collection[str] = (), spec: FeatureSpec = FBANK, rank: int = 0,
                  world_size: int = 1) -> DataLoader:
     """The batches (see `SpeechDataset`) of one training epoch, without its first `skip_batches`, which are
     not read.
@@ -92,16 +96,17 @@ def train_loader(cuts: Cuts, config: DataConfig, *, seed: int = 0, epoch: int = 
     noise = None
     if config.noise_cuts:
         noise = NoiseMix(open_cuts(config.noise_cuts), config.noise_snr, config.noise_prob)
-    dataset = SpeechDataset(num_mel_bins, stored=has_features(cuts), seed=seed, epoch=epoch,
-                            spec_augment=spec_augment if config.spec_augment else None, noise=noise)
+    dataset = SpeechDataset(spec, stored=has_features(cuts), seed=seed, epoch=epoch,
+                            spec_augment=spec_augment if config.spec_augment else None, noise=noise,
+                            waves=Waves(config.noise_dir) if config.wave_augment else None)
     return _loader(dataset, EpochSampler(sampler, skip_batches), config)
 
 
-def eval_loader(cuts: Cuts, config: DataConfig, *, num_mel_bins: int = 80) -> DataLoader:
+def eval_loader(cuts: Cuts, config: DataConfig, *, spec: FeatureSpec = FBANK) -> DataLoader:
     """Every cut once, in a fixed order, without augmentation or limits, in batches like `train_loader`'s."""
     cuts = open_cuts(cuts)
     sampler = _bucketing_sampler(cuts, lambda cut: True, config, shuffle=False, seed=0, rank=0, world_size=1)
-    return _loader(SpeechDataset(num_mel_bins, stored=has_features(cuts)), EpochSampler(sampler), config)
+    return _loader(SpeechDataset(spec, stored=has_features(cuts)), EpochSampler(sampler), config)
 
 
 @dataclass(frozen=True)
@@ -126,22 +131,22 @@ class CutSummary:
 
 
 def summarise_cuts(cuts: Cuts, config: DataConfig, fits: Callable[[int, str], bool] | None = None, *,
-                   num_mel_bins: int = 80) -> CutSummary:
+                   spec: FeatureSpec = FBANK) -> CutSummary:
     """Look at the metadata of every training cut once, before training.
 
-    `fits(num_frames, text)` says whether the model can spell the text in so many feature frames; a cut that
+    `fits(num_frames, text)` says whether the model can spell the text in so many frames of 10 ms; a cut that
     does not fit would have an infinite loss. Raises ValueError, naming the cut, for one that no loader could
     use.
     """
     kept, seconds, dropped, stored = 0, 0.0, defaultdict(list), None
     for cut in open_cuts(cuts):
         stored = cut.has_features if stored is None else stored
-        check_cut(cut, stored, num_mel_bins)
+        check_cut(cut, stored, spec.num_bins)
         if cut.duration < config.min_duration:
             dropped[f"shorter than {config.min_duration:g} s"].append(cut.id)
         elif cut.duration > config.max_cut_duration:
             dropped[f"longer than {config.max_cut_duration:g} s"].append(cut.id)
-        elif fits is not None and not fits(num_frames(cut), cut.supervisions[0].text):
+        elif fits is not None and not fits(short_frames(cut), cut.supervisions[0].text):
             dropped["too few frames for the text"].append(cut.id)
         else:
             kept, seconds = kept + 1, seconds + cut.duration

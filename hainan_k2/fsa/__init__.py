@@ -1,16 +1,28 @@
 """Lattices: training losses and their pruning, decoding graphs. The only room that imports k2, when used."""
 
+from hainan_k2.fsa.composition import compose
+from hainan_k2.fsa.draw import draw_lattice
+from hainan_k2.fsa.grammar import Grammar, read_grammar
 from hainan_k2.fsa.loss import rnnt_loss, tdt_loss, tdt_loss_pruned
 from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nbest import best_texts, text_scores
 from hainan_k2.fsa.pruning import tdt_prune, tdt_prune_bounds
 from hainan_k2.fsa.scores import mwer_loss, tdt_sequence_scores
 from hainan_k2.fsa.simple import tdt_loss_simple
+from hainan_k2.fsa.store import load_lattice, save_lattice
 
 __all__ = [
+    "Grammar",
+    "best_texts",
+    "compose",
+    "draw_lattice",
     "hypotheses_from_lattice",
+    "load_lattice",
     "mwer_loss",
     "nar_lattice",
+    "read_grammar",
     "rnnt_loss",
+    "save_lattice",
     "shortest_path",
     "tdt_loss",
     "tdt_loss_pruned",
@@ -18,4 +30,5 @@ __all__ = [
     "tdt_prune",
     "tdt_prune_bounds",
     "tdt_sequence_scores",
+    "text_scores",
 ]

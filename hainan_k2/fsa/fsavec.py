@@ -18,9 +18,6 @@ _MAX_ARCS = 2**31 - 1  # k2 counts arcs in int32
 
 def _build(lattice: TrainingLattice):
     """The lattices as k2 arcs, ordered as the true elements of `lattice.valid`, scores 0."""
-    import _k2
-    import k2
-
     device, (_, frames, band, _) = lattice.device, lattice.valid.shape
     lens, width = lattice.frame_lens.to(device), lattice.widths.to(device)
     t = torch.arange(frames, device=device).view(-1, 1, 1)
@@ -40,15 +37,29 @@ def _build(lattice: TrainingLattice):
         arcs[:, i] = column.to(torch.int32).expand_as(lattice.valid).reshape(-1).index_select(0, index)
 
     num_states = (lens * width + 1).masked_fill(lens == 0, 0)  # (B,)
-    splits1 = torch.nn.functional.pad(num_states.cumsum(0), (1, 0))
     exists = (t.view(-1, 1) < lens.view(-1, 1, 1)) & (s.view(-1) < width.view(-1, 1, 1))  # (B, T, S)
-    leaving = torch.zeros(int(splits1[-1]), dtype=torch.int64, device=device)
-    state = splits1[:-1].view(-1, 1, 1) + t.view(-1, 1) * width.view(-1, 1, 1) + s.view(-1)
+    leaving = torch.zeros(int(num_states.sum()), dtype=torch.int64, device=device)
+    first = (num_states.cumsum(0) - num_states).view(-1, 1, 1)
+    state = first + t.view(-1, 1) * width.view(-1, 1, 1) + s.view(-1)
     leaving[state.masked_select(exists)] = lattice.valid.sum(-1).masked_select(exists)
-    splits2 = torch.nn.functional.pad(leaving.cumsum(0), (1, 0))
+    return ragged_arcs(num_states, leaving, arcs)
+
+
+def ragged_arcs(num_states: Tensor, leaving: Tensor, arcs: Tensor):
+    """Arcs (A, 4) int32 in order of their states as k2 wants them: for k2.Fsa.
+
+    Args:
+      num_states: (B,) states of every FSA.
+      leaving: (S,) arcs that leave each of their states.
+    """
+    import _k2
+    import k2
+
     shape1, shape2 = (
-        k2.ragged.create_ragged_shape2(row_splits=x.to(torch.int32), cached_tot_size=size)
-        for x, size in ((splits1, leaving.numel()), (splits2, num_arcs))
+        k2.ragged.create_ragged_shape2(
+            row_splits=torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int(), cached_tot_size=size
+        )
+        for counts, size in ((num_states, len(leaving)), (leaving, len(arcs)))
     )
     return _k2.RaggedArc(shape1.compose(shape2), arcs)
 

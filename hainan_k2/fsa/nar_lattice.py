@@ -18,12 +18,14 @@ elsewhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
+from hainan_k2.fsa.fsavec import ragged_arcs
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 
@@ -36,6 +38,7 @@ def nar_lattice(
     duration_scale: float = 1.0,
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
+    vocabulary: Tensor | None = None,
 ):
     """The decoding lattices of a batch.
 
@@ -48,24 +51,68 @@ def nar_lattice(
       duration_scale: the weight w.
       blank_penalty: subtracted from every blank, which otherwise win by adding fewer terms.
       token_bonus: added to every token.
+      vocabulary: (W,) ids of the only tokens to keep, blank beside them; a grammar needs all of its own tokens, and no
+        others, at every frame. None keeps all.
     Returns:
       A k2.Fsa (FsaVec of B), topologically sorted, connected unless durations rule frames out, with
       attributes `frame` and `duration`.
     Raises:
       ValueError: where sizes do not fit or the arcs are too many for k2's 32-bit counts.
     """
+    args = (top_k, duration_scale, blank_penalty, token_bonus, vocabulary)
+    tables = make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)
+    return _assemble(tables, torch.tensor(durations, device=tables.lens.device))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What can happen at the N valid frames of a batch, utterance after utterance."""
+
+    lens: Tensor  # (B,) int64
+    time: Tensor  # (N,) int64: frame of the utterance
+    labels: Tensor  # (N, W) int64: blank and the frame's best tokens
+    tokens: Tensor  # (N, W): their scores
+    spoken: Tensor  # (N, D): scores of the durations
+    landing: Tensor  # (N, D) int64: the frame that each leads to
+
+    @property
+    def starts(self) -> Tensor:
+        """(B,) the row of every utterance's first frame."""
+        return self.lens.cumsum(0) - self.lens
+
+
+def make_tables(
+    token_log_probs: Tensor,
+    duration_log_probs: Tensor,
+    frame_lens: Tensor,
+    durations: Sequence[int],
+    top_k: int | None,
+    duration_scale: float,
+    blank_penalty: float,
+    token_bonus: float,
+    vocabulary: Tensor | None = None,
+) -> Tables:
+    """The arcs of nar_lattice, whose arguments these are, by frame."""
     lens = _check(token_log_probs, duration_log_probs, frame_lens, durations, top_k)
     valid = torch.arange(token_log_probs.shape[1], device=lens.device) < lens[:, None]
     tokens, spoken = token_log_probs[valid], duration_log_probs[valid]  # (N, V), (N, D)
-    labels = torch.arange(tokens.shape[1], device=lens.device).expand_as(tokens)
+    labels = torch.arange(tokens.shape[1], device=lens.device)
+    if vocabulary is not None:
+        if ((vocabulary < 1) | (vocabulary >= tokens.shape[1])).any():
+            raise ValueError(f"vocabulary holds {vocabulary.tolist()}: tokens are 1 to {tokens.shape[1] - 1}")
+        labels = torch.cat([labels[:1], vocabulary.to(lens.device)])
+        tokens = tokens[:, labels]
+    labels = labels.expand_as(tokens)
     if top_k is not None and top_k < tokens.shape[1] - 1:
         best, ids = tokens[:, 1:].topk(top_k, dim=-1)
         tokens = torch.cat([tokens[:, :1], best], dim=1)
-        labels = torch.cat([torch.full_like(ids[:, :1], BLANK), ids + 1], dim=1)
+        labels = torch.cat([labels[:, :1], labels.gather(1, ids + 1)], dim=1)
     prior = tokens.new_full(tokens.shape[1:], token_bonus)
     prior[BLANK] = -blank_penalty
-    scores = torch.cat([tokens + prior, duration_scale * spoken], dim=1).float()
-    return _assemble(labels, scores, lens, torch.tensor(durations, device=lens.device))
+    utterance, time = valid.nonzero().unbind(1)
+    step = torch.tensor(durations, device=lens.device).clamp(min=1)
+    landing = torch.minimum(time[:, None] + step, lens[utterance, None])
+    return Tables(lens, time, labels, tokens + prior, duration_scale * spoken, landing)
 
 
 def _check(
@@ -95,42 +142,36 @@ def _check(
     return frame_lens.to(tokens.device, torch.int64)
 
 
-def _assemble(labels: Tensor, scores: Tensor, lens: Tensor, durations: Tensor):
-    """The FsaVec of token labels (N, W) and scores (N, W + D) of all N frames of all utterances.
+def _assemble(tables: Tables, durations: Tensor):
+    """The FsaVec of all that is in the tables.
 
     Arcs are laid out as a table with a row for every t in [0, T] of every utterance and a column for every
     arc that leaves 2t, then 2t+1. Row T has the final arc alone.
     """
-    import _k2
     import k2
 
-    device, width = labels.device, labels.shape[1]
+    lens, device, width = tables.lens, tables.lens.device, tables.labels.shape[1]
     utterance = torch.repeat_interleave(lens + 1)
     time = torch.arange(len(utterance), device=device) - ((lens + 1).cumsum(0) - lens - 1)[utterance]
     last = time == lens[utterance]
-    column = torch.arange(scores.shape[1], device=device)
+    column = torch.arange(width + len(durations), device=device)
     keep = ~last[:, None] | (column == 0)
 
     label = torch.full_like(keep, BLANK, dtype=torch.int64)
     label[:, :width] = -1
-    label[:, :width][~last] = labels
-    landing = torch.minimum(time[:, None] + durations.clamp(min=1), lens[utterance][:, None])
+    label[:, :width][~last] = tables.labels
+    target = torch.empty_like(label)
+    target[:, :width] = (2 * time + 1)[:, None]
+    target[:, width:][~last] = 2 * tables.landing
     source = (2 * time)[:, None] + (column >= width)
-    target = torch.cat([(2 * time + 1)[:, None].expand(-1, width), 2 * landing], dim=1)
     frame = torch.where((column < width) & ~last[:, None], time[:, None], -1)
     duration = torch.cat([column.new_full((width,), -1), durations]).expand_as(keep)
     arcs = torch.stack([source, target, label, torch.zeros_like(label)], dim=-1)[keep].int()
 
-    def splits(counts: Tensor) -> Tensor:
-        return torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int()
-
     fanout = (torch.where(last, 1, width), torch.where(last, 0, len(durations)))
     leaving = torch.stack(fanout, dim=1).flatten()  # of every state
-    shape1, shape2 = (
-        k2.ragged.create_ragged_shape2(row_splits=splits(counts), cached_tot_size=size)
-        for counts, size in ((2 * lens + 2, len(leaving)), (leaving, len(arcs)))
-    )
-    lattice = k2.Fsa(_k2.RaggedArc(shape1.compose(shape2), arcs))
+    lattice = k2.Fsa(ragged_arcs(2 * lens + 2, leaving, arcs))
+    scores = torch.cat([tables.tokens, tables.spoken], dim=1).float()
     lattice.scores = scores.new_zeros(keep.shape).masked_scatter(~last[:, None], scores)[keep]
     lattice.frame, lattice.duration = frame[keep].int(), duration[keep].int()
     lattice.frame_filler = lattice.duration_filler = -1
@@ -150,21 +191,26 @@ def path_tokens(best) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     The paths may come from a composition of nar_lattice with any grammar: a token's duration is on the next
     arc that bears one.
     """
-    at = torch.arange(len(best.labels), device=best.labels.device)
-    bearer = torch.where(best.duration >= 0, at, torch.full_like(at, len(at)))
+    return arc_tokens(arc_owner(best), best.labels, best.frame, best.duration)
+
+
+def arc_tokens(path: Tensor, label: Tensor, frame: Tensor, duration: Tensor) -> tuple[Tensor, ...]:
+    """path_tokens of the arcs (A,) of paths, path after path: which path each is on, and its attributes."""
+    at = torch.arange(len(label), device=label.device)
+    bearer = torch.where(duration >= 0, at, torch.full_like(at, len(at)))
     bearer = bearer.flip(0).cummin(0).values.flip(0)
-    emitted = ((best.labels > BLANK) & (best.frame >= 0)).nonzero()[:, 0]
-    columns = (_owner(best), best.labels, best.frame)
-    return (*(c[emitted].long() for c in columns), best.duration[bearer[emitted]].long())
+    emitted = ((label > BLANK) & (frame >= 0)).nonzero()[:, 0]
+    return (*(c[emitted].long() for c in (path, label, frame)), duration[bearer[emitted]].long())
 
 
-def _owner(lattice) -> Tensor:
-    """(A,) int64: the utterance of every arc."""
+def arc_owner(lattice) -> Tensor:
+    """(A,) int64: the utterance of every arc of an FsaVec."""
     shape = lattice.arcs.shape()
     return shape.row_ids(1)[shape.row_ids(2).long()].long()
 
 
-def token_posteriors(lattice, utterance: Tensor, token: Tensor, frame: Tensor, frame_lens: Tensor) -> Tensor:
+def token_posteriors(lattice, utterance: Tensor, token: Tensor, frame: Tensor, frame_lens: Tensor,
+                     path: Tensor | None = None) -> Tensor:
     """The posterior of every path token: that the lattice says it at a frame nearer to it than to its
     neighbours.
 
@@ -173,9 +219,12 @@ def token_posteriors(lattice, utterance: Tensor, token: Tensor, frame: Tensor, f
 
     Args:
       utterance, token, frame: (N,) int64 as from path_tokens.
+      path: (N,) int64, the path each token is on, where an utterance has several.
     Returns:
       (N,) float64 in [0, 1].
     """
+    if not len(token):
+        return torch.zeros(0, dtype=torch.float64, device=token.device)
     device, span = frame.device, int(frame_lens.max()) + 1
     vocab = int(lattice.labels.max()) + 1
 
@@ -184,11 +233,12 @@ def token_posteriors(lattice, utterance: Tensor, token: Tensor, frame: Tensor, f
 
     said = (lattice.labels > BLANK) & (lattice.frame >= 0)
     mass = lattice.get_arc_post(use_double_scores=True, log_semiring=True)[said].exp()
-    keys, order = key(_owner(lattice)[said], lattice.labels[said].long(), lattice.frame[said].long()).sort()
+    keys, order = key(arc_owner(lattice)[said], lattice.labels[said].long(), lattice.frame[said].long()).sort()
     below = torch.nn.functional.pad(mass[order].cumsum(0), (1, 0))
 
     middle = torch.div(frame[:-1] + frame[1:], 2, rounding_mode="floor")  # last frame nearer to the left one
-    change = utterance[:-1] != utterance[1:]
+    path = utterance if path is None else path
+    change = path[:-1] != path[1:]
     lens = frame_lens.to(device)[utterance]
     last = torch.where(change, lens[:-1] - 1, middle)
     first = torch.where(change, torch.zeros_like(middle), middle + 1)
@@ -205,7 +255,11 @@ def hypotheses_from_lattice(best, frame_lens: Tensor, lattice=None) -> list[Hypo
       best: linear FsaVec of B, as from shortest_path; it has `frame` and `duration`.
       lattice: what `best` was chosen from; gives the tokens' posteriors as confidences, which are 1 without
       it.
+    Raises:
+      ValueError: if `best` does not tell the time.
     """
+    if not (hasattr(best, "frame") and hasattr(best, "duration")):
+        raise ValueError("the paths have no attributes `frame` and `duration`: compose with what nar_lattice made")
     utterance, token, frame, duration = path_tokens(best)
     if lattice is None:
         confidence = torch.ones(len(token), device=token.device)

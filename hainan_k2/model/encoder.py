@@ -64,6 +64,14 @@ class ConformerLayer(nn.Module):
         return self.norm_out(x)
 
 
+def check_features(features: Tensor, lens: Tensor) -> None:
+    """ValueError unless features are (B, T, F) and lens (B,) lie in [1, T]."""
+    if features.ndim != 3 or lens.shape != features.shape[:1]:
+        raise ValueError(f"features {tuple(features.shape)} should be (B, T, F), lens {tuple(lens.shape)} (B,)")
+    if int(lens.min()) < 1 or int(lens.max()) > features.shape[1]:
+        raise ValueError(f"lens {lens.tolist()} must lie in [1, {features.shape[1]}], the frames of the batch")
+
+
 class FastConformer(nn.Module):
     """Log-mel features at 10 ms to encoder frames at 80 ms."""
 
@@ -82,14 +90,11 @@ class FastConformer(nn.Module):
         Returns: encoder output (B, T', d_model), T' = ceil(T / 8), 80 ms frames; lens (B,) of it.
         Raises ValueError where a length is not in [1, T].
         """
-        if features.ndim != 3 or lens.shape != features.shape[:1]:
-            raise ValueError(f"features {tuple(features.shape)} should be (B, T, F), lens {tuple(lens.shape)} (B,)")
-        if int(lens.min()) < 1 or int(lens.max()) > features.shape[1]:
-            raise ValueError(f"lens {lens.tolist()} must lie in [1, {features.shape[1]}], the frames of the batch")
+        check_features(features, lens)
         x, lens = self.pre_encode(features, lens)
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]
         positions = relative_positions(x.shape[1], self.d_model, x)
-        x = self.dropout(x * self.scale)
+        x = self.dropout(x.to(features.dtype) * self.scale)  # the residual stream stays in float32 under autocast
         for layer in self.layers:
             x = layer(x, positions, padding)
         return x, lens

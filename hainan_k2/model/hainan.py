@@ -10,6 +10,7 @@ from hainan_k2.config import ModelConfig
 from hainan_k2.model.encoder import FastConformer
 from hainan_k2.model.joiner import Joiner
 from hainan_k2.model.predictor import make_predictor
+from hainan_k2.model.whisper import WhisperConformer
 
 
 class Hainan(nn.Module):
@@ -27,7 +28,7 @@ class Hainan(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.encoder = FastConformer(config)
+        self.encoder = WhisperConformer(config) if config.encoder == "whisper" else FastConformer(config)
         self.predictor = make_predictor(config)
         self.joiner = Joiner(config)
         outputs = config.vocab_size + len(config.durations)
@@ -39,6 +40,11 @@ class Hainan(nn.Module):
     def durations(self) -> tuple[int, ...]:
         """Duration of each duration class, in encoder frames. An index is not a duration: look it up here."""
         return self.config.durations
+
+    @property
+    def pretrained(self) -> Optional[nn.Module]:
+        """The part that comes with weights of its own; None where all is trained from scratch."""
+        return self.encoder.whisper if self.config.encoder == "whisper" else None
 
     @property
     def vocab_size(self) -> int:

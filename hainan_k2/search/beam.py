@@ -12,6 +12,9 @@ Durations make the hypotheses of an utterance stand at different frames. Two rul
 Hypotheses of the same tokens at the same frame are one: their probabilities are added, the times of the
 likelier stay. So with a wide enough beam the scores are exact log-probabilities of token sequences, summed
 over all alignments.
+
+With hotwords a score holds their credit while phrases are under way, and at the end what they are paid
+(hainan_k2.fsa.hotwords).
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.hotwords import HotwordGraph
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
+from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
@@ -37,6 +42,7 @@ class Beam:
     time: Tensor  # the frame it stands at; the utterance's length when finished
     count: Tensor  # tokens on that frame
     history: Tensor  # 64-bit hash of its tokens
+    phrase: Tensor  # the state of the hotwords
     node: Tensor  # its last token's place in the trail, -1 for none
     source: Tensor  # the last step: the row it came from,
     token: Tensor  # what was added (blank: nothing), with
@@ -66,6 +72,7 @@ def ar_beam(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
     beam = Beam(**{f.name: zeros for f in fields(Beam)})
     beam = replace(beam, utterance=torch.arange(batch, device=device), score=zeros.double(), node=zeros - 1)
     beam = replace(beam, confidence=zeros.to(dtype))
+    hotwords = scaled_hotwords(knowledge, options, device)
     out, state = model.predictor.step(zeros, model.predictor.initial_state(batch, device, dtype))
     predicted = model.joiner.project_predictor(out)
     trail: list[tuple[Tensor, ...]] = []
@@ -74,7 +81,7 @@ def ar_beam(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
         rows, others = _earliest(beam, frames)
         if not len(rows):
             return _results(beam, trail, frames.lens, options.nbest)
-        successors = _extend(model, frames, beam[rows], rows, predicted[rows], options)
+        successors = _extend(model, frames, beam[rows], rows, predicted[rows], options, hotwords)
         waiting = replace(beam[others], source=others, token=torch.full_like(others, BLANK))
         time, beam = beam.time, _prune(Beam.join(successors, waiting), options.beam)
 
@@ -102,15 +109,19 @@ def _earliest(beam: Beam, frames: Frames) -> tuple[Tensor, Tensor]:
     return extend.nonzero()[:, 0], (~extend).nonzero()[:, 0]
 
 
-def _extend(
-    model, frames: Frames, beam: Beam, rows: Tensor, predicted: Tensor, options: SearchConfig
-) -> Beam:
+def _extend(model, frames: Frames, beam: Beam, rows: Tensor, predicted: Tensor, options: SearchConfig,
+            hotwords: HotwordGraph | None) -> Beam:
     """Every hypothesis of `beam` by blank and its best tokens, each with the best durations."""
     hidden = frames.values[frames.starts[beam.utterance] + beam.time]
     tokens, durations = model.joiner.log_probs(hidden, predicted)
-    token_lp, token = tokens[:, 1:].topk(min(options.beam, tokens.shape[1] - 1))
-    token_lp = torch.cat([tokens[:, :1], token_lp], dim=1)[:, :, None]  # (n, 1 + W, 1)
-    token = torch.cat([torch.full_like(token[:, :1], BLANK), token + 1], dim=1)[:, :, None]
+    biased, phrase = tokens, beam.phrase[:, None].expand_as(tokens)
+    if hotwords is not None:
+        weights, phrase = hotwords.advance_all(beam.phrase)
+        biased = tokens + weights
+    token = 1 + biased[:, 1:].topk(min(options.beam, tokens.shape[1] - 1)).indices
+    token = torch.cat([torch.full_like(token[:, :1], BLANK), token], dim=1)
+    token_lp, biased, phrase = (table.gather(1, token)[:, :, None] for table in (tokens, biased, phrase))
+    token = token[:, :, None]  # (n, 1 + W, 1)
     duration_lp, index = durations.topk(min(options.beam_durations, durations.shape[1]))
     duration_lp = duration_lp[:, None]  # (n, 1, E)
     duration = torch.tensor(model.durations, device=rows.device)[index][:, None]
@@ -121,13 +132,17 @@ def _extend(
     moved = torch.where(blank | full, duration.clamp(min=1), duration)
     time = torch.minimum(beam.time[:, None, None] + moved, frames.lens[beam.utterance][:, None, None])
     prior = torch.where(blank, -options.blank_penalty, options.token_bonus).double()
+    if hotwords is not None:
+        ending = time == frames.lens[beam.utterance][:, None, None]
+        prior = prior + torch.where(ending, hotwords.final(phrase), 0.0)
     history = beam.history[:, None, None]
     columns = (
         beam.utterance[:, None, None],
-        beam.score[:, None, None] + token_lp.double() + duration_lp.double() + prior,
+        beam.score[:, None, None] + biased.double() + duration_lp.double() + prior,
         time,
         torch.where(moved > 0, torch.zeros_like(moved), count + 1),
         torch.where(blank, history, (history + token) * 6364136223846793005 + 1442695040888963407),
+        phrase,
         beam.node[:, None, None],
         rows[:, None, None],
         token,

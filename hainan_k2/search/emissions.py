@@ -64,6 +64,12 @@ class Emissions:
         parts = (self.utterance, self.token, self.frame, self.duration, self.confidence)
         return Emissions(*(part[keep] for part in parts), self.score)
 
+    def ids(self) -> list[tuple[int, ...]]:
+        """The token ids of every utterance."""
+        sizes = torch.bincount(self.utterance, minlength=len(self.score)).tolist()
+        ids = iter(self.token.tolist())
+        return [tuple(next(ids) for _ in range(size)) for size in sizes]
+
     def hypotheses(self, lens: Tensor) -> list[Hypothesis]:
         """One Hypothesis per utterance of lens (B,) frames."""
         parts = (self.utterance, self.token, self.frame, self.duration, self.confidence, self.score, lens)

@@ -5,6 +5,10 @@ Both take the most probable token and, separately, the most probable duration - 
 table, for the duration class is an index and [1..8] or [0,1,2,4,8] are not indices. The score of a hypothesis
 is the log-probability of its path: tokens, blanks and durations; the confidence of a token is its
 probability.
+
+With hotwords, ar_greedy adds to a token that begins or continues a phrase the phrase's weight before it takes the
+best (HotwordGraph.encourage), and to the score what the phrases found are paid. nar_greedy chooses all tokens at
+once, none knows those before it: it cannot use hotwords.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.hotwords import HotwordGraph
 from hainan_k2.result import Hypothesis
+from hainan_k2.search.biasing import add_paid, scaled_hotwords
 from hainan_k2.search.emissions import Emissions, Frames
 from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
@@ -24,12 +30,13 @@ from hainan_k2.search.options import SearchConfig
 class Decision:
     """The best token and the best duration of each of N joint outputs.
 
-    token, duration (in frames): (N,) int64; token_log_prob, duration_log_prob: (N,).
+    token, duration (in frames): (N,) int64; token_log_prob, duration_log_prob: (N,), of the model alone. `bias` (N, V)
+    is added to the tokens' logits for the choice.
     """
 
-    def __init__(self, logits: Tensor, vocab_size: int, durations: Tensor):
+    def __init__(self, logits: Tensor, vocab_size: int, durations: Tensor, bias: Tensor | float = 0.0):
         tokens, lengths = logits[:, :vocab_size], logits[:, vocab_size:]
-        self.token, index = tokens.argmax(-1), lengths.argmax(-1)
+        self.token, index = (tokens + bias).argmax(-1), lengths.argmax(-1)
         self.duration = durations[index]
         self.token_log_prob = tokens.log_softmax(-1).gather(1, self.token[:, None])[:, 0]
         self.duration_log_prob = lengths.log_softmax(-1).gather(1, index[:, None])[:, 0]
@@ -40,10 +47,12 @@ def ar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
               knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """TDT greedy search of encoder_out (B, T, C), lens (B,), with the predictor."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
-    return label_looping(model, frames, options.max_symbols).hypotheses(frames.lens)
+    hotwords = scaled_hotwords(knowledge, options, frames.values.device)
+    found = label_looping(model, frames, options.max_symbols, hotwords)
+    return add_paid(found, hotwords).hypotheses(frames.lens)
 
 
-def label_looping(model, frames: Frames, max_symbols: int) -> Emissions:
+def label_looping(model, frames: Frames, max_symbols: int, hotwords: HotwordGraph | None = None) -> Emissions:
     """The outer loop runs over labels, the inner one over blanks, until every utterance has its next label.
 
     From frame t: a token of duration d > 0, or a blank, moves to t + max(1, d); a token of duration 0 stays
@@ -57,17 +66,20 @@ def label_looping(model, frames: Frames, max_symbols: int) -> Emissions:
     time = torch.zeros_like(utterance)
     count = torch.zeros_like(utterance)  # tokens emitted on this frame
     label = torch.full_like(utterance, BLANK)  # SOS
+    phrase = torch.zeros_like(utterance)  # the state of the hotwords
     state = model.predictor.initial_state(len(utterance), device, dtype)
     records = []  # of every joint evaluation: utterance, token, frame, duration, both log-probs, budget spent
     while len(utterance):
         out, state = model.predictor.step(label, state)
         predicted = model.joiner.project_predictor(out)
         starts, ends = frames.starts[utterance], frames.lens[utterance]
+        bias = predicted.new_zeros((len(utterance), 1)) if hotwords is None else hotwords.encourage(phrase)
         seeking = torch.arange(len(utterance), device=device)
         while len(seeking):
             now = time[seeking]
             hidden = frames.values[starts[seeking] + now]
-            best = Decision(model.joiner.logits(hidden, predicted[seeking]), model.vocab_size, durations)
+            logits = model.joiner.logits(hidden, predicted[seeking])
+            best = Decision(logits, model.vocab_size, durations, bias[seeking])
             blank = best.token == BLANK
             full = ~blank & (best.duration == 0) & (count[seeking] + 1 >= max_symbols)
             moved = torch.where(blank | full, best.duration.clamp(min=1), best.duration)
@@ -80,6 +92,7 @@ def label_looping(model, frames: Frames, max_symbols: int) -> Emissions:
         running = (time < ends).nonzero()[:, 0]
         utterance, time, count, label = utterance[running], time[running], count[running], label[running]
         state = tuple(s[running] for s in state)
+        phrase = phrase[running] if hotwords is None else hotwords.advance(phrase[running], label)[1]
     return _collect(records, frames, max_symbols)
 
 

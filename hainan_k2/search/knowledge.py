@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 
@@ -10,7 +11,12 @@ from typing import Any, Optional
 class Knowledge:
     """Loaded knowledge; None where none was given. A method says in `Method.needs` which of it it cannot do without."""
 
-    lm: Optional[Any] = None
+    lm: Optional[Any] = None  # hainan_k2.fsa.ngram.NgramLm
+    lodr_lm: Optional[Any] = None  # the same, of low order: what viterbi-lm subtracts
+    graph: Optional[Any] = None  # hainan_k2.fsa.decoding_graph.DecodingGraph
+    grammar: Optional[Any] = None  # hainan_k2.fsa.grammar.Grammar
+    hotwords: Optional[Any] = None  # hainan_k2.fsa.hotwords.HotwordGraph
+    pieces: Optional[Sequence[str]] = field(default=None, metadata={"file": False})  # text of every token
 
 
 NOTHING = Knowledge()

@@ -8,6 +8,9 @@ nothing, for then none will.
 
 The score is the log-probability of the tokens that the last round chose; the confidence of a token is its
 probability.
+
+With hotwords every round adds, before it takes the best token, what speaks for it after the tokens before it
+(HotwordGraph.encourage), as ar_greedy does; the score has what the phrases found are paid.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.hotwords import HotwordGraph
 from hainan_k2.result import Hypothesis, Round
+from hainan_k2.search.biasing import add_paid, scaled_hotwords
 from hainan_k2.search.emissions import Emissions, Frames
 from hainan_k2.search.greedy import nar_walk
 from hainan_k2.search.knowledge import NOTHING, Knowledge
@@ -31,7 +36,8 @@ def sar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
         knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """Refines the greedy walk over encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
-    return refine(model, frames, nar_walk(model, frames), options.sar_rounds)
+    hotwords = scaled_hotwords(knowledge, options, frames.values.device)
+    return refine(model, frames, nar_walk(model, frames), options.sar_rounds, hotwords)
 
 
 @torch.no_grad()
@@ -39,23 +45,25 @@ def sar_viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
                 knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
     """Refines the best path of the non-autoregressive lattice of encoder_out (B, T, C), lens (B,)."""
     projected = model.joiner.project_encoder(encoder_out)
-    first = viterbi_emissions(model, projected, lens, options)
-    return refine(model, Frames.pack(projected, lens), first, options.sar_rounds)
+    first = viterbi_emissions(model, projected, lens, options, knowledge)
+    hotwords = scaled_hotwords(knowledge, options, projected.device)
+    return refine(model, Frames.pack(projected, lens), first, options.sar_rounds, hotwords)
 
 
-def refine(model, frames: Frames, first: Emissions, max_rounds: int) -> list[Hypothesis]:
+def refine(model, frames: Frames, first: Emissions, max_rounds: int, hotwords: HotwordGraph | None = None
+           ) -> list[Hypothesis]:
     """At most `max_rounds` rounds from `first`, over projected encoder frames (N, J).
 
     `rounds` of a hypothesis holds the ids of `first` and then every round's ids and changes, up to the one
     without any.
     """
     batch = len(frames.lens)
-    rounds = [[Round(ids, 0, 0, 0)] for ids in _ids(first.token, first.utterance, batch)]
+    rounds = [[Round(ids, 0, 0, 0)] for ids in first.ids()]
     running, settled = replace(first, score=torch.zeros_like(first.score)), []
     for _ in range(max_rounds):
         if not len(running.token):
             break
-        token, log_prob = _predict_again(model, frames, running)
+        token, log_prob = _predict_again(model, frames, running, hotwords)
         owner = running.utterance
         zeros = torch.zeros(batch, dtype=torch.int64, device=owner.device)
         size = zeros.index_add(0, owner, torch.ones_like(owner))
@@ -65,17 +73,17 @@ def refine(model, frames: Frames, first: Emissions, max_rounds: int) -> list[Hyp
         score = torch.where(size > 0, score, running.score)
 
         running = replace(running, token=token, confidence=log_prob.exp(), score=score).select(token != BLANK)
-        ids, changes = _ids(running.token, running.utterance, batch), (substituted.tolist(), deleted.tolist())
+        ids, changes = running.ids(), (substituted.tolist(), deleted.tolist())
         for i in torch.unique_consecutive(owner).tolist():
             rounds[i].append(Round(ids[i], changes[0][i], changes[1][i], 0))
         unstable = (substituted + deleted > 0)[running.utterance]
         settled.append(running.select(~unstable))
         running = running.select(unstable)
-    result = _join([*settled, running], running.score)
+    result = add_paid(_join([*settled, running], running.score), hotwords)
     return [replace(h, rounds=tuple(r)) for h, r in zip(result.hypotheses(frames.lens), rounds)]
 
 
-def _predict_again(model, frames: Frames, y: Emissions) -> tuple[Tensor, Tensor]:
+def _predict_again(model, frames: Frames, y: Emissions, hotwords: HotwordGraph | None) -> tuple[Tensor, Tensor]:
     """The best token and its log-probability at every position of y given the tokens before, each (N,)."""
     _, row, size = torch.unique_consecutive(y.utterance, return_inverse=True, return_counts=True)
     column = torch.arange(len(row), device=row.device) - (size.cumsum(0) - size)[row]
@@ -84,15 +92,9 @@ def _predict_again(model, frames: Frames, y: Emissions) -> tuple[Tensor, Tensor]
     predicted = model.joiner.project_predictor(model.predictor(labels[:, :-1])[row, column])
     logits = model.joiner.logits(frames.values[frames.starts[y.utterance] + y.frame], predicted)
     tokens = logits[:, : model.vocab_size]
-    best, token = tokens.max(-1)
-    return token, best - tokens.logsumexp(-1)
-
-
-def _ids(token: Tensor, utterance: Tensor, batch: int) -> list[tuple[int, ...]]:
-    """The ids of every utterance."""
-    sizes = torch.bincount(utterance, minlength=batch).tolist()
-    ids = iter(token.tolist())
-    return [tuple(next(ids) for _ in range(size)) for size in sizes]
+    bias = 0.0 if hotwords is None else hotwords.encourage(hotwords.states(labels)[row, column])
+    token = (tokens + bias).argmax(-1)
+    return token, tokens.log_softmax(-1).gather(1, token[:, None])[:, 0]
 
 
 def _join(parts: list[Emissions], score: Tensor) -> Emissions:

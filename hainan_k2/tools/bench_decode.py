@@ -155,7 +155,7 @@ def noise(seconds: float, model: Hainan, count: int) -> list[Tensor]:
 
 def read_features(cuts: str, model: Hainan, count: int) -> list[Tensor]:
     """Features (T, F) of the first `count` utterances, again from the first where there are fewer."""
-    data = EvaluationData(cuts, DataConfig(num_workers=0), model.config.num_mel_bins)
+    data = EvaluationData(cuts, DataConfig(num_workers=0), model.config)
     utterances = (row[:n] for batch in data for row, n in zip(batch.features, batch.lens.tolist()))
     found = list(itertools.islice(utterances, count))
     if not found:

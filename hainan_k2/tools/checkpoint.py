@@ -13,6 +13,7 @@ import torch
 
 from hainan_k2.config import ModelConfig, from_dict
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.tools.trainlog import read_lines
 
 LAST = "last.pt"
 
@@ -86,6 +87,24 @@ def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) ->
     if avg < 1 or missing:
         raise ValueError(f"--epoch {last} --avg {avg} needs {avg} epochs up to {last}; {exp_dir} has {list(found)}")
     return [found[n] for n in wanted]
+
+
+def best_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], count: int) -> list[pathlib.Path]:
+    """The `count` epoch checkpoints of least dev WER (AR) up to `epoch` (None: any), ascending by epoch; of equal ones
+    the later. ValueError says what is missing."""
+    found = epoch_checkpoints(exp_dir)
+    wers = {line["epoch"]: line["dev_wer"] for line in read_lines(exp_dir / "epochs.jsonl")}
+    known = [n for n in found if n in wers and (epoch is None or n <= epoch)]
+    if not 1 <= count <= len(known):
+        raise ValueError(f"--best --avg {count}: {exp_dir} has {len(known)} such checkpoints with a dev WER in "
+                         "epochs.jsonl")
+    best = sorted(known, key=lambda n: (wers[n], -n))[:count]
+    return [found[n] for n in sorted(best)]
+
+
+def epoch_of(path: pathlib.Path) -> int:
+    """The N of epoch-N.pt."""
+    return int(path.stem.partition("-")[2])
 
 
 def average_states(states: Iterable[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

@@ -2,53 +2,128 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Union
 
 import torch
+from torch import Tensor
 
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.score import score
-from hainan_k2.search import METHODS, NOTHING, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, NOTHING, Knowledge
 from hainan_k2.text import Tokenizer, normalise
 from hainan_k2.tools.batches import Batch
 from hainan_k2.tools.objective import LossConfig, transducer_losses
 from hainan_k2.tools.stopwatch import Stopwatch
+from hainan_k2.tools.sweep import Row, make_rows
+
+# What torch, k2 and the searches raise on an utterance that they cannot decode; anything else is a mistake of ours.
+FAILURES = (RuntimeError, ValueError, IndexError, MemoryError)
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One utterance: its id, reference text and, by method, what was recognised."""
+    """One utterance: its id, reference text and what was recognised, or why nothing was, by the label of the row."""
 
     id: str
     reference: str
     seconds: float
     hypotheses: dict[str, Hypothesis]
+    failures: dict[str, str]
+
+    def texts(self, label: str) -> tuple[str, str, str]:
+        """id, reference and recognised text, to be scored. Where the search failed, nothing was recognised."""
+        found = self.hypotheses.get(label)
+        return self.id, normalise(self.reference), normalise(found.text) if found else ""
+
+    def add(self, row: Row, found: Union[Hypothesis, str], pieces: Sequence[str]) -> None:
+        """What a row found in the utterance, or why it failed."""
+        if isinstance(found, str):
+            self.failures[row.label] = found
+            return
+        found = found.with_words(pieces, audio_seconds=self.seconds)
+        self.hypotheses[row.label] = nearest(found, self.reference) if METHODS[row.method].oracle else found
 
 
 @torch.no_grad()
-def decode_batches(model: Hainan, batches: Iterable[Batch], methods: Sequence[str], options: SearchConfig,
-                   pieces: Sequence[str], watch: Stopwatch, knowledge: Knowledge = NOTHING
-                   ) -> Iterator[list[Decoded]]:
-    """Every batch, decoded by every method from one pass of the encoder.
+def decode_batches(model: Hainan, batches: Iterable[Batch], rows: Sequence[Row], pieces: Sequence[str],
+                   watch: Stopwatch, knowledge: Knowledge = NOTHING) -> Iterator[list[Decoded]]:
+    """Every batch, decoded by every row from one pass of the encoder; failures as `search` reports them.
 
-    `watch` adds up the seconds of "encoder" and of every method's search by its name. `model` is in eval mode.
+    `watch` adds up the seconds of "encoder" and, by its label, of every row's search; rows that are searched together
+    share their time evenly. `model` is in eval mode.
     """
     device = next(model.parameters()).device
     for batch in batches:
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = model.encoder(batch.features, batch.lens)
-        found = {}
-        for method in methods:
-            with watch.section(method):
-                found[method] = METHODS[method].function(model, encoder_out, lens, options, knowledge)
-        yield [
-            Decoded(name, text, seconds, {
-                method: found[method][b].with_words(pieces, audio_seconds=seconds) for method in methods})
-            for b, (name, text, seconds) in enumerate(zip(batch.ids, batch.texts, batch.seconds))
-        ]
+        decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
+        for run in runs(rows):
+            start = watch.now()
+            results = search(model, encoder_out, lens, run, knowledge, batch.ids)
+            share = (watch.now() - start) / len(run)
+            for row, found in zip(run, results):
+                watch.seconds[row.label] += share
+                for d, hypothesis in zip(decoded, found):
+                    d.add(row, hypothesis, pieces)
+        yield decoded
+
+
+def runs(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows by what is searched together: those of a method that differ only in what it sweeps."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        swept = METHODS[row.method].sweeps
+        rest = [value for name, value in vars(row.options).items() if name not in swept]
+        found.setdefault((row.method, *rest), []).append(row)
+    return list(found.values())
+
+
+def search(model: Hainan, encoder_out: Tensor, lens: Tensor, run: Sequence[Row], knowledge: Knowledge,
+           ids: Sequence[str]) -> list[list[Union[Hypothesis, str]]]:
+    """What every row of a run finds in encoder_out (B, T, C), lens (B,).
+
+    Where the search of a batch fails, its utterances are searched one by one and row by row, so that none is lost by
+    another. An utterance that fails then has, instead of a Hypothesis, the reason.
+    """
+    method = METHODS[run[0].method]
+    try:
+        if len(run) > 1:
+            return method.function.sweep(model, encoder_out, lens, [row.options for row in run], knowledge)
+        return [method.function(model, encoder_out, lens, run[0].options, knowledge)]
+    except FAILURES as error:
+        logging.warning("%s failed on a batch of %d utterances, which are tried one by one: %s", method.name, len(ids),
+                        reason(error))
+
+    def alone(b: int, row: Row) -> Union[Hypothesis, str]:
+        try:
+            one = encoder_out[b : b + 1, : int(lens[b])], lens[b : b + 1]
+            return method.function(model, *one, row.options, knowledge)[0]
+        except FAILURES as error:
+            logging.error("%s failed on utterance %s: %s", row.label, ids[b], reason(error))
+            return reason(error)
+
+    return [[alone(b, row) for b in range(len(ids))] for row in run]
+
+
+def reason(error: Exception) -> str:
+    """An error in one line: its kind and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+
+
+def nearest(hypothesis: Hypothesis, reference: str) -> Hypothesis:
+    """The hypothesis with that of its alternatives at its place that has the fewest word errors; the first of such."""
+    import kaldialign
+
+    words = normalise(reference).split()
+    errors = [kaldialign.edit_distance(words, normalise(h.text).split())["total"] for h in hypothesis.alternatives]
+    best = hypothesis.alternatives[errors.index(min(errors))]
+    return replace(best, alternatives=hypothesis.alternatives)
 
 
 class Evaluator:
@@ -60,15 +135,12 @@ class Evaluator:
     def validate(self, model: Hainan, loss: LossConfig) -> dict[str, float]:
         """{"dev_loss", "dev_wer" (AR), "dev_wer_nar"}; rates as fractions."""
         model.eval()
-        pairs: dict[str, list[tuple[str, str, str]]] = {"ar-greedy": [], "nar-greedy": []}
+        rows = make_rows(("ar-greedy", "nar-greedy"))
         batches = [batch.with_targets(self.tokenizer) for batch in self.batches]
-        for decoded in decode_batches(model, batches, list(pairs), SearchConfig(), self.tokenizer.pieces, Stopwatch()):
-            for d in decoded:
-                for method, kept in pairs.items():
-                    kept.append((d.id, normalise(d.reference), normalise(d.hypotheses[method].text)))
+        decoded = list(chain.from_iterable(decode_batches(model, batches, rows, self.tokenizer.pieces, Stopwatch())))
         figures = {"dev_loss": self._loss(model, batches, loss)}
         for method, name in (("ar-greedy", "dev_wer"), ("nar-greedy", "dev_wer_nar")):
-            figures[name] = score(pairs[method]).wer
+            figures[name] = score(d.texts(method) for d in decoded).wer
         return figures
 
     @torch.no_grad()

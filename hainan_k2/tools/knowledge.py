@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Optional
 
 from hainan_k2.config import option
+from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.grammar import read_grammar
+from hainan_k2.fsa.ngram import NgramLm
 from hainan_k2.search.knowledge import Knowledge
 from hainan_k2.text import Tokenizer
+from hainan_k2.tools.hotwords import read_hotwords
 
 
 @dataclass(frozen=True)
@@ -14,8 +20,28 @@ class KnowledgeConfig:
     """An empty name means none."""
 
     lm: str = option("", "token-level n-gram LM, ARPA: for viterbi-lm and nbest-lm")
+    lodr_lm: str = option("", "token-level n-gram LM of low order, ARPA, that viterbi-lm subtracts from --lm")
+    graph: str = option("", "word graph of lang/compile_graph.py, LG.pt or TLG.pt: for graph")
+    grammar: str = option("", "closed grammar: a text, OpenFst text or binary, or .pt of lang/compile_grammar.py: for "
+                          "grammar")
+    hotwords: str = option("", "phrases to expect, one a line with an optional ' :weight' behind it")
 
 
 def load_knowledge(config: KnowledgeConfig, tokenizer: Tokenizer) -> Knowledge:
     """Read the files that `config` names; ValueError with file and line of what is wrong."""
-    return Knowledge()
+    hotwords = read_hotwords(config.hotwords, tokenizer) if config.hotwords else None
+    graph = DecodingGraph.read(config.graph, tokenizer.pieces) if config.graph else None
+    grammar = read_grammar(config.grammar, tokenizer) if config.grammar else None
+    return Knowledge(lm=_load_lm(config.lm, tokenizer), lodr_lm=_load_lm(config.lodr_lm, tokenizer), graph=graph,
+                     grammar=grammar, hotwords=hotwords, pieces=tokenizer.pieces)
+
+
+def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
+    if not path:
+        return None
+    lm = NgramLm.read(path, tokenizer.pieces)
+    if lm.missing:
+        shown = " ".join(lm.missing[:5]) + (" ..." if len(lm.missing) > 5 else "")
+        logging.warning("%s has neither <unk> nor %d of %d tokens (%s): to it they are impossible", path,
+                        len(lm.missing), tokenizer.vocab_size - 1, shown)
+    return lm

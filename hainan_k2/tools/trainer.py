@@ -12,9 +12,11 @@ import torch
 
 from hainan_k2.config import as_dict, option
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.tools.average import RunningAverage
 from hainan_k2.tools.batches import Batch, TrainingData
 from hainan_k2.tools.checkpoint import LAST, save_checkpoint
 from hainan_k2.tools.evaluate import Evaluator
+from hainan_k2.tools.interrupts import uninterrupted
 from hainan_k2.tools.objective import LossConfig, hainan_losses
 from hainan_k2.tools.optim import OptimConfig, learning_rate, make_optimizer, set_learning_rate
 from hainan_k2.tools.stopwatch import Stopwatch
@@ -41,6 +43,7 @@ class LoopConfig:
     keep_epochs: int = option(10, "epoch checkpoints kept, the newest ones")
     precision: str = option("float32", "bfloat16: encoder and joint in bfloat16 where the device has it",
                             ("float32", "bfloat16"))
+    average_every: int = option(100, "updates between samples of the running average in checkpoints; 0: none is kept")
     profile: int = option(0, "stop after this many updates and print where their time went; 0 = train")
 
 
@@ -52,14 +55,15 @@ class Trainer:
                  optim: OptimConfig, seed: int, provenance: dict[str, Any]):
         self.model, self.device, self.exp_dir = model.to(device), device, exp_dir
         self.loop, self.loss, self.optim, self.seed, self.provenance = loop, loss, optim, seed, provenance
-        self.optimizer = make_optimizer(model, optim)
+        self.optimizer = make_optimizer(model, optim, model.pretrained)
         self.progress = Progress()
+        self.average = RunningAverage(loop.average_every)
         self.watch = Stopwatch(synchronise=loop.profile > 0)
 
     def state(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "model_config": as_dict(self.model.config),
                 "optimizer": self.optimizer.state_dict(), "progress": vars(self.progress).copy(),
-                "provenance": self.provenance}
+                "average": self.average.state(), "provenance": self.provenance}
 
     def load(self, state: dict[str, Any]) -> None:
         if state["model_config"] != as_dict(self.model.config):
@@ -67,11 +71,16 @@ class Trainer:
             raise ValueError(f"{self.exp_dir / LAST} was trained with another {', '.join(changed)}: use the same "
                              "options or another --exp-dir")
         self.model.load_state_dict(state["model"])
+        peaks = [group["peak"] for group in self.optimizer.param_groups]  # today's options, not the checkpoint's
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, peak in zip(self.optimizer.param_groups, peaks):
+            group["peak"] = peak
         self.progress = Progress(**state["progress"])
+        self.average.load(state.get("average"))
 
     def save(self, name: str = LAST) -> None:
-        save_checkpoint(self.exp_dir / name, self.state())
+        with uninterrupted():
+            save_checkpoint(self.exp_dir / name, self.state())
 
     def run(self, training: TrainingData, evaluator: Evaluator) -> None:
         """Train from where `progress` stands. KeyboardInterrupt passes through after a checkpoint is written."""
@@ -80,12 +89,15 @@ class Trainer:
         try:
             while p.epoch <= self.loop.num_epochs:
                 for batch in self._timed(training.batches(p.epoch, p.batch)):
-                    self._step(batch, training.seconds * self.loop.num_epochs, log)
+                    with uninterrupted():
+                        self._step(batch, training.seconds * self.loop.num_epochs, log)
                     if self.loop.profile and p.updates >= self.loop.profile:
                         return
                     if p.updates % self.loop.save_every == 0:
                         self.save()
-                self._finish_epoch(evaluator, log)
+                figures = evaluator.validate(self.model, self.loss)
+                with uninterrupted():
+                    self._finish_epoch(figures, log)
         except KeyboardInterrupt:
             self.save()
             logging.warning("interrupted at epoch %d, update %d; %s holds everything: the same command continues",
@@ -105,15 +117,17 @@ class Trainer:
 
     def _step(self, batch: Batch, planned: float, log: TrainLog) -> None:
         p = self.progress
-        lr = learning_rate(self.optim, p.updates, p.heard / planned)
-        set_learning_rate(self.optimizer, lr)
+        fraction = learning_rate(self.optim, p.updates, p.heard / planned)
+        set_learning_rate(self.optimizer, fraction)
         values = self._update(batch)
         p.batch += 1
         seconds = sum(batch.seconds)
         p.heard += seconds
         if values is not None:
             p.updates += 1
-            log.update({"update": p.updates, "epoch": p.epoch, "lr": lr, **values}, p.heard / planned, seconds)
+            self.average.update(self.model, p.updates)
+            values = {"update": p.updates, "epoch": p.epoch, "lr": self.optim.lr * fraction, **values}
+            log.update(values, p.heard / planned, seconds)
 
     def _update(self, batch: Batch) -> dict[str, float] | None:
         """One update; None, after saying which cuts caused it, where the loss or its gradient is not finite."""
@@ -146,9 +160,8 @@ class Trainer:
         logging.warning("update skipped (%d so far): %s is not finite; cuts %s", self.progress.skipped, what,
                         " ".join(batch.ids))
 
-    def _finish_epoch(self, evaluator: Evaluator, log: TrainLog) -> None:
+    def _finish_epoch(self, figures: dict[str, float], log: TrainLog) -> None:
         p = self.progress
-        figures = evaluator.validate(self.model, self.loss)
         log.epoch({"epoch": p.epoch, "update": p.updates, **figures, "skipped": p.skipped, "unspelled": p.unspelled})
         p.epoch, p.batch = p.epoch + 1, 0
         self.save(f"epoch-{p.epoch - 1}.pt")

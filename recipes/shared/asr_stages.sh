@@ -7,6 +7,9 @@
 #
 #   corpus_dir    holds SPLIT/SPEAKER/CHAPTER/*.flac and *.trans.txt
 #   train_splits, dev_splits, test_splits    arrays of SPLITs; dev are pooled for validation, tests are decoded apart
+#   perturb_splits    the train_splits that --speed-perturb is for; all if not set
+#   test_cuts_dir     where the manifests of the test_splits are; those of stage 2 if not set
+#   lang_text         text files with commas between, for the BPE; the training transcripts if not set
 
 shared=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$shared/../.." && pwd)
@@ -15,7 +18,7 @@ root=$(cd "$shared/../.." && pwd)
 . "$shared/stages.sh"
 
 asr_options() {
-  option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang, 4 train, 5 decode, 6 results"
+  option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
   option stop_stage 6 "last stage"
   option data_dir "" "where prepared data go; in the recipe's folder if not given"
   option exp_dir "" "where checkpoints, logs and results go; in the recipe's folder if not given"
@@ -24,7 +27,7 @@ asr_options() {
   option train_config "" "YAML file with options of train.py; by corpus if not given"
   option train_args "" "further options for train.py, e.g. '--num-epochs 20 --device cuda'"
   option avg "" "epoch checkpoints to average for decoding; by corpus if not given"
-  option method ar-greedy,nar-greedy "decoding methods with commas between; all for every one"
+  option method ar-greedy,nar-greedy "decoding methods with commas between; all for every one. One with lm trains an LM, too"
   option num_jobs 2 "processes for data preparation"
   option environment true "make .venv and use it; false: the python on PATH has everything"
 }
@@ -36,12 +39,15 @@ run_asr_stages() {  # DEPENDS_ON...
     "$shared/environment.sh"
     export PATH="$root/.venv/bin:$PATH"
   fi
+  [[ -v perturb_splits ]] || perturb_splits=("${train_splits[@]}")
   lang_dir=$data_dir/lang_bpe_$vocab_size
   run_stage 0 data "$data_dir" make_data "$@"
   run_stage 1 manifests "$data_dir/manifests" make_manifests \
     "${train_splits[*]}" "${dev_splits[*]}" "${test_splits[*]}"
   run_stage 2 features "$data_dir/fbank" make_features "$speed_perturb"
-  run_stage 3 lang "$lang_dir" make_lang
+  lm=
+  if [[ $method == all || $method == *-lm* ]]; then lm=$lang_dir/lm.arpa; fi
+  run_stage 3 lang "$lang_dir" make_lang ${lang_text:+"$lang_text"} ${lm:+lm}
   run_stage 4 train "$exp_dir" train_model "$train_config" "$train_args"
   run_stage 5 decode "$exp_dir/decode" decode_tests "${test_splits[*]}" "$avg" "$method"
   if ((stop_stage == 6)); then print_results; fi
@@ -56,7 +62,7 @@ make_manifests() {
 make_features() {
   if $changed; then rm -rf "$data_dir/fbank"; fi
   local perturb=()
-  if $speed_perturb; then perturb=(--speed-perturb "${train_splits[@]}"); fi
+  if $speed_perturb; then perturb=(--speed-perturb "${perturb_splits[@]}"); fi
   python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$data_dir/fbank" \
     --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" --num-jobs "$num_jobs"
   pool_cuts train "${train_splits[@]}"
@@ -74,8 +80,17 @@ pool_cuts() {  # NAME SPLIT...
 }
 
 make_lang() {
-  python "$root/lang/train_bpe.py" --cuts "$data_dir/fbank/cuts_train.jsonl.gz" --vocab-size "$vocab_size" \
-    --lang-dir "$lang_dir"
+  local source=(--cuts "$data_dir/fbank/cuts_train.jsonl.gz")
+  if [[ -n ${lang_text:-} ]]; then source=(--text "$lang_text"); fi
+  python "$root/lang/train_bpe.py" "${source[@]}" --vocab-size "$vocab_size" --lang-dir "$lang_dir"
+  if [[ -n $lm ]]; then make_lm; fi
+}
+
+# A language model of the training transcripts, without the sentences of the tests. A recipe with more text has its own.
+make_lm() {
+  local tests=("${test_splits[@]/#/$data_dir/manifests/librispeech_cuts_}")
+  python "$root/lang/train_lm.py" --cuts "$data_dir/fbank/cuts_train.jsonl.gz" --lang-dir "$lang_dir" --order 3 \
+    --exclude-cuts "$(IFS=,; echo "${tests[*]/%/.jsonl.gz}")" --arpa "$lm"
 }
 
 train_model() {
@@ -90,8 +105,9 @@ decode_tests() {
   local split
   for split in "${test_splits[@]}"; do
     log "decoding $split"
-    python "$root/hainan_k2/decode.py" --exp-dir "$exp_dir" --avg "$avg" --method "$method" --lang-dir "$lang_dir" \
-      --cuts "$data_dir/fbank/librispeech_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode"
+    python "$root/hainan_k2/decode.py" --exp-dir "$exp_dir" --avg "$avg" --method "$method" ${lm:+--lm "$lm"} \
+      --lang-dir "$lang_dir" \
+      --cuts "${test_cuts_dir:-$data_dir/fbank}/librispeech_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode"
   done
 }
 

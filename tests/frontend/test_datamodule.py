@@ -11,6 +11,7 @@ from lhotse import CutSet
 from hainan_k2.frontend.augment import perturb_speed
 from hainan_k2.frontend.datamodule import DataConfig, count_batches, eval_loader, summarise_cuts, train_loader
 from hainan_k2.frontend.features import Fbank, normalise
+from hainan_k2.frontend.spec import FeatureSpec
 from tests.frontend.corpus import write_cuts
 
 CONFIG = DataConfig(max_duration=12.0, num_buckets=4, num_workers=0, min_duration=0.0)
@@ -252,9 +253,9 @@ def test_cuts_that_no_batch_can_be_made_of(folder, change, message):
 
 def test_features_of_another_kind(folder):
     with pytest.raises(ValueError, match="has stored features of 80 bins, not 40"):
-        summarise_cuts(folder / "fbank.jsonl.gz", CONFIG, num_mel_bins=40)
+        summarise_cuts(folder / "fbank.jsonl.gz", CONFIG, spec=FeatureSpec(num_bins=40))
     with pytest.raises(ValueError, match="has stored features of 80 bins, not 40"):
-        list(eval_loader(folder / "fbank.jsonl.gz", CONFIG, num_mel_bins=40))
+        list(eval_loader(folder / "fbank.jsonl.gz", CONFIG, spec=FeatureSpec(num_bins=40)))
 
 
 @pytest.mark.parametrize("options", [{"max_duration": 0}, {"num_buckets": 0}, {"num_workers": -1},

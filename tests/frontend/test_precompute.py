@@ -8,7 +8,7 @@ from lhotse import CutSet
 
 from hainan_k2.compute_features import main
 from hainan_k2.frontend import precompute as module
-from hainan_k2.frontend.features import Fbank
+from hainan_k2.frontend.features import Fbank, FbankConfig
 from hainan_k2.frontend.precompute import precompute
 from tests.frontend.corpus import write_cuts
 
@@ -45,7 +45,7 @@ def test_features_are_those_of_the_audio_at_three_speeds(manifests):
 
 def test_other_rates_and_bins(tmp_path):
     write_cuts(tmp_path / "wav", 2, rate=11025).to_file(tmp_path / "cuts.jsonl.gz")
-    manifest = precompute(tmp_path / "cuts.jsonl.gz", tmp_path / "out", "x", num_mel_bins=40)
+    manifest = precompute(tmp_path / "cuts.jsonl.gz", tmp_path / "out", "x", Fbank(FbankConfig(40)))
     for cut in CutSet.from_file(manifest):
         assert cut.load_features().shape == (round(100 * cut.duration), 40)
         assert cut.sampling_rate == 16000
@@ -54,7 +54,7 @@ def test_other_rates_and_bins(tmp_path):
 def test_what_is_done_is_not_done_again(manifests, caplog, monkeypatch):
     first = command(manifests, "--split", "train")
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        patch.setattr(module, "Fbank", None)
+        patch.setattr(module, "perturb_speed", None)
         assert list(command(manifests, "--split", "train")) == list(first)
     assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
 

@@ -46,7 +46,7 @@ if __name__ == "__main__":
     band = int(sys.argv[4]) if len(sys.argv) > 4 else 5
     trained, _ = load_model(select_checkpoints(pathlib.Path(exp_dir), None, 1))
     tokenizer = Tokenizer(lang_dir)
-    data = EvaluationData(cuts, DataConfig(max_duration=60, num_workers=0), trained.config.num_mel_bins)
+    data = EvaluationData(cuts, DataConfig(max_duration=60, num_workers=0), trained.config)
     nats, shares = pruning_excess(trained, (batch.with_targets(tokenizer) for batch in data), band)
     print(f"full loss {nats:.1f} nats; S={band}: TDT bounds {100 * shares['tdt']:+.3f} %, "
           f"RNN-T bounds {100 * shares['rnnt']:+.3f} %")

@@ -18,6 +18,7 @@ sys.path.insert(0, str(RECIPE / "local"))
 
 from grammar import Grammar, inflect  # noqa: E402
 from synth_corpus import CorpusConfig, plan, speak_chapter  # noqa: E402
+from voice import EDGE, FADE, MARGIN, PAUSE, RATE, draw_silences, with_silences  # noqa: E402
 
 SMALL = RECIPE / "conf" / "synth_small.grammar"
 COMMAND = f'"{sys.executable}" "{RECIPE}/local/synth_corpus.py" --grammar "{SMALL}" "$@"'
@@ -62,7 +63,7 @@ def test_a_folder_of_other_settings_is_refused(corpus):
     assert done.returncode == 2 and "one holds a corpus of other settings" in done.stderr
 
 
-@pytest.mark.parametrize("grammar, hours", [("synth_small", 0.75), ("synth_large", 3.0)])
+@pytest.mark.parametrize("grammar, hours", [("synth_small", 0.8), ("synth_large", 3.0)])
 def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
     chapters = plan(CorpusConfig(dir="x", grammar=str(RECIPE / "conf" / f"{grammar}.grammar"), hours=hours))
     splits = {c.folder.parts[2] for c in chapters}
@@ -72,8 +73,12 @@ def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
         found = {}
         for value, chapter in values:
             assert found.setdefault(value, chapter.folder.parts[2]) == chapter.folder.parts[2]
-    sentences = [t for c in chapters for t in c.sentences]
+    texts = {split: [t for c in chapters for t in c.sentences if split in c.folder.parts] for split in splits}
+    alone = {t for t in texts["train-clean-100"] if " " not in t}
+    sentences = [t for split in splits for t in texts[split] if t not in alone]
     assert len(set(sentences)) == len(sentences)
+    if grammar == "synth_small":
+        assert alone == {w for t in texts["train-clean-100"] for w in t.split()}
     tests = [t for c in chapters for t in c.sentences if "test-clean" in c.folder.parts]
     words = {w for t in sentences for w in t.split()}
     assert len(tests) >= 200 and (len(words) < 100 if grammar == "synth_small" else len(words) > 2000)
@@ -97,20 +102,73 @@ def test_lhotse_reads_it_with_the_true_word_times(corpus):
             texts.add(supervision.text)
 
 
-def test_words_are_loud_where_the_times_say(corpus):
-    """There is more sound in every word than before the first one and after the last."""
-    ratios = []
+def spoken(corpus: Path):
+    """Samples and the (symbol, start, end) of words and silences of every utterance of six chapters."""
     for path in sorted((corpus / "LibriSpeech").rglob("*.alignment.txt"))[:6]:
         for line in path.read_text().splitlines():
             name, symbols, ends = line.split()
             samples, rate = soundfile.read(path.parent / f"{name}.flac")
-            symbols, ends = symbols.strip('"').split(","), [float(e) for e in ends.strip('"').split(",")]
-            power = [np.mean(samples[int(start * rate):int(end * rate)] ** 2)
-                     for start, end in zip([0.0, *ends], ends)]
-            assert symbols[0] == symbols[-1] == ""
-            silence = max(np.mean(samples[:int((ends[0] - 0.1) * rate)] ** 2), power[-1])
-            ratios += [p / silence for p, symbol in zip(power, symbols) if symbol]
-    assert np.mean(np.array(ratios) > 3) > 0.98
+            assert rate == RATE
+            ends = [float(e) for e in ends.strip('"').split(",")]
+            yield samples, list(zip(symbols.strip('"').split(","), [0.0, *ends], ends))
+
+
+def power(samples: np.ndarray, start: float, end: float) -> float:
+    return np.mean(samples[int(start * RATE):int(end * RATE)] ** 2)
+
+
+def test_words_are_loud_where_the_times_say(corpus):
+    """There is more sound in every word than in the silences that were put in."""
+    ratios = []
+    for samples, items in spoken(corpus):
+        assert items[0][0] == items[-1][0] == ""
+        silence = max(power(samples, start + MARGIN, end - MARGIN) for symbol, start, end in items
+                      if not symbol and end - start > PAUSE[0] + MARGIN)
+        ratios += [power(samples, start, end) / silence for symbol, start, end in items if symbol]
+    assert len(ratios) > 100 and np.mean(np.array(ratios) > 3) > 0.98
+
+
+def test_silences_are_of_every_length_and_hold_noise(corpus):
+    utterances = list(spoken(corpus))
+    for item in (0, -1):
+        lengths = [items[item][2] - items[item][1] for _, items in utterances]
+        low, high = EDGE[0] + MARGIN, EDGE[1] + MARGIN
+        assert low - 0.002 < min(lengths) < low + 0.15 and high - 0.4 < max(lengths) < high + 0.002
+        assert np.std(lengths) > 0.1
+    pauses = [end - start for _, items in utterances for symbol, start, end in items[1:-1] if not symbol]
+    assert 0.1 < np.mean(np.array(pauses) > PAUSE[0] + 0.05) < 0.5
+    for samples, items in utterances:
+        start, end = items[0][1], items[0][2] - MARGIN
+        assert len(set(np.round(samples[int(start * RATE):int(end * RATE)] * 32768))) > 2
+        assert 0 < power(samples, start, end) < 0.02 * power(samples, items[1][1], items[-2][2])
+
+
+def test_words_move_with_the_silences_before_them():
+    words = [("a", 0.3, 0.5), ("b", 0.5, 0.56), ("c", 0.6, 0.9)]
+    wave = np.zeros(int(1.3 * RATE))
+    for level, (_, start, end) in enumerate(words, 1):
+        wave[round(start * RATE):round(end * RATE)] = level
+    silences = np.array([0.7, 0.0, 0.2, 0.4])
+    longer, moved = with_silences(wave, words, silences)
+    assert len(longer) == pytest.approx((0.6 + 2 * MARGIN + silences.sum()) * RATE, abs=2)
+    shifts = np.cumsum(silences[:3]) + MARGIN - 0.3
+    assert np.array([time for _, *time in moved]).ravel() == pytest.approx(
+        [time + shift for (_, *times), shift in zip(words, shifts) for time in times], abs=2e-4)
+    for level, (_, start, end) in enumerate(moved, 1):
+        inside = longer[round(start * RATE) + 3:round(end * RATE) - 3]
+        assert inside.max() == level and (inside[round(FADE * RATE):-round(FADE * RATE)] == level).all()
+    assert (longer[:round(moved[0][1] * RATE) - 3] == 0).all() and (longer[round(moved[2][2] * RATE) + 3:] == 0).all()
+    assert wave.max() == 3 and (wave[round(0.85 * RATE):round(0.9 * RATE)] == 3).all()  # not faded in place
+
+
+@pytest.mark.parametrize("words", [1, 2, 9])
+def test_silences_are_drawn_before_every_word_and_at_the_end(words):
+    drawn = np.array([draw_silences(words, np.random.default_rng(seed)) for seed in range(200)])
+    assert drawn.shape == (200, words + 1)
+    assert (drawn == np.array([draw_silences(words, np.random.default_rng(seed)) for seed in range(200)])).all()
+    edges, pauses = drawn[:, [0, -1]], drawn[:, 1:-1]
+    assert (EDGE[0] <= edges).all() and (edges <= EDGE[1]).all()
+    assert ((pauses == 0) | ((PAUSE[0] <= pauses) & (pauses <= PAUSE[1]))).all()
 
 
 def test_a_chapter_is_whole_once_it_has_a_transcript(tmp_path, monkeypatch):

@@ -1,17 +1,25 @@
 """What holds for every method of the table."""
 
 import dataclasses
+import functools
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 
 from hainan_k2.config import ModelConfig
+from hainan_k2.fsa.automaton import Arc, Automaton
+from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.grammar import make_grammar
+from hainan_k2.fsa.ngram import NgramLm
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.search import METHODS, SearchConfig
+from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from tests.oracle_lm import DictionaryLm
 from tests.oracle_search import Speaker, batches, encoder_output, shape
 
-OPTIONS = SearchConfig(max_symbols=4, sar_rounds=3, nbest=2)
+OPTIONS = SearchConfig(max_symbols=4, sar_rounds=3, nbest=2, num_paths=5)
 
 
 @pytest.fixture(params=METHODS)
@@ -20,6 +28,47 @@ def method(request):
     if chosen.needs_k2:
         pytest.importorskip("k2")
     return chosen
+
+
+@functools.cache
+def bigrams(vocab_size):
+    """A bigram LM over tokens named by their ids."""
+    words = [str(id) for id in range(1, vocab_size)]
+    ngrams = {("<s>",): (-99.0, -0.2), ("</s>",): (-0.5, 0.0)}
+    ngrams.update({(word,): (-0.1 * int(word) - 0.3, -0.3) for word in words})
+    ngrams.update({(a, b): (-0.2, 0.0) for a, b in zip(["<s>", *words], words)})
+    with tempfile.TemporaryDirectory() as folder:
+        path = DictionaryLm(ngrams).write(Path(folder) / "lm.arpa")
+        return NgramLm.read(path, [str(id) for id in range(vocab_size)])
+
+
+def any_words(vocab_size):
+    """A word graph in which every token is a word, and anything may be said."""
+    import k2
+
+    arcs = [f"0 0 {id} {id} {-0.1 * id}" for id in range(1, vocab_size)]
+    fsa = k2.Fsa.from_str("\n".join([*arcs, "0 1 -1 -1 0", "1"]), acceptor=False)
+    words = [str(id) for id in range(vocab_size)]
+    return DecodingGraph.of(fsa, words, words)
+
+
+def two_words(vocab_size):
+    """A grammar of texts of at most two tokens, the first of which has an output of its own."""
+    arcs = [Arc(0, 1, id, (f"first{id}",)) for id in range(1, vocab_size)] + [Arc(1, 2, 1, ("second",), -0.5)]
+    pieces = [str(id) for id in range(vocab_size)]
+    return make_grammar(Automaton(0, tuple(arcs), {0: 0.0, 1: 0.0, 2: 0.0}), pieces, transduces=True)
+
+
+MAKE = {"lm": bigrams, "graph": any_words, "grammar": two_words}
+
+
+def knowledge_for(method, model):
+    """What the method needs."""
+    return Knowledge(**{need: MAKE[need](model.vocab_size) for need in method.needs})
+
+
+def search(method, model, encoded, lens, options=OPTIONS):
+    return method.function(model, encoded, lens, options, knowledge_for(method, model))
 
 
 def assert_same(a, b):
@@ -31,15 +80,15 @@ def assert_same(a, b):
 
 
 def check_alone_and_in_a_batch(method, model, encoded, lens):
-    together = method.function(model, encoded, lens, OPTIONS)
+    together = search(method, model, encoded, lens)
     assert len(together) == len(lens)
     for i, length in enumerate(lens.tolist()):
         padded = torch.full_like(encoded[i : i + 1, :1], torch.inf).expand(1, 3, -1)
         alone = torch.cat([encoded[i : i + 1, :length], padded], dim=1)
-        assert_same(method.function(model, alone, lens[i : i + 1], OPTIONS)[0], together[i])
+        assert_same(search(method, model, alone, lens[i : i + 1])[0], together[i])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(batches())
 def test_an_utterance_does_not_notice_its_batch(batch):
     for method in METHODS.values():
@@ -65,7 +114,7 @@ def test_whole_models_in_single_precision(method, predictor, durations):
 def test_a_model_that_always_predicts_duration_0_terminates(method, predictor, token):
     model = Speaker(7, durations=(0, 1, 4), predictor=predictor).always(0, token)
     encoded, lens = encoder_output(7, [9, 0, 5])
-    found = method.function(model, encoded, lens, OPTIONS)
+    found = search(method, model, encoded, lens)
     for hypothesis, length in zip(found, lens.tolist()):
         assert len(hypothesis.tokens) <= length * OPTIONS.max_symbols
         assert all(0 <= token.frame < length for token in hypothesis.tokens)
@@ -76,7 +125,7 @@ def test_times_never_overlap_and_stay_within_the_utterance(method):
     for seed in range(10):
         model = Speaker(seed, blank_bias=-0.5)
         encoded, lens = encoder_output(seed, [25, 6])
-        for hypothesis, length in zip(method.function(model, encoded, lens, OPTIONS), lens.tolist()):
+        for hypothesis, length in zip(search(method, model, encoded, lens), lens.tolist()):
             words = hypothesis.with_words(pieces, audio_seconds=0.08 * length - 0.03).words
             times = [time for word in words for time in (word.start, word.end)]
             assert times == sorted(times)
@@ -86,7 +135,7 @@ def test_times_never_overlap_and_stay_within_the_utterance(method):
 
 def test_methods_need_gradients_of_nothing(method):
     encoded, lens = encoder_output(0, [5])
-    method.function(Speaker(0), encoded.requires_grad_(), lens, OPTIONS)
+    search(method, Speaker(0), encoded.requires_grad_(), lens)
 
 
 def test_the_table_describes_itself():

@@ -38,7 +38,7 @@ def main(exp_dir: str, cuts: str, lang_dir: str, avg: int) -> None:
 
     model, _ = load_model(select_checkpoints(Path(exp_dir), None, avg))
     pieces = Tokenizer(lang_dir).pieces
-    batches = list(EvaluationData(cuts, DataConfig(num_workers=0), model.config.num_mel_bins))
+    batches = list(EvaluationData(cuts, DataConfig(num_workers=0), model.config))
     references = [normalise(text) for batch in batches for text in batch.texts]
     plain = None
     for before, after in DELAYS:

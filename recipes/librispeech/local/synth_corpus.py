@@ -1,7 +1,8 @@
 """A spoken corpus without a download: random phrases by pseudo-speakers, in the folders of LibriSpeech.
 
-    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 0.75
+    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 0.8
 
+Before, between and after the words stand silences of random length, with the speaker's noise in them.
 Writes DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac (16 kHz), SPEAKER-CHAPTER.trans.txt
 and, from the synthesizer's phone durations, SPEAKER-CHAPTER.alignment.txt: the true word times in the form of
 the LibriSpeech alignments that lhotse reads. No sentence and no pseudo-speaker is in two splits. The same
@@ -10,12 +11,14 @@ options give the same bytes; a run that was cut off goes on with the chapters th
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
 import multiprocessing
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,13 +31,14 @@ from hainan_k2.config import fail, option, parse
 
 SPLITS = {"train-clean-100": (100, 32), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
+ALONE = 0.2  # share of the training speech that is single words: from these a model learns soon which sound is which
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
     grammar: str = option("", "grammar file of the sentences (required)")
-    hours: float = option(0.75, "hours of training speech, about; dev is a ninth of it, test two")
+    hours: float = option(0.8, "hours of training speech, about; dev is a ninth of it, test two")
     seed: int = option(0, "seed of sentences, speakers and noise")
     jobs: int = option(2, "processes")
 
@@ -63,19 +67,26 @@ def draw_speakers(split: str, seed: int) -> list[Speaker]:
             for i in range(count)]
 
 
+def draw_texts(texts: Iterator[str], seconds: float) -> list[str]:
+    """As many as take about so long to say."""
+    drawn = []
+    while seconds > 0:
+        drawn.append(next(texts))
+        seconds -= 1.05 + 0.06 * len(drawn[-1])  # silences included
+    return drawn
+
+
 def plan(config: CorpusConfig) -> list[Chapter]:
-    """Who says what: every chapter of the corpus, with sentences that are distinct over all splits."""
+    """Who says what: every chapter. No sentence comes twice; in training every word comes alone as well."""
     sentences = Grammar(Path(config.grammar)).sentences(random.Random(config.seed))
     train = config.hours * 3600
     seconds = {"train-clean-100": train, "dev-clean": min(max(train / 9, 40), 600),
                "test-clean": min(max(train * 2 / 9, 80), 1200)}
     chapters = []
     for split in SPLITS:
-        texts: list[str] = []
-        planned = 0.0
-        while planned < seconds[split]:
-            texts.append(next(sentences))
-            planned += 0.6 + 0.06 * len(texts[-1])  # about how long it will be
+        alone = ALONE if split == "train-clean-100" else 0.0
+        texts = draw_texts(sentences, (1 - alone) * seconds[split])
+        texts += draw_texts(itertools.cycle(sorted({w for t in texts for w in t.split()})), alone * seconds[split])
         speakers = draw_speakers(split, config.seed)
         size = min(CHAPTER, math.ceil(len(texts) / len(speakers)))
         for number, start in enumerate(range(0, len(texts), size), start=1000):

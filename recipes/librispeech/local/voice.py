@@ -18,6 +18,11 @@ RATE = 16000  # Hz, of the samples that come out
 # The sound comes before the durations say, by about so many of their frames of 25 ms: found by moving them
 # until voiced phones and the fundamental frequency agree best.
 LEAD = 2
+MARGIN = 0.05  # seconds of the synthesizer's own silence that are kept before the first word and after the last
+EDGE = (0.05, 0.95)  # seconds of silence drawn for either end, beyond the margin; short ones are likelier
+PAUSE = (0.1, 0.4)  # seconds of silence drawn between two words, where there is a pause
+PAUSE_PROBABILITY = 0.25
+FADE = 0.01  # seconds that the sound takes to fade out before a silence, and in after it
 Word = tuple[str, float, float]  # text, start and end in seconds
 
 
@@ -45,10 +50,12 @@ class Voice:
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
-    def speak(self, text: str, speaker: Speaker, rng: np.random.Generator) -> tuple[np.ndarray, list[Word]]:
+    def speak(self, text: str, speaker: Speaker, rng: np.random.Generator,
+              pause_probability: float = PAUSE_PROBABILITY) -> tuple[np.ndarray, list[Word]]:
         """Samples (N,) float64 in [-1, 1] and the words with their times.
 
-        text: words in normal form. ValueError if the synthesizer does not say it word by word.
+        text: words in normal form. Silences of random length stand before, between and after the words: a recogniser
+        cannot tell by the clock when a word comes. ValueError if the synthesizer does not say it word by word.
         """
         phones = self._hibari.g2p(text)
         if len(phones.split(" ")) != len(text.split()):
@@ -67,8 +74,40 @@ class Voice:
         wave *= rng.uniform(0.05, 0.12) / wave.std()
         ends = (ends.reshape(-1) - LEAD) * (length / RATE / ends.max())
         words = word_times(text, phones, ends, end_of_sound(wave))
-        wave += rng.standard_normal(length) * wave.std() * 10 ** (-speaker.snr / 20)
-        return np.clip(wave, -1, 1), words
+        noise = wave.std() * 10 ** (-speaker.snr / 20)
+        wave, words = with_silences(wave, words, draw_silences(len(words), rng, pause_probability))
+        return np.clip(wave + noise * rng.standard_normal(len(wave)), -1, 1), words
+
+
+def draw_silences(words: int, rng: np.random.Generator,
+                  pause_probability: float = PAUSE_PROBABILITY) -> np.ndarray:
+    """Seconds of silence before every word and after the last one, (words + 1,)."""
+    pauses = rng.uniform(*PAUSE, words - 1) * (rng.random(words - 1) < pause_probability)
+    before, after = rng.triangular(EDGE[0], EDGE[0], EDGE[1], 2)
+    return np.array([before, *pauses, after])
+
+
+def with_silences(wave: np.ndarray, words: list[Word], silences: np.ndarray) -> tuple[np.ndarray, list[Word]]:
+    """The wave with `silences` (words + 1,), in seconds, before every word and after the last; the times follow.
+
+    The synthesizer's own silence at either end is cut off but for a margin. A silence between two words stands halfway
+    between them. Sound fades out before a silence and in after it.
+    """
+    lengths = np.rint(silences * RATE).astype(int)
+    cuts = [words[0][1] - MARGIN, *((a[2] + b[1]) / 2 for a, b in zip(words, words[1:])), words[-1][2] + MARGIN]
+    samples = np.clip(np.rint(np.multiply(cuts, RATE)).astype(int), 0, len(wave))
+    fade = np.linspace(0, 1, round(FADE * RATE))
+    parts = [np.zeros(lengths[0])]
+    for first, last, before, after in zip(samples, samples[1:], lengths, lengths[1:]):
+        sound = wave[first:last].copy()
+        if before:
+            sound[:len(fade)] *= fade
+        if after:
+            sound[-len(fade):] *= fade[::-1]
+        parts += [sound, np.zeros(after)]
+    shifts = (np.cumsum(lengths[:-1]) - samples[0]) / RATE
+    moved = [(word, start + shift, end + shift) for (word, start, end), shift in zip(words, shifts)]
+    return np.concatenate(parts), moved
 
 
 def end_of_sound(wave: np.ndarray) -> float:

@@ -1,0 +1,141 @@
+"""Checkpoints to a model directory: `python hainan_k2/export.py --exp-dir EXP --avg 5 --precision int8 --out-dir DIR`.
+
+What is exported is the mean of the weights of `--avg` epochs: the last ones; with --best those of least dev WER; with
+--use-averaged-model of all updates of the last ones, out of the running average that training keeps. Heads that only
+training uses are left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
+from hainan_k2.config import ModelConfig, fail, from_dict, option, parse  # noqa: E402
+from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
+from hainan_k2.model.hainan import Hainan  # noqa: E402
+from hainan_k2.score import score  # noqa: E402
+from hainan_k2.search import check_methods  # noqa: E402
+from hainan_k2.text import Tokenizer  # noqa: E402
+from hainan_k2.tools.average import average_between  # noqa: E402
+from hainan_k2.tools.batches import EvaluationData  # noqa: E402
+from hainan_k2.tools.checkpoint import (  # noqa: E402
+    best_checkpoints,
+    epoch_of,
+    load_checkpoint,
+    load_model,
+    select_checkpoints,
+)
+from hainan_k2.tools.evaluate import decode_batches  # noqa: E402
+from hainan_k2.tools.model_dir import PRECISIONS, read_model, write_model, write_provenance  # noqa: E402
+from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
+from hainan_k2.tools.sweep import make_rows  # noqa: E402
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    exp_dir: str = option("exp", "experiment folder of train.py")
+    epoch: Optional[int] = option(None, "last of the epochs to average; none: the newest")
+    avg: int = option(1, "how many epochs to average")
+    best: bool = option(False, "average the epochs of least dev WER up to `epoch`, not the last ones")
+    use_averaged_model: bool = option(False, "average all updates of these epochs, not the weights at their ends")
+    lang_dir: str = option("", "folder with bpe.model; default: that of training")
+    precision: str = option("float16", "of matrices and kernels", PRECISIONS)
+    ctc: bool = option(False, "keep the CTC head")
+    out_dir: str = option("", "the model directory")
+    compare: str = option("", "lhotse cuts: WER on them before and after, printed and put into provenance.json")
+    method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"), "methods to compare with, comma between")
+
+    def __post_init__(self):
+        if not self.out_dir:
+            raise ValueError("--out-dir is required: the model directory to make")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"--precision {self.precision}: there are {', '.join(PRECISIONS)}")
+        if self.best and self.use_averaged_model:
+            raise ValueError("--best picks single epochs, --use-averaged-model averages all updates of consecutive "
+                             "ones: give one of them")
+
+
+def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
+    """The averaged model, the contents of its last checkpoint, and what was averaged, in words."""
+    exp_dir = pathlib.Path(config.exp_dir)
+    if config.use_averaged_model:
+        return between_epochs(exp_dir, config.epoch, config.avg)
+    choose = best_checkpoints if config.best else select_checkpoints
+    paths = choose(exp_dir, config.epoch, config.avg)
+    model, last = load_model(paths)
+    return model, last, ("epochs " if paths[1:] else "epoch ") + ", ".join(str(epoch_of(path)) for path in paths)
+
+
+def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tuple[Hainan, dict[str, Any], str]:
+    """The mean of all samples of the running average in the `avg` epochs that end with `epoch`: it needs the checkpoint
+    of that epoch and of the one before them, and no other."""
+    end_path, = select_checkpoints(exp_dir, epoch, 1)
+    last = epoch_of(end_path)
+    if not 1 <= avg <= last:
+        raise ValueError(f"--avg {avg} of {last} epochs")
+    end = load_checkpoint(end_path)
+    start = load_checkpoint(select_checkpoints(exp_dir, last - avg, 1)[0]) if avg < last else None
+    for path, state in ((end_path, end), (exp_dir / f"epoch-{last - avg}.pt", start)):
+        if state is not None and not state.get("average", {}).get("every"):
+            raise ValueError(f"{path} has no running average: it was trained without --average-every")
+    model = Hainan(from_dict(ModelConfig, end["model_config"]))
+    model.load_state_dict(average_between(start and start["average"], end["average"]))
+    return model.eval(), end, f"every {end['average']['every']}th update of epochs {last - avg + 1} to {last}"
+
+
+def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
+    """WER in percent of every method."""
+    data = EvaluationData(cuts, DataConfig(num_workers=0), model.config)
+    decoded = [d for batch in decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
+               for d in batch]
+    return {name: round(100 * score(d.texts(name) for d in decoded).wer, 2) for name in methods}
+
+
+def export(config: ExportConfig) -> None:
+    """Write the directory, say its size, compare. ValueError on what cannot be exported."""
+    check_methods(config.method)
+    model, last, averaged = choose_weights(config)
+    provenance = last.get("provenance", {})
+    lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
+    if not lang_dir:
+        raise ValueError("--lang-dir is required: the checkpoint does not say which it was trained with")
+    tokenizer = Tokenizer(lang_dir)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise ValueError(f"{lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was trained "
+                         "with another --lang-dir")
+    progress = last.get("progress", {})
+    provenance = {**provenance, "averaged": averaged, "updates": progress.get("updates"),
+                  "hours_heard": round(progress.get("heard", 0.0) / 3600, 2), "precision": config.precision}
+    out_dir = pathlib.Path(config.out_dir)
+    write_model(out_dir, model, tokenizer, config.precision, provenance, config.ctc)
+    size = sum(path.stat().st_size for path in out_dir.iterdir() if path.is_file())
+    print(f"{out_dir}: {averaged}, {config.precision}, {size / 1e6:.1f} MB")
+    exported, tokenizer, provenance = read_model(out_dir)
+    if config.compare:
+        before = word_error_rates(model, tokenizer, config.compare, config.method)
+        after = word_error_rates(exported, tokenizer, config.compare, config.method)
+        print(f"{'method':12s} {'float32':>8s} {config.precision:>8s}   WER % on {config.compare}")
+        for name in config.method:
+            print(f"{name:12s} {before[name]:8.2f} {after[name]:8.2f}")
+        write_provenance(out_dir, {**provenance, "wer": {"cuts": pathlib.Path(config.compare).name, "percent": after,
+                                                         "percent_as_float32": before}})
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    config, = parse(argv, "Make a model directory of a trained HAINAN model.", ExportConfig)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        export(config)
+    except ValueError as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

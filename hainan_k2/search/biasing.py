@@ -1,0 +1,22 @@
+"""Hotwords in searches that choose tokens one after another, without a lattice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.search.emissions import Emissions
+from hainan_k2.search.knowledge import Knowledge
+from hainan_k2.search.options import SearchConfig
+
+
+def scaled_hotwords(knowledge: Knowledge, options: SearchConfig, device: torch.device) -> HotwordGraph | None:
+    """The hotwords of `knowledge` with this search's scale, None where there are none."""
+    return None if knowledge.hotwords is None else knowledge.hotwords.to(device).scaled(options.hotword_scale)
+
+
+def add_paid(found: Emissions, hotwords: HotwordGraph | None) -> Emissions:
+    """`found` with what its hotwords are paid added to the scores."""
+    return found if hotwords is None else replace(found, score=found.score + hotwords.score(found.ids()))

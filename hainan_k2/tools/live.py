@@ -1,0 +1,136 @@
+"""Recognition while somebody speaks: samples come in pieces, words go out.
+
+The encoder hears windows (hainan_k2.tools.windows) of `hop` seconds more each time, with what was said before and
+`ahead` seconds of what comes after; a greedy search goes on from where it stood. A word is final when the next one has
+begun: no later audio changes it then. Until then, and as far as the frames ahead tell, it is part of `partial`.
+
+Latency: a sound is heard `hop + ahead` seconds after it was made at most, plus the time that a window takes to compute;
+`partial` has it after `hop` at most.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import BinaryIO, TextIO
+
+import numpy as np
+
+from hainan_k2.config import option
+from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.spec import FeatureSpec
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.result import FRAME_SHIFT, WORD_START, Hypothesis, Token, Word
+from hainan_k2.search.live import LiveGreedy
+from hainan_k2.search.options import SearchConfig
+from hainan_k2.tools.windows import Windows, encode_windows, to_frames
+
+METHODS = ("ar-greedy", "nar-greedy")  # those that go on from where they stood
+PIECE = 3200  # bytes read at a time at most: 0.1 s
+
+
+@dataclass(frozen=True)
+class LiveConfig:
+    """What the encoder hears of a stream: latency is hop + ahead."""
+
+    hop: float = option(0.96, "--stream: seconds between two results")
+    ahead: float = option(0.96, "--stream: seconds of audio after a sound that the encoder hears before it is final")
+    behind: float = option(6.0, "--stream: seconds of audio that it hears again, for context")
+
+    def windows(self) -> Windows:
+        hop = to_frames(self.hop)
+        return Windows(hop, hop, to_frames(self.behind), to_frames(self.ahead))
+
+
+@dataclass(frozen=True)
+class Update:
+    """After a window: `seconds` of audio that are decided, the `words` that became final with it, and `partial`, what
+    was heard after them and may still change."""
+
+    seconds: float
+    words: tuple[Word, ...]
+    partial: str
+
+
+class LiveWords:
+    """Tokens to words as they become final. It holds the last word's tokens only."""
+
+    def __init__(self, pieces: Sequence[str]):
+        self.pieces = pieces
+        self.pending: list[Token] = []
+
+    def accept(self, tokens: Sequence[Token], num_frames: int) -> tuple[Word, ...]:
+        """The words that are final with these tokens: all but the last one."""
+        self.pending += tokens
+        starts = [i for i, token in enumerate(self.pending) if self.pieces[token.id].startswith(WORD_START)]
+        last = starts[-1] if starts else 0
+        complete = len(self._words(self.pending[:last], num_frames))
+        words = self._words(self.pending, num_frames)[:complete]
+        self.pending = self.pending[last:]
+        return words
+
+    def rest(self, tokens: Sequence[Token], num_frames: int, seconds: float = float("inf")) -> tuple[Word, ...]:
+        """The words of what is not final and `tokens` after it."""
+        return self._words([*self.pending, *tokens], num_frames, seconds)
+
+    def _words(self, tokens: Sequence[Token], num_frames: int, seconds: float = float("inf")) -> tuple[Word, ...]:
+        return Hypothesis(tuple(tokens), 0.0, num_frames).with_words(self.pieces, audio_seconds=seconds).words
+
+
+def transcribe_live(model: Hainan, spec: FeatureSpec, pieces: Sequence[str], blocks: Iterable[np.ndarray],
+                    config: LiveConfig, options: SearchConfig, method: str = "ar-greedy") -> Iterator[Update]:
+    """An Update after every window of mono 16 kHz audio `blocks`, each (N,), and one at the end.
+
+    The words of all updates are those of `method` over hainan_k2.tools.windows.encode_audio with the same windows,
+    whatever the sizes of the blocks. Raises ValueError for another method than METHODS, and where the audio is
+    shorter than 25 ms.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method {method} needs the end of the audio before it begins; a stream is searched by "
+                         + " or ".join(METHODS))
+    heard = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal heard
+        for block in blocks:
+            heard += len(block)
+            yield block
+
+    search, words = LiveGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
+    for kept, ahead in encode_windows(model, spec, counted(), config.windows()):
+        final = words.accept(search.accept(kept), search.heard)
+        guess = copy.copy(search)
+        partial = words.rest(guess.accept(ahead), guess.heard)
+        yield Update(round(search.heard * FRAME_SHIFT, 3), final, " ".join(word.text for word in partial))
+    yield Update(heard / SAMPLING_RATE, words.rest([], search.heard, heard / SAMPLING_RATE), "")
+
+
+def pcm_blocks(stream: BinaryIO) -> Iterator[np.ndarray]:
+    """16-bit little-endian PCM as float32 blocks (N,) in [-1, 1), as it arrives. ValueError if it ends within a
+    sample."""
+    odd = b""
+    while True:
+        content = stream.read1(PIECE)
+        if not content:
+            break
+        content = odd + content
+        whole = len(content) // 2 * 2
+        odd = content[whole:]
+        if whole:
+            yield np.frombuffer(content[:whole], "<i2").astype(np.float32) / 32768
+    if odd:
+        raise ValueError("standard input ends within a sample: a stream is 16-bit PCM, two bytes for each")
+
+
+def show(updates: Iterable[Update], out: TextIO) -> None:
+    """Every update as a line of JSON; on a terminal, final words as text and the partial ones after them, which are
+    written over."""
+    for update in updates:
+        if not out.isatty():
+            out.write(json.dumps(asdict(update), ensure_ascii=False) + "\n")
+        else:
+            final = "".join(word.text + " " for word in update.words)
+            out.write(f"\r\x1b[K{final}" + ("\n" if final else "") + update.partial)
+        out.flush()

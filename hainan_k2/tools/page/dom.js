@@ -1,0 +1,66 @@
+"use strict";
+
+// All texts become text nodes: nothing in the data can be markup.
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, v] of Object.entries(value)) node.style.setProperty(key, v);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+function el(name, attributes, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+function svg(name, attributes, ...children) {
+  return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+}
+
+function number(value, digits = 2) {
+  return value === null || value === undefined ? "–" : value.toFixed(digits);
+}
+
+function percent(value, digits = 1) {
+  return value === null || value === undefined ? "–" : (100 * value).toFixed(digits);
+}
+
+function clock(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
+}
+
+function plural(count, word) {
+  return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+}
+
+// A table with the names of its columns; a cell is a text or a node, the first of a row names the row.
+function table(caption, heads, rows, kind = "") {
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    el("table", { class: kind },
+      el("caption", { class: "hidden" }, caption),
+      el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
+      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell, i) => i
+        ? el("td", {}, cell) : el("th", { scope: "row" }, cell)))))));
+}
+
+const canvas = document.createElement("canvas").getContext("2d");
+
+function textWidth(text, font) {
+  canvas.font = font;
+  return canvas.measureText(text).width;
+}
+
+// The first of the rows, from the top, in which [left, right] is free, for each of the boxes.
+function stack(boxes, gap = 4) {
+  const taken = [];
+  return boxes.map(({ left, right }) => {
+    let lane = taken.findIndex((lanes) => lanes.every(([from, to]) => left >= to + gap || right + gap <= from));
+    if (lane < 0) lane = taken.push([]) - 1;
+    taken[lane].push([left, right]);
+    return lane;
+  });
+}

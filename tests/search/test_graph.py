@@ -1,0 +1,159 @@
+import dataclasses
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hainan_k2.fsa.acceptor import read_acceptor
+from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.lexicon import Lexicon
+from hainan_k2.fsa.word_graph import spell_out
+from hainan_k2.search import Knowledge, SearchConfig
+from hainan_k2.search.graph import NO_PATH, graph
+from hainan_k2.search.viterbi import viterbi
+from tests import oracle_graph, oracle_search
+from tests.oracle_search import DURATION_SETS, Speaker, encoder_output, shape
+
+pytest.importorskip("k2")
+
+PIECES = ("<blk>", "▁a", "b", "▁c", "d")
+WIDE = SearchConfig(lm_scale=0.6, search_beam=1e4, output_beam=1e4, max_active_states=10**6)
+
+
+def random_lexicon(rng):
+    """Three words with one or two spellings of one to three tokens; some are shared, or begin others."""
+    spellings = {(w, tuple(rng.randint(1, 4) for _ in range(rng.randint(1, 3)))) for w in (1, 2, 3) for _ in range(2)}
+    return Lexicon(("<eps>", "x", "y", "z", "#0", "<s>", "</s>"), tuple(sorted(spellings)))
+
+
+def openfst_text(ngrams, words):
+    """The acceptor of n-grams in OpenFst text; the start is the first state named, and not 0."""
+    ids = {word: i for i, word in enumerate(words)}
+    states = {(): 0, ("<s>",): 1}
+    for ngram, (_, backoff) in ngrams.items():
+        if backoff is not None:
+            states.setdefault(ngram, len(states))
+    lines = []
+    for ngram, (score, _) in ngrams.items():
+        source = states[ngram[:-1]]
+        if ngram[-1] == "</s>":
+            lines.append(f"{source} {-score}")
+        elif ngram != ("<s>",):
+            _, target = next(oracle_graph.steps(ngrams, ngram[:-1], ngram[-1]))
+            lines.append(f"{source} {states[target]} {ids[ngram[-1]]} {ids[ngram[-1]]} {-score}")
+    for state, number in states.items():
+        if state:
+            shorter = next(state[i:] for i in range(1, len(state) + 1) if state[i:] in states)
+            lines.append(f"{number} {states[shorter]} {ids['#0']} 0 {-ngrams[state][1]}")
+    lines.sort(key=lambda line: line.split()[0] != "1")
+    return "\n".join(lines)
+
+
+def make_graph(ngrams, lexicon):
+    fsa, unspelled = spell_out(read_acceptor(openfst_text(ngrams, lexicon.words), "G", len(lexicon.words)), lexicon)
+    assert unspelled == 0
+    return DecodingGraph.of(fsa, lexicon.words, PIECES)
+
+
+@st.composite
+def problems(draw):
+    """Model, encoder output of 0 to 5 frames, lens, lexicon, n-grams."""
+    seed = draw(st.integers(0, 10**6))
+    model = Speaker(seed, 5, draw(st.sampled_from(DURATION_SETS)), blank_bias=draw(st.sampled_from((-1.0, 1.0))))
+    lens = draw(st.lists(st.integers(0, 4), min_size=1, max_size=3))
+    ngrams = oracle_graph.random_ngrams(seed, "xyz", draw(st.integers(1, 3)))
+    return (model, *encoder_output(seed, lens), random_lexicon(random.Random(seed)), ngrams)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_the_best_path_equals_the_one_over_all_alignments_spellings_and_ways(problem):
+    model, encoded, lens, lexicon, ngrams = problem
+    spelled = [(lexicon.words[word], pieces) for word, pieces in lexicon.spellings]
+    found = graph(model, encoded, lens, WIDE, Knowledge(graph=make_graph(ngrams, lexicon)))
+    for hypothesis, row, length in zip(found, encoded, lens.tolist()):
+        assert hypothesis.note == "" and hypothesis.num_frames == length
+        if not length:
+            continue
+        tables = oracle_search.nar_tables(model, row[:length])
+        score, tokens, words = oracle_graph.best_path(*tables, model.durations, spelled, ngrams, WIDE.lm_scale)
+        assert hypothesis.score == pytest.approx(score, abs=1e-3)
+        ends = [0, *(end for _, _, end in hypothesis.output)]
+        assert [first for _, first, _ in hypothesis.output] == ends[:-1] and ends[-1] == len(hypothesis.tokens)
+        assert all((word, hypothesis.ids[first:end]) in spelled for word, first, end in hypothesis.output)
+        assert hypothesis.ids == tokens and [word for word, _, _ in hypothesis.output] == words
+
+
+@settings(max_examples=20, deadline=None)
+@given(problems(), st.booleans())
+def test_an_utterance_does_not_notice_its_batch(problem, narrow):
+    model, encoded, lens, lexicon, ngrams = problem
+    options = SearchConfig(search_beam=3.0, output_beam=2.0, max_active_states=8, min_active_states=2)
+    options, knowledge = options if narrow else WIDE, Knowledge(graph=make_graph(ngrams, lexicon))
+    for i, together in enumerate(graph(model, encoded, lens, options, knowledge)):
+        alone, = graph(model, encoded[i : i + 1], lens[i : i + 1], options, knowledge)
+        assert shape(alone) == shape(together) and alone.output == together.output and alone.note == together.note
+        assert alone.score == pytest.approx(together.score, abs=1e-5)
+        confidences = [[token.confidence for token in h.tokens] for h in (alone, together)]
+        assert confidences[0] == pytest.approx(confidences[1], abs=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(problems())
+def test_a_lexicon_of_all_tokens_and_a_scale_of_0_give_viterbi(problem):
+    model, encoded, lens, _, ngrams = problem
+    lexicon = Lexicon(("<eps>", "w", "x", "y", "z", "#0", "<s>", "</s>"), tuple((i, (i,)) for i in range(1, 5)))
+    ngrams = oracle_graph.random_ngrams(len(ngrams), "wxyz", 2)
+    options = SearchConfig(lm_scale=0.0, top_k=4, token_bonus=0.5, blank_penalty=0.3, search_beam=1e4, output_beam=1e4)
+    found = graph(model, encoded, lens, options, Knowledge(graph=make_graph(ngrams, lexicon)))
+    for one, other in zip(found, viterbi(model, encoded, lens, options)):
+        assert shape(one) == shape(other) and one.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_words_are_the_graphs_and_times_those_of_their_tokens():
+    lexicon = Lexicon(("<eps>", "2", "#0", "<s>", "</s>"), ((1, (1, 2)), (1, (3, 4, 2))))
+    ngrams = oracle_graph.random_ngrams(0, "2", 2)
+    encoded, lens = encoder_output(3, [12])
+    options = dataclasses.replace(WIDE, token_bonus=3.0)
+    found, = graph(Speaker(3), encoded, lens, options, Knowledge(graph=make_graph(ngrams, lexicon)))
+    words = found.with_words(PIECES).words
+    assert len(words) > 1 and {word.text for word in words} == {"2"}
+    spans = found.spans()
+    for word, (_, first, end) in zip(words, found.output):
+        assert (word.start, word.end) == pytest.approx((0.08 * spans[first][0], 0.08 * spans[end - 1][1]))
+        assert word.confidence == min(token.confidence for token in found.tokens[first:end])
+        assert 0.0 <= word.confidence <= 1.0
+
+
+def test_what_no_path_spells_is_the_best_path_with_a_note():
+    lexicon = Lexicon(("<eps>", "long", "#0", "<s>", "</s>"), ((1, (1, 2, 3)),))
+    knowledge = Knowledge(graph=_of_one_word(lexicon))
+    model = Speaker(1, durations=(1, 2))
+    encoded, lens = encoder_output(1, [2, 0, 8])
+    found, free = graph(model, encoded, lens, WIDE, knowledge), viterbi(model, encoded, lens, WIDE)
+    assert [hypothesis.note for hypothesis in found] == [NO_PATH, "", ""]
+    assert shape(found[0]) == shape(free[0]) and shape(found[1]) == []
+    assert found[2].ids == (1, 2, 3) and found[2].output == (("long", 0, 3),)
+    alone, = graph(model, encoded[:1, :2], lens[:1], WIDE, knowledge)
+    assert alone == found[0]
+
+
+def _of_one_word(lexicon):
+    fsa, _ = spell_out(read_acceptor("0 1 1 1 0.5\n1 0.25\n", "G", len(lexicon.words)), lexicon)
+    return DecodingGraph.of(fsa, lexicon.words, PIECES)
+
+
+def test_a_graph_may_be_composed_beforehand_but_for_the_models_durations():
+    lexicon = Lexicon(("<eps>", "long", "#0", "<s>", "</s>"), ((1, (1, 2, 3)),))
+    word_graph = _of_one_word(lexicon)
+    composed = DecodingGraph.of(word_graph.search_graph((1, 2)), word_graph.words, PIECES, (1, 2))
+    encoded, lens = encoder_output(1, [8])
+    model = Speaker(1, durations=(1, 2))
+    found = [graph(model, encoded, lens, WIDE, Knowledge(graph=g)) for g in (word_graph, composed)]
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match=r"for durations \(1, 2\), the model has \(0, 2\)"):
+        graph(Speaker(1, durations=(0, 2)), encoded, lens, WIDE, Knowledge(graph=composed))
+    assert found[0] == graph(model, encoded, lens, WIDE, Knowledge(graph=composed))
+    assert torch.equal(word_graph.search_graph((1, 2), 0.5).scores, 0.5 * composed.fsa().scores)

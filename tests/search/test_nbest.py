@@ -1,0 +1,197 @@
+"""n-best searches against the same list, scored and ordered one text at a time."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import nbest as module
+from tests.oracle_loss import brute_force, num_errors
+from tests.oracle_search import Speaker, batches, encoder_output
+
+pytest.importorskip("k2")
+PIECES = ("<blk>", "▁a", "b", "▁c", "d", "▁", "e")
+LIST = SearchConfig(top_k=3, num_paths=6, nbest=6)
+
+
+class Lm:
+    """What the searches ask of a language model."""
+
+    def __init__(self, log_prob):
+        self.log_prob = log_prob
+
+    def to(self, device):
+        return self
+
+    def score(self, texts):
+        return torch.tensor([self.log_prob(tuple(text)) for text in texts], dtype=torch.float64)
+
+
+def word_lengths(text):
+    """Anything that orders texts unlike the lattice: long ones of small ids first."""
+    return -0.7 * sum(text) / (1 + len(text)) + 0.9 * len(text)
+
+
+KNOWLEDGE = Knowledge(lm=Lm(word_lengths), pieces=PIECES)
+
+
+def search(name, batch, options, knowledge=KNOWLEDGE):
+    return METHODS[name].function(*batch, options, knowledge)
+
+
+def scores(hypothesis):
+    return {h.ids: h.score for h in hypothesis.alternatives}
+
+
+def assert_ordered(hypothesis, merit):
+    """The alternatives are all of `merit` {text: what to order by}, the best first."""
+    found = [merit[h.ids] for h in hypothesis.alternatives]
+    assert set(scores(hypothesis)) == set(merit)
+    assert found == pytest.approx(sorted(found, reverse=True), abs=1e-9)
+    assert hypothesis.tokens == hypothesis.alternatives[0].tokens
+
+
+@settings(max_examples=30, deadline=None)
+@given(batches(max_frames=10), st.floats(0.0, 2.0))
+def test_a_language_model_is_added(batch, scale):
+    plain = search("nbest", batch, LIST)
+    for before, after in zip(plain, search("nbest-lm", batch, replace(LIST, lm_scale=scale))):
+        assert_ordered(before, scores(before))
+        expected = {ids: total + scale * word_lengths(ids) for ids, total in scores(before).items()}
+        assert scores(after) == pytest.approx(expected, abs=1e-9)
+        assert_ordered(after, expected)
+
+
+def log_prob_of_training(model, encoded, ids):
+    """log P(ids | audio) by every path of the training lattice, with the predictor."""
+    with torch.no_grad():
+        predicted = model.joiner.project_predictor(model.predictor(torch.tensor([ids], dtype=torch.int64)))
+        logits = model.joiner.logits(model.joiner.project_encoder(encoded)[:, None], predicted)
+    return -brute_force(logits.numpy(), ids, model.durations)[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(((1, 2, 3), (0, 1, 3), (0, 2), (1, 2, 3, 4, 5, 6, 7, 8))),
+       st.sampled_from(("lstm", "stateless")), st.lists(st.integers(0, 4), min_size=1, max_size=3), st.floats(0.0, 1.0))
+def test_the_predictor_scores_every_text_over_all_alignments(seed, durations, predictor, lens, weight):
+    model = Speaker(seed, 4, durations, predictor, blank_bias=0.0)
+    batch = (model, *encoder_output(seed, lens))
+    plain = search("nbest", batch, LIST)
+    for b, found in enumerate(search("nbest-ar", batch, replace(LIST, ar_weight=weight))):
+        expected = {}
+        for ids, total in scores(plain[b]).items():
+            ar = log_prob_of_training(model, batch[1][b, : lens[b]], ids) if lens[b] else 0.0
+            expected[ids] = total if weight == 0 else weight * ar + (0.0 if weight == 1 else (1 - weight) * total)
+        if max(expected.values()) == -math.inf:
+            assert "ordered by the lattice" in found.note and scores(found) == scores(plain[b])
+            continue
+        assert not found.note
+        assert scores(found) == pytest.approx(expected, abs=1e-5)
+        assert_ordered(found, scores(found))
+
+
+def test_the_predictors_scores_in_parts(monkeypatch):
+    batch = (Speaker(1, durations=(0, 1, 2, 4)), *encoder_output(1, [12, 0, 7]))
+    options = replace(LIST, ar_weight=1.0)
+    whole = search("nbest-ar", batch, options)
+    monkeypatch.setattr(module, "_LOGITS", 1)
+    for a, b in zip(whole, search("nbest-ar", batch, options)):
+        assert scores(a) == pytest.approx(scores(b), abs=1e-9)
+    assert len({len(ids) for ids in scores(whole[0])}) > 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(batches(max_frames=10), st.sampled_from((0.3, 1.0, 3.0)), st.booleans())
+def test_mbr_expects_the_fewest_word_errors(batch, scale, words):
+    model = batch[0]
+    pieces = PIECES[: model.vocab_size] if words else None
+    plain = search("nbest", batch, LIST)
+    knowledge = Knowledge(pieces=pieces)
+    for before, after in zip(plain, search("mbr", batch, replace(LIST, nbest_scale=scale), knowledge)):
+        totals = scores(before)
+        assert scores(after) == pytest.approx(totals, abs=1e-9)
+        spoken = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
+        top = max(totals.values())
+        weights = {ids: math.exp(scale * (total - top)) for ids, total in totals.items()}
+        risk = {a: sum(w * num_errors(spoken[a], spoken[b]) for b, w in weights.items()) / sum(weights.values())
+                for a in totals}
+        assert_ordered(after, {ids: -r for ids, r in risk.items()})
+
+
+def test_mbr_prefers_the_text_in_the_middle():
+    """The likeliest text shares nothing with the others, which agree on almost everything."""
+    owner, probabilities = torch.zeros(3, dtype=torch.int64), torch.tensor([0.4, 0.3, 0.3])
+    risk = module.expected_errors(owner, probabilities.log(), [list("xyz"), list("abc"), list("abd")])
+    assert risk.tolist() == pytest.approx([1.8, 1.5, 1.5])
+    apart = module.expected_errors(torch.tensor([0, 1, 1]), probabilities.log(), [["x"], ["a"], ["b"]])
+    assert apart.tolist() == pytest.approx([0.0, 0.5, 0.5])
+
+
+def test_an_utterance_that_the_language_model_cannot_say_is_ordered_by_the_lattice():
+    batch = (Speaker(3), *encoder_output(3, [9, 9]))
+    plain = search("nbest", batch, LIST)
+    first = set(scores(plain[0])) - set(scores(plain[1]))
+    assert first and set(scores(plain[1])) - set(scores(plain[0]))
+    only_second = Knowledge(lm=Lm(lambda ids: 0.0 if ids in scores(plain[1]) else -math.inf))
+    forbids_all = Knowledge(lm=Lm(lambda ids: -math.inf))
+    assert [h.note for h in search("nbest-lm", batch, LIST, only_second)][1] == ""
+    for before, after in zip(plain, search("nbest-lm", batch, LIST, forbids_all)):
+        assert "ordered by the lattice" in after.note
+        assert replace(after, note="", alternatives=()) == replace(before, alternatives=())
+
+
+@settings(max_examples=20, deadline=None)
+@given(batches(max_frames=10))
+def test_what_has_no_weight_changes_nothing(batch):
+    plain = search("nbest", batch, LIST)
+    for name, options in (("nbest-lm", replace(LIST, lm_scale=0.0)), ("nbest-ar", replace(LIST, ar_weight=0.0))):
+        assert search(name, batch, options) == plain
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.sweeps])
+def test_a_point_of_a_sweep_is_a_search_by_itself(name):
+    batch = (Speaker(7, blank_bias=0.0), *encoder_output(7, [14, 0, 6]))
+    points = [replace(LIST, lm_scale=scale, ar_weight=weight, nbest_scale=scale + 0.1, nbest=nbest)
+              for scale, weight, nbest in ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))]
+    together = METHODS[name].function.sweep(*batch, points, KNOWLEDGE)
+    assert together == [search(name, batch, point) for point in points]
+
+
+def test_a_sweep_makes_its_list_once(monkeypatch):
+    batch, made = (Speaker(7), *encoder_output(7, [14, 6])), []
+    original = module.best_texts
+    monkeypatch.setattr(module, "best_texts", lambda *arguments: made.append(1) or original(*arguments))
+    METHODS["nbest-lm"].function.sweep(*batch, [replace(LIST, lm_scale=x) for x in (0.1, 0.2, 0.3)], KNOWLEDGE)
+    assert len(made) == 1
+    with pytest.raises(ValueError, match="differ in more than lm_scale, ar_weight, nbest_scale, nbest"):
+        METHODS["nbest-lm"].function.sweep(*batch, [LIST, replace(LIST, blank_penalty=1.0)], KNOWLEDGE)
+
+
+def test_the_oracle_gets_the_whole_list():
+    batch = (Speaker(2), *encoder_output(2, [14, 6]))
+    for plain, whole in zip(search("nbest", batch, LIST), search("nbest-oracle", batch, replace(LIST, nbest=1))):
+        assert whole == plain and len(whole.alternatives) == 6
+
+
+def test_alternatives_are_given_where_asked_for():
+    batch = (Speaker(2), *encoder_output(2, [14, 0]))
+    assert [h.alternatives for h in search("nbest", batch, replace(LIST, nbest=1))] == [(), ()]
+    assert [len(h.alternatives) for h in search("nbest", batch, replace(LIST, nbest=3))] == [3, 1]
+
+
+def test_a_model_that_gives_no_numbers_is_an_error():
+    encoded, lens = encoder_output(2, [5, 5])
+    encoded[1] = torch.nan
+    with pytest.raises(ValueError, match="utterance 1 of the batch has no path of finite score"):
+        search("nbest", (Speaker(2), encoded, lens), LIST)
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ValueError, match="ar_weight is 1.5"):
+        SearchConfig(ar_weight=1.5)
+    with pytest.raises(ValueError, match="num_paths is 0"):
+        SearchConfig(num_paths=0)

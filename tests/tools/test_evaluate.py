@@ -1,0 +1,127 @@
+"""Decoding a set: what a failing search leaves of it, who picks the oracle's texts."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hainan_k2.config import ModelConfig
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.result import Hypothesis, Token
+from hainan_k2.search import METHODS, Method
+from hainan_k2.tools.batches import Batch
+from hainan_k2.tools.evaluate import decode_batches, nearest, runs
+from hainan_k2.tools.stopwatch import Stopwatch
+from hainan_k2.tools.sweep import Row, SearchGrid, make_rows
+
+PIECES = ["<blk>", "<unk>", "▁a", "▁b", "c", "▁d"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return Hainan(ModelConfig.preset("tiny", vocab_size=len(PIECES))).eval()
+
+
+def batch(lens):
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(len(lens), max(lens), 80, generator=generator)
+    return Batch(features, torch.tensor(lens), tuple(f"id-{n}" for n in lens), ("a b",) * len(lens),
+                 tuple(n / 100 for n in lens))
+
+
+def failing(lens, error):
+    """A search that raises `error` on utterances of so many encoder frames."""
+
+    def function(model, encoder_out, frames, options, knowledge):
+        if set(frames.tolist()) & lens:
+            raise error
+        assert encoder_out.shape[1] == frames.max()
+        return [Hypothesis((Token(2, 0, 1, 0.5),), -float(n) * options.lm_scale, n) for n in frames.tolist()]
+
+    return function
+
+
+def decode(model, batches, rows):
+    return [d for found in decode_batches(model, batches, rows, PIECES, Stopwatch()) for d in found]
+
+
+def test_an_utterance_that_fails_loses_no_other(model, monkeypatch, caplog):
+    error = RuntimeError("\n  Some bad things happened.\n at line 3")
+    monkeypatch.setitem(METHODS, "frail", Method("frail", failing({20, 30}, error), False, "fails"))
+    rows = [Row("nar-greedy", "nar-greedy", make_rows(["nar-greedy"])[0].options),
+            *(Row(f"frail lm_scale={x:g}", "frail", replace(make_rows(["viterbi"])[0].options, lm_scale=x))
+              for x in (1.0, 2.0))]
+    with caplog.at_level(logging.WARNING):
+        decoded = decode(model, [batch([80, 160, 240, 320]), batch([80])], rows)
+    assert [d.id for d in decoded] == ["id-80", "id-160", "id-240", "id-320", "id-80"]
+    for scale, row in zip((1.0, 2.0), rows[1:]):
+        assert [d.failures.get(row.label) for d in decoded] == [
+            None, *["RuntimeError: Some bad things happened."] * 2, None, None]
+        assert [d.hypotheses[row.label].score for d in decoded if row.label in d.hypotheses] == [
+            -10.0 * scale, -40.0 * scale, -10.0 * scale]
+        assert [d.texts(row.label)[2] for d in decoded] == ["a", "", "", "a", "a"]
+    assert all("nar-greedy" in d.hypotheses for d in decoded)
+    assert "frail lm_scale=1 failed on utterance id-160: RuntimeError: Some bad" in caplog.text
+    assert sum("one by one" in message for message in caplog.messages) == 2
+
+
+def test_a_sweep_that_fails_is_searched_row_by_row(model, monkeypatch):
+    class Frail:
+        __call__ = staticmethod(failing({20}, ValueError()))
+
+        def sweep(self, model, encoder_out, lens, points, knowledge):
+            raise ValueError("too large")
+
+    monkeypatch.setitem(METHODS, "frail", Method("frail", Frail(), False, "fails", sweeps=("lm_scale",)))
+    options = make_rows(["viterbi"])[0].options
+    rows = [Row(f"frail {x:g}", "frail", replace(options, lm_scale=x)) for x in (1.0, 2.0)]
+    decoded = decode(model, [batch([80, 160])], rows)
+    assert [d.hypotheses[r.label].score for d in decoded[:1] for r in rows] == [-10.0, -20.0]
+    assert decoded[1].failures == {"frail 1": "ValueError", "frail 2": "ValueError"}
+
+
+def test_what_is_searched_together():
+    rows = make_rows(["nbest-lm", "nbest", "ar-greedy"], SearchGrid(lm_scale=(0.1, 0.2), top_k=(2, 4)))
+    assert [[row.label for row in run] for run in runs(rows)] == [
+        ["nbest-lm top_k=2 lm_scale=0.1", "nbest-lm top_k=2 lm_scale=0.2"],
+        ["nbest-lm top_k=4 lm_scale=0.1", "nbest-lm top_k=4 lm_scale=0.2"],
+        ["nbest top_k=2"], ["nbest top_k=4"], ["ar-greedy"]]
+
+
+def test_mistakes_of_ours_are_not_hidden(model, monkeypatch):
+    monkeypatch.setitem(METHODS, "wrong", Method("wrong", failing({10}, TypeError("a mistake")), False, "raises"))
+    with pytest.raises(TypeError, match="a mistake"):
+        decode(model, [batch([80])], [replace(make_rows(["viterbi"])[0], method="wrong")])
+
+
+def test_every_row_has_its_seconds(model):
+    pytest.importorskip("k2")
+    watch = Stopwatch()
+    rows = make_rows(["nar-greedy", "nbest-ar"], SearchGrid(ar_weight=(0.2, 1.0)))
+    for _ in decode_batches(model, [batch([160, 80])], rows, PIECES, watch):
+        pass
+    assert set(watch.seconds) == {"encoder", *(row.label for row in rows)} and min(watch.seconds.values()) > 0
+    assert watch.seconds[rows[1].label] == watch.seconds[rows[2].label]
+
+
+def test_the_oracle_takes_the_text_with_the_fewest_word_errors():
+    def hypothesis(*ids):
+        return Hypothesis(tuple(Token(id, 3 * n, 1, 1.0) for n, id in enumerate(ids)), 0.0, 30).with_words(PIECES)
+
+    texts = [hypothesis(2, 5), hypothesis(3, 4), hypothesis(2, 3), hypothesis(2, 3, 4)]
+    found = replace(texts[0], alternatives=tuple(texts))
+    best = nearest(found, "A, b!")
+    assert best.text == "a b" and best.alternatives == found.alternatives
+    assert nearest(found, "d").text == "a d" and nearest(found, "x y").text == "a d"  # the first of equals
+
+
+def test_oracles_are_picked_from_the_list_of_nbest(model):
+    pytest.importorskip("k2")
+    batches = [batch([480, 160, 320])]
+    options = SearchGrid(num_paths=(8,), blank_penalty=(2.0,))
+    for d in decode(model, batches, make_rows(["nbest", "nbest-oracle"], options)):
+        assert d.hypotheses["nbest-oracle"] == nearest(d.hypotheses["nbest-oracle"], d.reference)
+        assert d.hypotheses["nbest"].text == d.hypotheses["nbest-oracle"].alternatives[0].text
+        assert len(d.hypotheses["nbest-oracle"].alternatives) > 1
