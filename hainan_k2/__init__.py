@@ -1,6 +1,6 @@
 """HAINAN speech recognition on k2: the public names.
 
-Losses (`tdt_loss` and its pruned form), the decoding lattice (`nar_lattice`, `compose` with a grammar,
+Losses (`tdt_loss` and its pruned form), the decoding lattice (`nar_lattice`, `lm_lattice`, `compose` with a grammar,
 `shortest_path`), the model and the searches, and `Recognizer`: audio in, words out. Importing this needs no k2; what
 builds lattices with it imports k2 when called.
 """
@@ -10,10 +10,12 @@ from typing import Any
 from hainan_k2.config import ModelConfig
 from hainan_k2.fsa import (
     Grammar,
+    NgramLm,
     best_texts,
     compose,
     draw_lattice,
     hypotheses_from_lattice,
+    lm_lattice,
     load_lattice,
     mwer_loss,
     nar_lattice,
@@ -39,6 +41,7 @@ __all__ = [
     "Hainan",
     "Hypothesis",
     "ModelConfig",
+    "NgramLm",
     "Recognizer",
     "SearchConfig",
     "Token",
@@ -47,6 +50,7 @@ __all__ = [
     "compose",
     "draw_lattice",
     "hypotheses_from_lattice",
+    "lm_lattice",
     "load_lattice",
     "mwer_loss",
     "nar_lattice",

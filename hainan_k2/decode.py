@@ -32,6 +32,7 @@ from hainan_k2.tools.draw import draw_utterance  # noqa: E402
 from hainan_k2.tools.evaluate import decode_batches  # noqa: E402
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
 from hainan_k2.tools.model_dir import find_model, read_model  # noqa: E402
+from hainan_k2.tools.page.make import write_decoding  # noqa: E402
 from hainan_k2.tools.report import RecogsStream, report  # noqa: E402
 from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
 from hainan_k2.tools.sweep import SearchGrid, make_rows  # noqa: E402
@@ -54,6 +55,8 @@ class DecodeConfig:
     num_workers: int = option(1, "processes that read features; 0 reads in the main one")
     repeats: int = option(1, "times to decode everything, for a confidence interval of the search seconds")
     draw_lattice: str = option("", "id of an utterance to draw: OUT_DIR/lattice-ID.svg, .txt without graphviz")
+    report: str = option("", "HTML page to write: sound, spectrogram, tokens, lattice and errors of 20 utterances, "
+                         "error rates, calibration and speed of all")
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
 
     def __post_init__(self):
@@ -109,6 +112,8 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
             for name in seconds:
                 seconds[name].append(watch.seconds[name])
     report(out_dir, set_name, labels, decoded, tokenizer, seconds, config.write)
+    if config.report:
+        write_decoding(pathlib.Path(config.report), model, config.cuts, decoded, rows, seconds, tokenizer, knowledge)
     return sum(len(d.failures) for d in decoded)
 
 

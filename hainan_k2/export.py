@@ -86,8 +86,10 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
         if state is not None and not state.get("average", {}).get("every"):
             raise ValueError(f"{path} has no running average: it was trained without --average-every")
     model = Hainan(from_dict(ModelConfig, end["model_config"]))
+    every = end["average"]["every"]
+    sampled = "samples after every update" if every == 1 else f"samples after every {every} updates"
     model.load_state_dict(average_between(start and start["average"], end["average"]))
-    return model.eval(), end, f"every {end['average']['every']}th update of epochs {last - avg + 1} to {last}"
+    return model.eval(), end, f"{sampled} of epochs {last - avg + 1} to {last}"
 
 
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:

@@ -28,10 +28,13 @@ from hainan_k2.tools.device import pick_device
 from hainan_k2.tools.evaluate import reason, search
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge
 from hainan_k2.tools.model_dir import find_model, read_model
+from hainan_k2.tools.stretches import LONGEST, search_stretches, takes_whole
 from hainan_k2.tools.sweep import Row
+from hainan_k2.tools.windows import WindowConfig, encode_audio, read_features
 
 Audio = Union[str, Path, np.ndarray]
 DEFAULTS = SearchConfig()
+WINDOWS = WindowConfig()
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,21 @@ class Recognizer:
     (ar-greedy, ar-beam, nar-greedy, sar) work without k2.
     """
 
-    def __init__(self, model: Hainan, tokenizer: Tokenizer, provenance: Optional[dict[str, Any]] = None):
+    def __init__(self, model: Hainan, tokenizer: Tokenizer, provenance: Optional[dict[str, Any]] = None,
+                 windows: WindowConfig = WINDOWS):
         self.model, self.tokenizer, self.provenance = model.eval(), tokenizer, provenance or {}
-        spec = audio_features(model.config)
-        self.extractor, self.transforms = spec.extractor(), spec.transforms()
+        self.spec, self.windows = audio_features(model.config), windows.windows()
 
     @classmethod
-    def load(cls, name: Union[str, Path] = "released", device: str = "auto") -> Recognizer:
-        """From a model directory of export.py; "released" is the one that comes with the package.
+    def load(cls, name: Union[str, Path] = "released", device: str = "auto", windows: WindowConfig = WINDOWS
+             ) -> Recognizer:
+        """From a model directory of export.py; "released" is the one that comes with the package. `windows` says how
+        audio is heard that is too long to be heard at once.
 
         Raises ValueError: one line with the file that is missing, damaged or does not fit the others.
         """
         model, tokenizer, provenance = read_model(find_model(name))
-        return cls(model.to(pick_device(device)), tokenizer, provenance)
+        return cls(model.to(pick_device(device)), tokenizer, provenance, windows)
 
     def knowledge(self, **files: str) -> Knowledge:
         """What a search may know beside the model: lm="4gram.arpa", hotwords="names.txt" ... (KnowledgeConfig)."""
@@ -112,17 +117,26 @@ class Recognizer:
                 return [result for one in batch for result in self._search([one], row, knowledge)]
             return [replace(batch[0][0], failure=f"{batch[0][0].name}: {reason(error)}")]
         results = [result for result, _ in batch]
-        found, = search(self.model, encoder_out, lens, [row], knowledge, [result.name for result in results])
+        if int(lens.max()) <= LONGEST or takes_whole(row, knowledge):
+            found, = search(self.model, encoder_out, lens, [row], knowledge, [result.name for result in results])
+        else:
+            found = [search_stretches(self.model, encoded[:length], row, knowledge, result.name, self.tokenizer.pieces)
+                     for encoded, length, result in zip(encoder_out, lens.tolist(), results)]
         return [replace(r, failure=f"{r.name}: {h}") if isinstance(h, str) else
                 replace(r, hypothesis=h.with_words(self.tokenizer.pieces, audio_seconds=r.seconds))
                 for r, h in zip(results, found)]
 
     @torch.no_grad()
     def encode(self, batch: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """B mono signals (N,), 16 kHz -> encoder output (B, T, C), 80 ms frames, padded, and lens (B,)."""
-        features = [torch.as_tensor(self.extractor.extract(samples, SAMPLING_RATE)) for samples in batch]
-        for transform in self.transforms:
-            features = [transform(f[None])[0] for f in features]
+        """B mono signals (N,), 16 kHz -> encoder output (B, T, C), 80 ms frames, padded, and lens (B,).
+
+        A signal longer than `windows` allows is heard window by window (hainan_k2.tools.windows).
+        """
+        if max(map(len, batch)) > self.windows.samples:
+            encoded = [encode_audio(self.model, self.spec, [samples], self.windows)[0][0] for samples in batch]
+            lens = torch.tensor([len(e) for e in encoded], device=encoded[0].device)
+            return torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True), lens
+        features = [read_features(samples, self.spec)[0] for samples in batch]
         lens = torch.tensor([len(f) for f in features])
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         device = next(self.model.parameters()).device

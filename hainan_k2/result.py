@@ -9,9 +9,10 @@ rest of the batch.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 FRAME_SHIFT = 0.08  # seconds between encoder frames: 10 ms features, subsampled by 8
 WORD_START = "▁"
@@ -103,7 +104,7 @@ class Hypothesis:
           audio_seconds: length of the audio; later times are cut to it.
         """
         spans, words = self.spans(), []
-        for text, first, end in self._spelled(pieces) if self.output is None else self.output:
+        for text, first, end in self.spelling(pieces):
             times = (spans[first][0], spans[end - 1][1])
             start, stop = (round(min(frame * frame_shift, audio_seconds), 3) for frame in times)
             words.append(Word(text, start, stop, min(token.confidence for token in self.tokens[first:end])))
@@ -114,8 +115,10 @@ class Hypothesis:
             alternatives=tuple(h.with_words(pieces, frame_shift, audio_seconds) for h in self.alternatives),
         )
 
-    def _spelled(self, pieces: Sequence[str]) -> list[tuple[str, int, int]]:
-        """The words that the tokens spell, as in `output`."""
+    def spelling(self, pieces: Sequence[str]) -> Sequence[tuple[str, int, int]]:
+        """`output`; where there is none the words that the tokens spell, in the same form."""
+        if self.output is not None:
+            return self.output
         words: list[tuple[str, int, int]] = []
         text, first = "", 0
         for i, token in enumerate(self.tokens):
@@ -161,8 +164,13 @@ def text_lines(results: Results) -> list[str]:
 
 
 def json_lines(results: Results) -> list[str]:
-    """One JSON object per utterance: its id and every field of the hypothesis."""
-    return [json.dumps({"id": name, **asdict(result)}, ensure_ascii=False) for name, result in results]
+    """One JSON object per utterance: its id and every field of the hypothesis; a score of -infinity is null."""
+    return [json.dumps({"id": name, **_plain(result)}, ensure_ascii=False) for name, result in results]
+
+
+def _plain(result: Hypothesis) -> dict[str, Any]:
+    score = result.score if math.isfinite(result.score) else None  # JSON has no infinity
+    return {**asdict(result), "score": score, "alternatives": [_plain(h) for h in result.alternatives]}
 
 
 def ctm_lines(results: Results, channel: str = "1") -> list[str]:

@@ -5,6 +5,9 @@ Words go to standard output, or, with --write and --out-dir, to OUT_DIR/transcri
 subtitles to OUT_DIR/NAME.srt or .vtt. Every result is written as soon as it is there; --resume goes on where a run with
 the same options was stopped.
 
+Audio of any length: what is longer than --window seconds is heard by overlapping windows. --stream true takes 16-bit
+mono PCM at 16 kHz from standard input instead of files, and prints words as they are spoken (hainan_k2/tools/live.py).
+
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 for what cannot be begun at all.
 """
 
@@ -17,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -27,11 +30,14 @@ from tqdm import tqdm  # noqa: E402
 
 from hainan_k2.config import as_dict, fail, option, parse  # noqa: E402
 from hainan_k2.frontend.audio import is_audio_name  # noqa: E402
-from hainan_k2.recognizer import Recognizer, Result  # noqa: E402
+from hainan_k2.recognizer import WINDOWS, Recognizer, Result  # noqa: E402
 from hainan_k2.result import WRITERS  # noqa: E402
 from hainan_k2.search import METHODS, SearchConfig, check_methods  # noqa: E402
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
+from hainan_k2.tools.live import LiveConfig, pcm_blocks, show, transcribe_live  # noqa: E402
+from hainan_k2.tools.page.make import write_transcription  # noqa: E402
 from hainan_k2.tools.transcripts import Printed, Transcripts  # noqa: E402
+from hainan_k2.tools.windows import WindowConfig  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,19 @@ class TranscribeConfig:
     write: tuple[str, ...] = option((), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words "
                                     "with times to standard output")
     out_dir: str = option("", "folder that --write writes to")
+    stream: bool = option(False, "hear 16-bit mono PCM at 16 kHz on standard input, and print words as they come")
+    report: str = option("", "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
+                         "where other methods differ; without those that --resume leaves out")
     resume: bool = option(False, "leave out what an earlier run with the same options wrote to --out-dir")
     max_duration: float = option(60.0, "seconds of audio in a batch, padding included; 0: every file by itself")
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes")
 
     def __post_init__(self):
-        if not self.audio:
+        if self.stream and (self.audio or self.write or self.report):
+            raise ValueError("--stream takes samples from standard input and prints words: no audio, no --write, "
+                             "no --report")
+        if not self.audio and not self.stream:
             raise ValueError("no audio given: name files, folders or patterns, or - for paths on standard input")
         unknown = [kind for kind in self.write if kind not in WRITERS]
         if unknown:
@@ -82,18 +94,21 @@ def find_audio(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield argument, path.name
 
 
-def transcribe(config: TranscribeConfig, options: SearchConfig, files: KnowledgeConfig) -> list[str]:
+def transcribe(config: TranscribeConfig, options: SearchConfig, files: KnowledgeConfig,
+               windows: WindowConfig = WINDOWS) -> list[str]:
     """Write the words of all audio; returns why some failed, a line for each. ValueError where nothing can begin."""
     check_methods([config.method])
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
-    recognizer = Recognizer.load(config.model, config.device)
+    recognizer = Recognizer.load(config.model, config.device, windows)
     knowledge = load_knowledge(files, recognizer.tokenizer)
-    settings = {"model": str(config.model), "method": config.method, **as_dict(options), **as_dict(files)}
+    settings = {"model": str(config.model), "method": config.method, **as_dict(options), **as_dict(files),
+                **as_dict(windows)}
     # A path on standard input may be all that comes for a while: it is not kept waiting for others.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
     notes: Counter = Counter()
     failures: list[str] = []
+    done: list[Result] = []
     with Transcripts(config.out_dir, config.write, settings, config.resume) if config.out_dir else Printed() as out:
         names: dict[str, str] = {}
         skipped = 0
@@ -112,14 +127,29 @@ def transcribe(config: TranscribeConfig, options: SearchConfig, files: Knowledge
                 error = result.failure or out.write(result, names[result.name])
                 if error:
                     failures.append(error)
-                elif result.hypothesis.note:
-                    notes[result.hypothesis.note] += 1
+                else:
+                    done.append(replace(result, hypothesis=None))
+                    notes.update([result.hypothesis.note] if result.hypothesis.note else [])
                 progress.show(result, error)
     for note, count in notes.items():
         logging.info("%d results: %s", count, note)
     if skipped:
         logging.info("%d files were done before", skipped)
+    if config.report:
+        write_transcription(pathlib.Path(config.report), recognizer, done, config.method, options, knowledge)
     return failures
+
+
+def stream(config: TranscribeConfig, options: SearchConfig, files: KnowledgeConfig, live: LiveConfig) -> None:
+    """Print the words of standard input as they come. ValueError where it cannot begin, or the input is no PCM."""
+    given = [name for name, value in as_dict(files).items() if value]
+    if given:
+        raise ValueError(f"--{given[0].replace('_', '-')} cannot be used with --stream")
+    if config.num_threads:
+        torch.set_num_threads(config.num_threads)
+    recognizer = Recognizer.load(config.model, config.device)
+    show(transcribe_live(recognizer.model, recognizer.spec, recognizer.tokenizer.pieces, pcm_blocks(sys.stdin.buffer),
+                         live, options, config.method), sys.stdout)
 
 
 class Progress:
@@ -150,11 +180,14 @@ class Progress:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config, options, files = parse(argv, "Print the words in audio files, with their times.", TranscribeConfig,
-                                   SearchConfig, KnowledgeConfig)
+    config, options, files, windows, live = parse(argv, "Print the words in audio files, with their times.",
+                                                  TranscribeConfig, SearchConfig, KnowledgeConfig, WindowConfig,
+                                                  LiveConfig)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        failures = transcribe(config, options, files)
+        if config.stream:
+            return stream(config, options, files, live)
+        failures = transcribe(config, options, files, windows)
     except (ValueError, OSError) as error:
         fail(str(error))
     except KeyboardInterrupt:

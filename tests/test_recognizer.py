@@ -1,11 +1,9 @@
 """Recognizer and transcribe.py on a model that was never trained but talks: inputs of every kind, files that fail."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from hainan_k2.tools import model_dir as model_dirs
 from hainan_k2.tools.bench_decode import random_model
 from hainan_k2.tools.model_dir import write_model
 from tests.frontend.corpus import babble
+from tests.test_without_k2 import run
 from tests.toy import ROOT, make_lang
 
 JFK = ROOT / "tests" / "data" / "jfk.flac"
@@ -61,7 +60,7 @@ def plain(hypothesis):
 def test_results_are_in_order_and_do_not_depend_on_the_batch(recognizer, folder, method):
     files = [folder / "a.flac", folder / "more calls" / "c d.wav", folder / "more calls" / "a.ogg", folder / "b.WAV"]
     alone = [plain(recognizer.transcribe([file], method)[0]) for file in files]
-    assert sum(len(text) for text, _, _ in alone) > 20
+    assert len({text for text, _, _ in alone if text}) >= 3, "their order should be seen"
     for max_duration in (0, 3, 60):
         together = recognizer.transcribe(files, method, max_duration=max_duration)
         assert [plain(h) for h in together] == alone
@@ -86,6 +85,14 @@ def test_times_lie_within_the_audio(recognizer):
     found = recognizer.transcribe([read_audio(JFK)])[0]
     assert found.words and found.text == " ".join(word.text for word in found.words)
     assert all(0 <= word.start <= word.end <= 11.0 for word in found.words)
+
+
+@pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
+def test_without_k2(model, recognizer, method):
+    shown = run("from hainan_k2 import transcribe; transcribe.main(sys.argv[1:])", str(JFK), "--model", str(model),
+                "--method", method)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith(f"{JFK}: {recognizer.transcribe([JFK], method)[0].text}\n")
 
 
 @pytest.mark.parametrize("audio, message", [
@@ -187,35 +194,41 @@ def test_bad_options_exit_2_with_one_line(model, arguments, message, capsys):
 
 
 OUT = ("--write", "txt,ctm,jsonl,srt", "--max-duration", "0")
+KILLED = """
+import os, signal, sys
+from hainan_k2 import transcribe
+from hainan_k2.recognizer import Recognizer
+original, calls = Recognizer.encode, []
+def encode(self, batch):
+    calls.append(1)
+    if len(calls) == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, batch)
+Recognizer.encode = encode
+transcribe.main(sys.argv[1:])
+"""
 
 
 def test_killed_midway_nothing_is_lost_and_resume_does_the_rest(model, folder, tmp_path, monkeypatch, capsys):
-    for i in range(40):
-        soundfile.write(folder / f"z{i:02d}.wav", babble(8000, seed=i), 16000)
+    for i in range(8):
+        soundfile.write(folder / f"z{i}.wav", babble(8000, seed=i), 16000)
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert call("--model", model, folder, *OUT, "--out-dir", whole) == 0
-    process = subprocess.Popen([sys.executable, ROOT / "hainan_k2" / "transcribe.py", folder, "--model", model, *OUT,
-                                "--out-dir", out], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-c", KILLED, folder, "--model", model, *OUT, "--out-dir", out], cwd=ROOT,
+                          capture_output=True)
+    assert done.returncode == -signal.SIGKILL
     lines = out / "transcripts.txt"
-    deadline = time.monotonic() + 120
-    while not lines.exists() or lines.read_text().count("\n") < 5:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    kept = lines.read_text()
-    count = kept.count("\n")
-    assert 5 <= count < 44, "it should be killed midway"
-    with open(lines, "a") as file:  # a result that the kill cut off
-        file.write(f"{folder}/half a li")
+    assert (whole / "transcripts.txt").read_text().startswith(lines.read_text())
+    assert lines.read_text().count("\n") == 5
+    with open(lines, "a") as file:  # a result that was written and not noted, and one that was cut off
+        file.write(f"{folder}/z4.wav words\n{folder}/half a li")
     heard = []
     original = Recognizer.encode
     monkeypatch.setattr(Recognizer, "encode", lambda self, batch: heard.append(len(batch)) or original(self, batch))
     assert call("--model", model, folder, *OUT, "--out-dir", out, "--resume", "true") == 0
-    assert 44 - count <= sum(heard) <= 44 - count + 1  # the one under way may have been written and not noted
-    for name in sorted(os.listdir(whole)):
-        if (whole / name).is_file():
-            assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    assert sum(heard) == 12 - 5
+    for path in whole.rglob("*.*"):
+        assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes(), path
     assert call("--model", model, folder, *OUT, "--out-dir", out, "--resume", "true", "--sar-rounds", "3") == 2
     assert "another sar_rounds" in capsys.readouterr().err
 

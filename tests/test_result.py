@@ -1,10 +1,12 @@
 import json
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hainan_k2.result import WRITERS, Hypothesis, Token, Word, hypotheses_from_lists
+from hainan_k2.result import WRITERS, Hypothesis, Token, Word, hypotheses_from_lists, json_lines
 
 PIECES = ["<blk>", "▁he", "llo", "▁", "▁wor", "ld", "'s", "a"]
 
@@ -144,3 +146,10 @@ def test_a_cue_is_never_empty_in_time():
 def test_subtitles_are_of_one_recording(kind):
     with pytest.raises(ValueError, match="subtitles are of one recording, not of 2"):
         WRITERS[kind]([("a", HELLO), ("b", HELLO)])
+
+
+def test_json_has_null_where_nothing_was_found():
+    nothing = Hypothesis((), -math.inf, 3, note="no path")
+    line, = json_lines([("u", replace(nothing, alternatives=(nothing,)))])
+    found = json.loads(line, parse_constant=pytest.fail)
+    assert found["score"] is found["alternatives"][0]["score"] is None and found["note"] == "no path"

@@ -15,7 +15,7 @@ import torch
 from hainan_k2 import decode, train
 from hainan_k2.tools import trainer
 from hainan_k2.tools.checkpoint import LAST, epoch_checkpoints, load_checkpoint
-from hainan_k2.tools.trainlog import read_lines
+from hainan_k2.tools.jsonl import read_lines
 from tests.toy import ROOT, train_command
 
 

@@ -15,6 +15,7 @@ SAMPLING_RATE = 16000
 ENDINGS = tuple(".aif .aifc .aiff .au .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav".split())
 BLOCK = 1 << 20  # samples decoded at a time, those of all channels
 MIN_RATE, MAX_RATE = 4000, 768000  # Hz: a header that states anything else is damaged, and costly to believe
+LOUDEST = 2.0**31  # whole numbers written as floats, at most; a larger one is damage, and sums of it overflow
 # Programs that write a WAV to a pipe cannot know its length and state one near these limits instead.
 STREAMED_LENGTH = 0x7FFFF000
 # What libsndfile states where a FLAC header leaves the length open.
@@ -31,8 +32,8 @@ def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """Every sample of a file: float32 (N, channels), integers scaled to [-1, 1], and its sampling rate in Hz.
 
     Raises ValueError, naming the file, where it is missing, not audio, empty, damaged, shorter than its
-    header states, or holds samples that are not finite. (The length in an MP3 header is an estimate and not
-    held against it.)
+    header states, or holds samples that are not finite or absurdly large. (The length in an MP3 header is an
+    estimate and not held against it.)
     """
     with _open(path) as file:
         return np.concatenate(list(_decode(file, path))), file.samplerate
@@ -124,9 +125,9 @@ def _decode(file: soundfile.SoundFile, path: str | Path) -> Iterator[np.ndarray]
         if not len(block):
             break
         count += len(block)
-        bad = int(np.count_nonzero(~np.isfinite(block)))
+        bad = int(np.count_nonzero(~(np.abs(block) <= LOUDEST)))
         if bad:
-            raise ValueError(f"{path}: {bad} of {block.size} samples are not finite numbers")
+            raise ValueError(f"{path}: {bad} of {block.size} samples are not finite, or beyond 2^31")
         yield block
     if not count:
         raise ValueError(f"{path}: empty: no samples")

@@ -7,7 +7,9 @@ compute the features of the batches they are handed, so their number changes not
 
 from __future__ import annotations
 
+import json
 import logging
+import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from lhotse.cut import Cut
 from lhotse.dataset import DynamicBucketingSampler
 from lhotse.dataset.sampling.dynamic_bucketing import estimate_duration_buckets
 from lhotse.lazy import LazyMapper
+from lhotse.serialization import deserialize_item, open_best
 from torch.utils.data import DataLoader
 
 from hainan_k2.config import option
@@ -163,8 +166,35 @@ def open_cuts(cuts: Cuts) -> CutSet:
     if not isinstance(cuts, CutSet):
         if not Path(cuts).is_file():
             raise ValueError(f"{cuts}: no such cut manifest (compute_features.py writes it)")
-        cuts = CutSet.from_jsonl_lazy(cuts)
+        cuts = StoredCuts(cuts)
     return CutSet(LazyMapper(cuts, _at_sampling_rate))
+
+
+class StoredCuts:
+    """The cuts of a .jsonl or .jsonl.gz, read anew by every iteration; ValueError names file and line of what is
+    none."""
+
+    def __init__(self, path: str | Path):
+        self.path = path
+
+    def __iter__(self) -> Iterator[Cut]:
+        number = 0
+        try:
+            with open_best(self.path, "rb") as stream:
+                for number, line in enumerate(stream, 1):
+                    yield self._cut(line, number)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{self.path}: damaged after line {number}: {error}") from None
+
+    def _cut(self, line: bytes, number: int) -> Cut:
+        try:
+            cut = deserialize_item(json.loads(line.decode("utf-8")))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"{self.path}:{number}: not a lhotse cut ({reason})") from None
+        if not isinstance(cut, Cut):
+            raise ValueError(f"{self.path}:{number}: a {type(cut).__name__}, not a lhotse cut")
+        return cut
 
 
 def _at_sampling_rate(cut: Cut) -> Cut:

@@ -125,25 +125,32 @@ def read_grammar(
         data = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    if data.startswith(ZIP_MAGIC):
+    saved = data.startswith(ZIP_MAGIC)
+    fst = None if saved else _read_fst(data, where, acceptor)
+    if fst is None and (level, input_symbols, output_symbols, acceptor) != ("auto", None, None, None):
+        raise ValueError(f"{path} is no OpenFst file: level, symbol tables and acceptor are of those alone")
+    if saved:
         return _read_saved(path, speller)
-    if is_binary_fst(data):
-        fst = read_fst_binary(data, where)
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise ValueError(f"{path} is neither UTF-8 text nor an OpenFst binary nor a saved grammar") from None
-        if not re.match(r"\s*\d", text, re.ASCII):
-            automaton, transduces = compile_text(text, where, speller)
-            return make_grammar(automaton, speller.pieces, transduces)
-        fst = read_fst_text(text, where, acceptor)
+    if fst is None:
+        automaton, transduces = compile_text(data.decode("utf-8-sig"), where, speller)
+        return make_grammar(automaton, speller.pieces, transduces)
     tables = input_symbols or fst.input_symbols, output_symbols or fst.output_symbols
     automaton, transduces = spell_fst(fst, where, speller, level, *tables)
     try:
         return make_grammar(remove_epsilons(automaton), speller.pieces, transduces)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _read_fst(data: bytes, where: str, acceptor: Optional[bool]) -> Optional[Fst]:
+    """The FST of OpenFst text, which begins with a digit, or binary; None where the text is of the other kind."""
+    if is_binary_fst(data):
+        return read_fst_binary(data, where)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{where} is neither UTF-8 text nor an OpenFst binary nor a saved grammar") from None
+    return read_fst_text(text, where, acceptor) if re.match(r"\s*\d", text, re.ASCII) else None
 
 
 def _read_saved(path: Union[str, Path], speller: Speller) -> Grammar:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Union
+
 from hainan_k2.fsa.automaton import EPSILON, MAX_ARCS, Arc, Automaton, remove_epsilons
 from hainan_k2.fsa.grammar_text import (
     MAX_DEPTH,
@@ -12,11 +14,32 @@ from hainan_k2.fsa.grammar_text import (
     Reference,
     Repeat,
     Word,
-    empty_rules,
-    may_be_empty,
     parse_grammar,
 )
 from hainan_k2.fsa.spelling import Speller
+
+
+def may_be_empty(item: Union[Item, Phrase], empty: set[str]) -> bool:
+    """Whether it can be said without a word, where the rules `empty` can."""
+    if isinstance(item, Word):
+        return False
+    if isinstance(item, Reference):
+        return item.rule in empty
+    if isinstance(item, Repeat):
+        return item.least == 0 or may_be_empty(item.item, empty)
+    if isinstance(item, Phrase):
+        return all(may_be_empty(part, empty) for part in item.items)
+    return any(may_be_empty(phrase, empty) for phrase in item.phrases)
+
+
+def empty_rules(rules: dict[str, tuple[Phrase, ...]]) -> set[str]:
+    """The rules that can be said without a word."""
+    empty: set[str] = set()
+    grown = True
+    while grown:
+        found = {name for name, phrases in rules.items() if may_be_empty(Choice(phrases), empty)}
+        empty, grown = found, found != empty
+    return empty
 
 
 class _Builder:

@@ -266,26 +266,3 @@ def _check_references(rules: dict[str, tuple[Phrase, ...]], where: str) -> None:
                              "repeats takes * or +")
         trail.append(step)
         bound = step.rule
-
-
-def may_be_empty(item: Union[Item, Phrase], empty: set[str]) -> bool:
-    """Whether it can be said without a word, where the rules `empty` can."""
-    if isinstance(item, Word):
-        return False
-    if isinstance(item, Reference):
-        return item.rule in empty
-    if isinstance(item, Repeat):
-        return item.least == 0 or may_be_empty(item.item, empty)
-    if isinstance(item, Phrase):
-        return all(may_be_empty(part, empty) for part in item.items)
-    return any(may_be_empty(phrase, empty) for phrase in item.phrases)
-
-
-def empty_rules(rules: dict[str, tuple[Phrase, ...]]) -> set[str]:
-    """The rules that can be said without a word."""
-    empty: set[str] = set()
-    grown = True
-    while grown:
-        found = {name for name, phrases in rules.items() if may_be_empty(Choice(phrases), empty)}
-        empty, grown = found, found != empty
-    return empty

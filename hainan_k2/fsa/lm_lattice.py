@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.fsavec import ragged_arcs
-from hainan_k2.fsa.lm_search import Composition, Scorer, WeightedScorers, compose, survivors
+from hainan_k2.fsa.lm_search import Composition, Scorer, WeightedScorers, compose_pruned, survivors
 from hainan_k2.fsa.nar_lattice import Tables, make_tables
 
 
@@ -27,8 +27,8 @@ def lm_lattice(
     durations: Sequence[int],
     scorers: Sequence[tuple[Scorer, float]],
     top_k: int | None = 8,
-    beam: float = 10.0,
-    max_active: int = 64,
+    beam: float = 8.0,
+    max_active: int = 32,
     duration_scale: float = 1.0,
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
@@ -41,7 +41,7 @@ def lm_lattice(
       scorers: (automaton, weight) pairs; an automaton is an NgramLm, or anything with its start, num_states, advance,
         final and to. [(lm, 0.3), (bigram, -0.1)] subtracts a low-order LM, as density ratio fusion does.
       beam: natural log; paths that are worse than the utterance's best by more are dropped. infinity: none.
-      max_active: LM states kept at every frame of an utterance.
+      max_active: LM states, and tokens said in them, kept at every frame of an utterance.
     Returns:
       A k2.Fsa (FsaVec of B), topologically sorted and connected. It carries gradients to the log-probabilities. An
       utterance has no states where the LM allows nothing that the lattice holds.
@@ -52,7 +52,7 @@ def lm_lattice(
         raise ValueError(f"beam {beam} and max_active {max_active} should be above 0")
     args = (top_k, duration_scale, blank_penalty, token_bonus)
     tables = make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)
-    found = compose(tables, WeightedScorers(scorers, tables.lens.device), beam, max_active)
+    found = compose_pruned(tables, WeightedScorers(scorers, tables.lens.device), beam, max_active)
     return _assemble(tables, torch.tensor(durations, device=tables.lens.device), found, *survivors(found, beam))
 
 

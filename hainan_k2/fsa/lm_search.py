@@ -13,13 +13,14 @@ longest duration away at most.
 **Pruning.** Scores compare across frames once the lattice's own best continuation, h(t), is added to them: a table
 of T numbers made beforehand from the back (pushing the weights, in FSA terms). So at frame t an utterance's
 hypotheses that land there compete also with those that jump over it, and frames that only bad paths visit cost
-nothing. What is `beam` worse than the best is dropped, and of what remains at a frame `max_active` states stay.
+nothing. What is `beam` worse than the best is dropped. Of what remains at a frame `max_active` states stay, of what
+they say the best 2 x `max_active` are shown to the LM, and the best `max_active` of these stay.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,29 +62,31 @@ class WeightedScorers:
             self.num_states *= scorer.num_states
 
     def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        total, after, radix = torch.zeros_like(states, dtype=torch.float64), torch.zeros_like(states), 1
-        for scorer, weight, state in self._split(states):
+        total, after = torch.zeros_like(states, dtype=torch.float64), torch.zeros_like(states)
+        for (scorer, weight), state in zip(self.scorers, self._split(states)):
             score, state = scorer.advance(state, tokens)
             total += _weigh(score, weight)
-            after += state * radix
-            radix *= scorer.num_states
+            after = after * scorer.num_states + state
         return total, after
 
     def final(self, states: Tensor) -> Tensor:
         total = torch.zeros_like(states, dtype=torch.float64)
-        for scorer, weight, state in self._split(states):
+        for (scorer, weight), state in zip(self.scorers, self._split(states)):
             total += _weigh(scorer.final(state), weight)
         return total
 
-    def _split(self, states: Tensor) -> Iterator[tuple[Scorer, float, Tensor]]:
-        for scorer, weight in reversed(self.scorers):
-            yield scorer, weight, states % scorer.num_states
+    def _split(self, states: Tensor) -> list[Tensor]:
+        """The states of every scorer."""
+        parts = []
+        for scorer, _ in reversed(self.scorers[1:]):
+            parts.append(states % scorer.num_states)
             states = torch.div(states, scorer.num_states, rounding_mode="floor")
+        return [states, *reversed(parts)]
 
 
 def _weigh(score: Tensor, weight: float) -> Tensor:
     score = weight * score.double()
-    return score if weight > 0 else score.masked_fill(score == torch.inf, 0.0)  # weight x -inf
+    return score if weight > 0 else score.masked_fill(score == torch.inf, 0.0)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Composition:
 
 
 @torch.no_grad()
-def compose(tables: Tables, scorer: WeightedScorers, beam: float, max_active: int) -> Composition:
+def compose_pruned(tables: Tables, scorer: WeightedScorers, beam: float, max_active: int) -> Composition:
     """The search. What it found may hold states from which no way leads to the end."""
     search = _Search(tables, scorer, beam, max_active)
     for frame in range(int(tables.lens.max()) + 1):
@@ -134,7 +137,7 @@ def survivors(found: Composition, beam: float) -> tuple[Tensor, Tensor]:
 
 
 class _Search:
-    """What `compose` knows between frames."""
+    """What `compose_pruned` knows between frames. Whole numbers that go together are the rows of one tensor."""
 
     def __init__(self, tables: Tables, scorer: WeightedScorers, beam: float, max_active: int):
         self.tables, self.scorer, self.beam, self.max_active = tables, scorer, beam, max_active
@@ -142,99 +145,100 @@ class _Search:
         self.labels = tables.labels.contiguous()
         self.starts, self.ends = tables.starts, set(tables.lens.tolist())
         batch, device = len(tables.lens), tables.lens.device
-        # The states at the frame, in order of utterances and LM states.
-        self.utterance = torch.arange(batch, device=device)
-        self.state = torch.full_like(self.utterance, scorer.start)
-        self.score = torch.zeros_like(self.utterance, dtype=torch.float64)
+        # The states at the frame, in order of utterances and LM states: utterance, LM state; score.
+        utterance = torch.arange(batch, device=device)
+        self.state = torch.stack([utterance, torch.full_like(utterance, scorer.start)])
+        self.score = torch.zeros_like(utterance, dtype=torch.float64)
         self.limit = torch.full_like(self.score, max(-beam, _LOWEST))
-        # What has been said and may still land: utterance, LM state, score and where `reach` has its landings.
-        self.waiting = (self.utterance[:0], self.state[:0], self.score[:0], self.state[:0])
-        self.waiting_counts = []
-        self.num_states, self.num_said = 0, 0
+        # What has been said and may still land: utterance, LM state, where `reach` has its landings; score.
+        self.waiting, self.waiting_score = utterance.new_empty((3, 0)), self.score[:0]
+        self.num_states, self.said_counts = 0, [0]
         self.states, self.said, self.landings = [], [], []
 
     def land(self, frame: int) -> None:
         """The states at `frame`: what lands there, recombined and pruned."""
-        utterance, state, score, place = self.waiting
-        landing, ahead = (self.reach.index_select(0, place + (frame - 1)) + score[:, None]).unbind(1)
+        utterance, _, place = self.waiting
+        landing, ahead = (self.reach.index_select(0, place + (frame - 1)) + self.waiting_score[:, None]).unbind(1)
         best = torch.full_like(self.limit, -torch.inf).scatter_reduce_(0, utterance, ahead, "amax")
         self.limit = (best - self.beam).clamp_(min=_LOWEST)
         rows = (landing >= self.limit.index_select(0, utterance)).nonzero()[:, 0]
-        utterance, state, landing = (x.index_select(0, rows) for x in (utterance, state, landing))
+        utterance, state, _ = self.waiting.index_select(1, rows)
         key, order = (utterance * self.scorer.num_states + state).sort(stable=True)
-        landing, rows = landing.index_select(0, order), rows.index_select(0, order)
+        rows = rows.index_select(0, order)
+        landing = landing.index_select(0, rows)
         new = torch.ones_like(key, dtype=torch.bool)
         torch.ne(key[1:], key[:-1], out=new[1:])
-        target, first = new.cumsum(0) - 1, order.index_select(0, new.nonzero()[:, 0])
-        best = torch.full_like(landing[: len(first)], -torch.inf).scatter_reduce_(0, target, landing, "amax")
-        found = utterance.index_select(0, first), state.index_select(0, first), best
-        keep = self._most_active(found[0], best)
+        target, first = new.cumsum(0) - 1, rows.index_select(0, new.nonzero()[:, 0])
+        self.state = self.waiting[:2].index_select(1, first)
+        self.score = landing.new_full(first.shape, -torch.inf).scatter_reduce_(0, target, landing, "amax")
+        keep = self._best(self.state[0], self.score, self.max_active)
         if keep is not None:
-            found = tuple(x.index_select(0, keep) for x in found)
-            number = torch.full_like(first, -1).index_copy_(0, keep, torch.arange(len(keep), device=keep.device))
+            self.state, self.score = self.state.index_select(1, keep), self.score.index_select(0, keep)
+            number = torch.full_like(first, -1).index_copy_(0, keep, torch.arange(keep.numel(), device=keep.device))
             target = number.index_select(0, target)
             kept = (target >= 0).nonzero()[:, 0]
             rows, target, landing = (x.index_select(0, kept) for x in (rows, target, landing))
-        self.utterance, self.state, self.score = found
-        self.landings.append((rows + (self.num_said - len(score)), target + self.num_states, landing))
+        before = sum(self.said_counts) - place.numel()
+        self.landings.append((rows + before, target + self.num_states, landing))
 
-    def _most_active(self, utterance: Tensor, score: Tensor) -> Tensor | None:
-        """Rows, of rows (R,) in order of utterances, that are not worse than their utterance's `max_active`-th best;
-        None for all of them."""
-        if len(score) <= self.max_active:
+    def _best(self, utterance: Tensor, score: Tensor, count: int) -> Tensor | None:
+        """Rows, of (R,) in order of utterances, not worse than their utterance's `count`-th best; None for all."""
+        if score.numel() <= count:
             return None
-        rank = torch.arange(len(score), device=score.device) - torch.searchsorted(utterance, utterance)
+        if self.limit.numel() == 1:  # all of one utterance
+            return (score >= score.topk(count, sorted=False).values.amin()).nonzero()[:, 0]
+        rank = torch.arange(score.numel(), device=score.device) - torch.searchsorted(utterance, utterance)
         width = int(rank.max()) + 1
-        if width <= self.max_active:
+        if width <= count:
             return None
-        table = score.new_full((len(self.limit), width), -torch.inf)
+        table = score.new_full((self.limit.numel(), width), -torch.inf)
         table.view(-1).index_copy_(0, utterance * width + rank, score)
-        worst = table.topk(self.max_active, sorted=False).values.amin(1)
+        worst = table.topk(count, sorted=False).values.amin(1)
         return (score >= worst.index_select(0, utterance)).nonzero()[:, 0]
 
     def say(self, frame: int) -> None:
         """All that the states say at `frame`, pruned; where the utterance ends they say nothing."""
-        self.states.append((self.utterance, torch.full_like(self.utterance, frame), self.state, self.score))
-        source = torch.arange(self.num_states, self.num_states + len(self.state), device=self.state.device)
-        self.num_states += len(self.state)
-        utterance, state, score = self.utterance, self.state, self.score
+        self.states.append((self.state, torch.full_like(self.state[0], frame), self.score))
+        (utterance, state), score = self.state, self.score
+        source = torch.arange(self.num_states, self.num_states + score.numel(), device=score.device)
+        self.num_states += score.numel()
+        row, width = self.starts.index_select(0, utterance) + frame, self.tokens.shape[1]
+        columns = torch.stack([utterance, state, row, source])
         if frame in self.ends:
             running = (self.tables.lens[utterance] > frame).nonzero()[:, 0]
-            source, utterance, state, score = (x[running] for x in (source, utterance, state, score))
-        row = self.starts.index_select(0, utterance) + frame
-        score = self.tokens.index_select(0, row) + score[:, None]
-        place = (score >= self.limit.index_select(0, utterance)[:, None]).view(-1).nonzero()[:, 0]
-        at = torch.div(place, self.tokens.shape[1], rounding_mode="floor")
-        score = score.take(place)
-        place = place + ((row - torch.arange(len(row), device=row.device)) * self.tokens.shape[1]).index_select(0, at)
-        utterance, state, row, source = (x.index_select(0, at) for x in (utterance, state, row, source))
+            columns, score = columns.index_select(1, running), score.index_select(0, running)
+        score = self.tokens.index_select(0, columns[2]) + score[:, None]
+        kept = (score >= self.limit.index_select(0, columns[0])[:, None]).view(-1).nonzero()[:, 0]
+        at = torch.div(kept, width, rounding_mode="floor")
+        score = score.take(kept)
+        keep = self._best(columns[0].index_select(0, at), score, 2 * self.max_active)
+        if keep is not None:
+            kept, at, score = (x.index_select(0, keep) for x in (kept, at, score))
+        utterance, state, row, source = columns.index_select(1, at)
+        place = row * width + (kept - at * width)
         token = self.labels.take(place)
         spoken = token.nonzero()[:, 0]
         paid, after = self.scorer.advance(state.index_select(0, spoken), token.index_select(0, spoken))
-        state = state.index_copy(0, spoken, after)
+        state.index_copy_(0, spoken, after)
         lm_score = torch.zeros_like(score).index_copy_(0, spoken, paid)
-        score = score + lm_score
-        keep = self._most_active(utterance, score)
+        score += lm_score
+        columns = torch.stack([utterance, state, row * self.span - frame, source, place])
+        keep = self._best(utterance, score, self.max_active)
         if keep is not None:
-            utterance, state, row, source, place, lm_score, score = (
-                x.index_select(0, keep) for x in (utterance, state, row, source, place, lm_score, score)
-            )
-        self.said.append((source, place, lm_score))
-        self.num_said += len(source)
-        self.waiting_counts.append(len(source))
-        past = self.waiting_counts[-1 - self.span] if len(self.waiting_counts) > self.span else 0
-        waiting = utterance, state, score, row * self.span - frame
-        self.waiting = tuple(torch.cat([a[past:], b]) for a, b in zip(self.waiting, waiting))
+            columns, score, lm_score = columns.index_select(1, keep), score[keep], lm_score[keep]
+        self.said.append((columns[3:], lm_score))
+        self.said_counts.append(score.numel())
+        past = self.said_counts[-1 - self.span] if len(self.said_counts) > self.span else 0
+        self.waiting = torch.cat([self.waiting[:, past:], columns[:3]], dim=1)
+        self.waiting_score = torch.cat([self.waiting_score[past:], score])
 
     def result(self) -> Composition:
         """All that was found."""
-        none = self.state[:0], self.state[:0], self.score[:0]
-        utterance, frame, state, score = map(torch.cat, zip(*self.states))
-        source, place, lm_score = map(torch.cat, zip(*self.said))
-        said, target, landed = map(torch.cat, zip(*(self.landings or [none])))
-        end = self.scorer.final(state)
-        final = torch.where(frame == self.tables.lens[utterance], end, -torch.inf)
-        counts = [len(x[0]) for x in self.landings]
+        (utterance, state), frame, score = (torch.cat(parts, dim=-1) for parts in zip(*self.states))
+        (source, place), lm_score = (torch.cat(parts, dim=-1) for parts in zip(*self.said))
+        said, target, landed = map(torch.cat, zip(*(self.landings or [(state[:0], state[:0], score[:0])])))
+        final = torch.where(frame == self.tables.lens[utterance], self.scorer.final(state), -torch.inf)
+        counts = [part[0].numel() for part in self.landings]
         return Composition(utterance, frame, score, final, source, place, lm_score, said, target, landed, counts)
 
 

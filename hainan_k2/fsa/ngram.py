@@ -101,7 +101,7 @@ class NgramLm:
         arcs = torch.searchsorted(self.keys, keys)
         rows = (self.keys.index_select(0, arcs) != keys).nonzero()[:, 0]
         paid = None
-        while len(rows):  # at most order - 1 times: state 0 has an arc of every word
+        while rows.numel():  # at most order - 1 times: state 0 has an arc of every word
             if paid is None:
                 paid = torch.zeros_like(states, dtype=self.log_probs.dtype)
                 sources, words = states.index_select(0, rows), words.index_select(0, rows)

@@ -19,18 +19,19 @@ class LiveGreedy:
     """
 
     def __init__(self, model, options: SearchConfig, autoregressive: bool = True):
-        device = next(model.parameters()).device
+        weight = next(model.parameters())
         self.model, self.autoregressive = model, autoregressive
         self.max_symbols = options.max_symbols if autoregressive else 1  # the NAR walk says one token on a frame
-        self.durations = torch.tensor(model.durations, device=device)
+        self.durations = torch.tensor(model.durations, device=weight.device)
         self.heard = 0  # frames that have come
         self.time = 0  # the frame it stands at
         self.count = 0  # tokens said on it
         self.state, self.predicted = None, None
         if autoregressive:
-            self.state = model.predictor.initial_state(1, device)
+            self.state = model.predictor.initial_state(1, weight.device, weight.dtype)
             self._advance(BLANK)
 
+    @torch.no_grad()
     def _advance(self, token: int) -> None:
         out, self.state = self.model.predictor.step(torch.tensor([token], device=self.durations.device), self.state)
         self.predicted = self.model.joiner.project_predictor(out)

@@ -26,17 +26,17 @@ class SearchConfig:
     nbest_scale: float = option(1.0, "mbr: weight of the log-probabilities; less than 1 makes them more alike")
     lm_scale: float = option(0.3, "viterbi-lm, graph, nbest-lm: weight of the language model's log-probabilities")
     lodr_scale: float = option(0.1, "viterbi-lm: weight of the low-order model's log-probabilities, subtracted")
-    search_beam: float = option(20.0, "graph: states this much worse than a frame's best are left")
+    search_beam: float = option(12.0, "graph: states this much worse than a frame's best are left")
     output_beam: float = option(8.0, "graph: paths this much worse than the best are left out of the lattice")
     min_active_states: int = option(30, "graph: states kept on a frame however bad they are, about")
-    max_active_states: int = option(10000, "graph: states kept on a frame at most, about")
+    max_active_states: int = option(2000, "graph: states kept on a frame at most, about")
     ar_weight: float = option(0.5, "nbest-ar: share of the predictor's score, from 0 to 1; the lattice has the rest")
     grammar_threshold: float = option(0.5, "grammar: nats per frame that the best path in the grammar may lie below "
                                       "viterbi's before the utterance counts as outside of it")
     grammar_fallback: bool = option(False, "grammar: give viterbi's result for utterances outside the grammar")
-    lattice_beam: float = option(10.0, "*viterbi*, nbest*, mbr: while the lattice is composed with a language model or "
+    lattice_beam: float = option(8.0, "*viterbi*, nbest*, mbr: while the lattice is composed with a language model or "
                                  "hotwords, paths this much worse than the best are dropped")
-    lattice_states: int = option(64, "*viterbi*, nbest*, mbr: and states beyond this number on a frame")
+    lattice_states: int = option(32, "*viterbi*, nbest*, mbr: and states beyond this number on a frame")
     hotword_scale: float = option(1.0, "ar-*, sar*, *viterbi*, nbest*, mbr: what a hotword of weight 1 adds per token")
 
     def __post_init__(self):
@@ -44,8 +44,9 @@ class SearchConfig:
                      "lattice_states"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1")
-        if not self.hotword_scale >= 0:
-            raise ValueError(f"hotword_scale is {self.hotword_scale}: it must not be negative")
+        for name in ("hotword_scale", "lm_scale", "lodr_scale"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must not be negative")
         for name in ("search_beam", "output_beam", "lattice_beam"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be above 0")

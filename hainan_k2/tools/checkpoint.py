@@ -13,7 +13,7 @@ import torch
 
 from hainan_k2.config import ModelConfig, from_dict
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.tools.trainlog import read_lines
+from hainan_k2.tools.jsonl import read_lines
 
 LAST = "last.pt"
 

@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 from hainan_k2.config import fail
-from hainan_k2.tools.trainlog import read_lines
+from hainan_k2.tools.jsonl import read_lines
 
 
 def smoothed(values: list[float], weight: float = 0.95) -> list[float]:

@@ -13,6 +13,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from hainan_k2.tools.jsonl import read_lines
+
 
 class TrainLog:
     """Writes `updates.jsonl`, `epochs.jsonl` and `tensorboard/` in an experiment's directory.
@@ -76,12 +78,6 @@ def clock(seconds: float) -> str:
         return "?"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
-    """JSON lines of a log; a last line cut off by a kill is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    return [json.loads(line) for line in lines[:-1]]
 
 
 def keep_through(path: pathlib.Path, key: str, last: int) -> None:

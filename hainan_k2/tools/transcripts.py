@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hainan_k2.recognizer import Result
 from hainan_k2.result import WRITERS
-from hainan_k2.tools.trainlog import read_lines
+from hainan_k2.tools.jsonl import read_lines
 
 SUBTITLES = ("srt", "vtt")  # of one recording each; the other kinds are lines, of all recordings in one file
 DONE = "done.jsonl"

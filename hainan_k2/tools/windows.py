@@ -47,6 +47,11 @@ class Windows:
         if min(self.first, self.hop, self.left, self.right) < 1:
             raise ValueError(f"{self}: all must be at least 1 encoder frame of {FRAME_SHIFT} s")
 
+    @property
+    def samples(self) -> int:
+        """Audio of at most so many samples is heard at once."""
+        return (self.first + self.right) * FRAME
+
 
 @dataclass(frozen=True)
 class WindowConfig:

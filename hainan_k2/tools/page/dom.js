@@ -8,7 +8,7 @@ function fill(node, attributes, children) {
     else if (name === "style") for (const [key, v] of Object.entries(value)) node.style.setProperty(key, v);
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -28,9 +28,14 @@ function percent(value, digits = 1) {
   return value === null || value === undefined ? "–" : (100 * value).toFixed(digits);
 }
 
-function clock(seconds) {
-  const minutes = Math.floor(seconds / 60);
-  return `${minutes}:${(seconds - 60 * minutes).toFixed(1).padStart(4, "0")}`;
+function length(seconds) {
+  return seconds < 60 ? `${seconds.toFixed(1)} s` : seconds < 3600 ? `${(seconds / 60).toFixed(1)} minutes`
+    : `${(seconds / 3600).toFixed(2)} hours`;
+}
+
+// A share or a confidence as CSS wants it.
+function sure(value) {
+  return `${100 * Math.min(1, Math.max(0, value))}%`;
 }
 
 function plural(count, word) {
@@ -55,10 +60,10 @@ function textWidth(text, font) {
 }
 
 // The first of the rows, from the top, in which [left, right] is free, for each of the boxes.
-function stack(boxes, gap = 4) {
+function stack(boxes) {
   const taken = [];
   return boxes.map(({ left, right }) => {
-    let lane = taken.findIndex((lanes) => lanes.every(([from, to]) => left >= to + gap || right + gap <= from));
+    let lane = taken.findIndex((lanes) => lanes.every(([from, to]) => left >= to || right <= from));
     if (lane < 0) lane = taken.push([]) - 1;
     taken[lane].push([left, right]);
     return lane;

@@ -30,7 +30,7 @@ function main() {
   const chosen = new Chosen(data.labels);
   const parts = [
     el("header", {}, el("h1", {}, data.title),
-      el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${clock(data.audio)} minutes`),
+      el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),
       el("dl", {}, data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))),
     summary(data), calibrationSection(data), confusionSection(data, chosen), utteranceSection(data, chosen),
   ];

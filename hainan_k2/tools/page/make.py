@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,21 +14,24 @@ from typing import Optional
 import numpy as np
 from lhotse import CutSet
 
-from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.frontend.datamodule import DataConfig, open_cuts
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.recognizer import Recognizer, Result
 from hainan_k2.result import Hypothesis
-from hainan_k2.search import Knowledge, SearchConfig
+from hainan_k2.search import METHODS, Knowledge, SearchConfig
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.batches import EvaluationData
-from hainan_k2.tools.evaluate import Decoded, decode_batches
+from hainan_k2.tools.evaluate import Decoded, decode_batches, search
 from hainan_k2.tools.page.content import Detail, Page
 from hainan_k2.tools.page.render import render
 from hainan_k2.tools.stopwatch import Stopwatch
 from hainan_k2.tools.sweep import Row
 
-SHOWN = 20  # utterances of a set that are shown one by one
+SHOWN = 20  # utterances that are shown one by one
 PATHS = 8  # texts of each of their lattices
+LATTICE_SECONDS = 60.0  # of longer recordings no lattice is drawn: it needs much memory, and nobody could read it
+COMPARED = ("ar-greedy", "nar-greedy", "sar", "viterbi")  # shown beside the method of a transcript
 
 
 def write_decoding(path: Path, model: Hainan, cuts: str, decoded: Sequence[Decoded], rows: Sequence[Row],
@@ -37,16 +40,55 @@ def write_decoding(path: Path, model: Hainan, cuts: str, decoded: Sequence[Decod
 
     seconds: of "encoder" and of every row's label, a number per repeat.
     """
-    ids = [decoded[i].id for i in sorted({round(x) for x in np.linspace(0, len(decoded) - 1, min(SHOWN, len(decoded)))})]
-    some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in set(ids))
+    shown = {d.id for d in evenly(decoded)}
+    some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
     paths = lattice_paths(model, some, tokenizer, knowledge, rows[0].options)
     details = {cut.id: Detail(samples_of(cut), paths.get(cut.id, ())) for cut in some}
-    labels = tuple(row.label for row in rows)
-    page = Page(f"Recognition of {Path(cuts).name}", labels, decoded, tokenizer.pieces, details,
-                {name: mean(values) for name, values in seconds.items()},
-                (("model", f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters"),
-                 ("device", str(next(model.parameters()).device))))
-    write_page(path, page)
+    write_page(path, Page(
+        f"Recognition of {Path(cuts).name}", tuple(row.label for row in rows), decoded, tokenizer.pieces, details,
+        {name: mean(values) for name, values in seconds.items()}, facts(model)))
+
+
+def write_transcription(path: Path, recognizer: Recognizer, results: Sequence[Result], method: str,
+                        options: SearchConfig, knowledge: Knowledge) -> None:
+    """The page of up to twenty recordings, evenly over all `results`, whose names are paths.
+
+    They are decoded anew, by `method` and by the common ones, to be compared: there are no references.
+    """
+    model, pieces = recognizer.model, recognizer.tokenizer.pieces
+    rows = [Row(name, name, options) for name in dict.fromkeys((method, *COMPARED)) if _has_k2() or not
+            METHODS[name].needs_k2]
+    watch, decoded, details = Stopwatch(synchronise=True), [], {}
+    for result in evenly(results):
+        samples = read_audio(result.name)
+        with watch.section("encoder"):
+            encoded = recognizer.encode([samples])
+        utterance = Decoded(result.name, "", result.seconds, {}, {})
+        for row in rows:
+            with watch.section(row.label):
+                (found,), = search(model, *encoded, [row], knowledge, [result.name])
+            utterance.add(row, found, pieces)
+        paths: tuple[Hypothesis, ...] = ()
+        if _has_k2() and result.seconds <= LATTICE_SECONDS:
+            (best,), = search(model, *encoded, [_lattice_row(options)], knowledge, [result.name])
+            paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=result.seconds).alternatives
+        decoded.append(utterance)
+        details[result.name] = Detail(samples, paths)
+    shown = (("recordings", f"{len(decoded)} of {len(results)}"), *facts(model))
+    write_page(path, Page("Transcripts", tuple(row.label for row in rows), decoded, pieces, details, watch.seconds,
+                          shown, references=False))
+
+
+def evenly(items: Sequence) -> list:
+    """Twenty of them, the first and the last among them; all if they are fewer."""
+    return [items[i] for i in sorted({round(x) for x in np.linspace(0, len(items) - 1, min(SHOWN, len(items)))})]
+
+
+def facts(model: Hainan) -> tuple[tuple[str, str], ...]:
+    """What is told of a model."""
+    size = sum(p.numel() for p in model.parameters()) / 1e6
+    return (("encoder", model.config.encoder), ("parameters", f"{size:.1f} M"),
+            ("device", str(next(model.parameters()).device)))
 
 
 def samples_of(cut) -> Optional[np.ndarray]:
@@ -57,13 +99,23 @@ def samples_of(cut) -> Optional[np.ndarray]:
 def lattice_paths(model: Hainan, cuts: CutSet, tokenizer: Tokenizer, knowledge: Knowledge, options: SearchConfig
                   ) -> dict[str, tuple[Hypothesis, ...]]:
     """By id, the most probable texts of every cut's lattice with their words; none, and a warning, without k2."""
-    if importlib.util.find_spec("k2") is None:
+    if not _has_k2():
         logging.warning("k2 is not installed: the page shows no lattices")
         return {}
-    row = Row("nbest", "nbest", replace(options, nbest=PATHS, num_paths=max(options.num_paths, PATHS)))
-    data = EvaluationData(cuts, DataConfig(max_duration=60.0, num_workers=0), model.config)
-    decoded = chain.from_iterable(decode_batches(model, data, [row], tokenizer.pieces, Stopwatch(), knowledge))
-    return {d.id: d.hypotheses["nbest"].alternatives for d in decoded if d.hypotheses}
+    short = CutSet.from_cuts(cut for cut in cuts if cut.duration <= LATTICE_SECONDS)
+    if not len(short):
+        return {}
+    data = EvaluationData(short, DataConfig(max_duration=LATTICE_SECONDS, num_workers=0), model.config)
+    batches = decode_batches(model, data, [_lattice_row(options)], tokenizer.pieces, Stopwatch(), knowledge)
+    return {d.id: d.hypotheses["nbest"].alternatives for d in chain.from_iterable(batches) if d.hypotheses}
+
+
+def _lattice_row(options: SearchConfig) -> Row:
+    return Row("nbest", "nbest", replace(options, nbest=PATHS, num_paths=max(options.num_paths, PATHS)))
+
+
+def _has_k2() -> bool:
+    return importlib.util.find_spec("k2") is not None
 
 
 def write_page(path: Path, page: Page) -> None:

@@ -21,8 +21,8 @@ def render(page: Page) -> str:
     All texts of the page are data: the script puts them in as text, never as markup, and the document's policy lets no
     script run but this one. ValueError as of page_data.
     """
-    # "<" in data could end the element that holds it
-    data = json.dumps(page_data(page), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(page_data(page), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = data.replace("<", "\\u003c")  # which could end the element that holds it
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in SCRIPTS)
     parts = {"title": html.escape(page.title), "style": style, "script": script, "data": data,

@@ -9,7 +9,7 @@ function summary(data) {
   const rows = data.methods.map((m) => [
     el("span", { title: m.description }, m.label),
     el("span", { class: "bar", style: { "--share": m.wer === null ? 0 : m.wer / worst } }, percent(m.wer, 2)),
-    m.interval[0] === null ? "–" : `${percent(m.interval[0], 1)} – ${percent(m.interval[1], 1)}`,
+    m.interval[0] === null || data.count < 2 ? "–" : `${percent(m.interval[0], 1)} – ${percent(m.interval[1], 1)}`,
     String(m.substitutions), String(m.deletions), String(m.insertions), percent(m.cer, 2),
     ...(known ? [percent(m.calibration.error)] : []), number(m.search, 2), rtf(data, m),
   ]);
@@ -88,6 +88,7 @@ function confusionSection(data, chosen) {
       const { kinds: different, most } = method.confusions[kind];
       return el("div", {},
         el("h3", {}, `${name} `, el("span", { class: "muted" }, `${method[kind]}, ${different} different`)),
+        most.length ? null : el("p", { class: "muted" }, "none"),
         el("ol", { class: "confusions" }, most.map(([word, said, count]) => el("li", {},
           el("span", { class: "figure" }, `${count} × `),
           word === null ? null : el("span", { class: said === null ? "del" : "ref" }, word),

@@ -1,7 +1,7 @@
 "use strict";
 
 const WORD_FONT = "13px system-ui, sans-serif", TOKEN_FONT = "11px ui-monospace, monospace";
-const LANE = 22, GUTTER = 76;
+const LANE = 22, GUTTER = 84, SPACE = 10; // pixels
 
 // What is said when: spectrogram, tokens, words and the lattice over one axis of time, with a line where the sound is.
 class Timeline {
@@ -60,7 +60,7 @@ class Timeline {
 
   ruler() {
     const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60].find((s) => s * this.scale >= 48) || 60;
-    const count = Math.floor(this.utterance.seconds / step + 1e-6);
+    const count = Math.max(0, Math.floor((this.utterance.seconds - 24 / this.scale) / step));
     return Array.from({ length: count + 1 }, (_, i) => el("span", { class: "tick",
       style: { left: `${i * step * this.scale}px` } }, number(i * step, step < 1 ? 1 : 0)));
   }
@@ -70,7 +70,7 @@ class Timeline {
       style: { width: `${seconds * this.scale}px` } }));
     const marks = this.row.tokens.map((token) => el("i", { class: "mark", style: {
       left: `${token.start * this.scale}px`, width: `${Math.max(2, (token.end - token.start) * this.scale - 1)}px`,
-      "--sure": `${100 * token.confidence}%` } }));
+      "--sure": sure(token.confidence) } }));
     return [el("div", { class: "tiles", style: { width: `${width}px` } }, tiles), ...marks];
   }
 
@@ -78,7 +78,7 @@ class Timeline {
   spans(items, font, kind) {
     const boxes = items.map((item) => {
       const left = item.start * this.scale;
-      const long = Math.max((item.end - item.start) * this.scale, textWidth(item.text, font) + 4);
+      const long = Math.max((item.end - item.start) * this.scale, textWidth(item.text, font) + 5);
       return { left, right: left + long };
     });
     const lanes = stack(boxes);
@@ -89,7 +89,7 @@ class Timeline {
       const node = el(kind === "word" ? "button" : "span", { class: `span ${kind}`, title: told,
         type: kind === "word" ? "button" : null, "aria-label": kind === "word" ? told : null,
         onclick: (event) => { event.stopPropagation(); this.seek(item.start); },
-        style: { left: `${boxes[i].left}px`, top: `${LANE * lanes[i]}px`, "--sure": `${100 * item.confidence}%` } },
+        style: { left: `${boxes[i].left}px`, top: `${LANE * lanes[i]}px`, "--sure": sure(item.confidence) } },
         el("i", { style: { width: `${Math.max(3, (item.end - item.start) * this.scale - 1)}px` } }), item.text);
       place.append(node);
       this.timed.push([item.start, item.end, node]);
@@ -101,10 +101,10 @@ class Timeline {
     const { nodes, edges } = this.utterance.graph;
     const high = 24, boxes = nodes.map((node) => {
       const left = node.start * this.scale;
-      const long = Math.max((node.end - node.start) * this.scale - 6, textWidth(node.text, WORD_FONT) + 8);
+      const long = Math.max((node.end - node.start) * this.scale - SPACE, textWidth(node.text, WORD_FONT) + 8);
       return { left, right: left + long };
     });
-    const lanes = stack(boxes, 8), middle = (i) => 12 + high * lanes[i];
+    const lanes = stack(boxes.map(({ left, right }) => ({ left, right: right + SPACE }))), middle = (i) => 12 + high * lanes[i];
     const drawn = svg("svg", { width: width + 80, height: high * (1 + Math.max(0, ...lanes)), role: "img",
       "aria-label": `Graph of ${plural(this.utterance.paths.length, "text")}` });
     for (const [from, to, mass] of edges) {
@@ -115,7 +115,7 @@ class Timeline {
     }
     nodes.forEach((node, i) => {
       const told = `${node.text}: ${percent(node.mass)} % of the list, from ${number(node.start)} s`;
-      drawn.append(svg("g", { class: "node", style: { "--sure": `${100 * node.mass}%` },
+      drawn.append(svg("g", { class: "node", style: { "--sure": sure(node.mass) },
         onclick: (event) => { event.stopPropagation(); this.seek(node.start); } },
         svg("title", {}, told),
         svg("rect", { x: boxes[i].left, y: middle(i) - 9, width: boxes[i].right - boxes[i].left, height: 18, rx: 4 }),

@@ -19,7 +19,7 @@ function utteranceSection(data, chosen) {
   return el("section", { "aria-labelledby": "utterances" },
     el("h2", { id: "utterances" }, "Utterances ", el("span", { class: "muted" }, `${shown.length}${all}`), " ",
       chosen.select()),
-    el("p", { class: "legend" }, "confidence 0 ", el("i", { class: "ramp" }), " 1",
+    el("p", { class: "legend" }, el("span", {}, "confidence 0", el("i", { class: "ramp" }), "1"),
       el("span", {}, el("span", { class: "sub" }, "substituted"), " ", el("span", { class: "del" }, "deleted"), " ",
         el("span", { class: "ins" }, "inserted")),
       el("label", {}, "order ", order),

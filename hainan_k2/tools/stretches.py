@@ -1,0 +1,81 @@
+"""Long recordings for searches that cannot take them whole: they are cut where nothing is said, searched stretch by
+stretch, and the results are joined.
+
+Greedy and beam searches and the plain lattice take any length: their memory and time grow with it, no faster. N-best
+lists, and compositions with language models, graphs, grammars or hotwords, are made of a stretch of half a minute at
+most. To those a stretch is a sentence: a language model and a grammar begin anew, and hotwords end, where it ends.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Union
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.result import Hypothesis
+from hainan_k2.search import METHODS, Knowledge
+from hainan_k2.tools.evaluate import search
+from hainan_k2.tools.sweep import Row
+
+LONGEST = 375  # encoder frames: 30 s
+TOGETHER = 8  # stretches in a batch
+WHOLE = ("ar-greedy", "ar-beam", "nar-greedy", "sar")
+WHOLE_ALONE = ("viterbi", "sar-viterbi")  # if there are no hotwords
+
+
+def takes_whole(row: Row, knowledge: Knowledge) -> bool:
+    """Whether the method searches a recording of any length at once."""
+    return row.method in WHOLE or row.method in WHOLE_ALONE and knowledge.hotwords is None
+
+
+@torch.no_grad()
+def search_stretches(model: Hainan, encoder_out: Tensor, row: Row, knowledge: Knowledge, name: str,
+                     pieces: Sequence[str], longest: int = LONGEST) -> Union[Hypothesis, str]:
+    """What a row finds in a recording's encoder_out (T, C), or why it failed in one of the stretches."""
+    lens = torch.tensor([len(encoder_out)], device=encoder_out.device)
+    ends = pauses(METHODS["nar-greedy"].function(model, encoder_out[None], lens, row.options)[0], longest)
+    stretches = encoder_out.tensor_split(ends)
+    parts: list[Union[Hypothesis, str]] = []
+    for first in range(0, len(stretches), TOGETHER):
+        batch = stretches[first : first + TOGETHER]
+        sizes = torch.tensor([len(s) for s in batch], device=encoder_out.device)
+        parts += search(model, pad_sequence(batch, batch_first=True), sizes, [row], knowledge, [name] * len(batch))[0]
+    failures = [part for part in parts if isinstance(part, str)]
+    return failures[0] if failures else join(parts, pieces)
+
+
+def pauses(said: Hypothesis, longest: int) -> list[int]:
+    """Frames at which to cut so that no stretch is longer than `longest`: each in the middle of the widest gap between
+    tokens in the second half of what a stretch may hold."""
+    spans = said.spans()
+    starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), said.num_frames]  # of the gaps
+    cuts, begin = [], 0
+    while said.num_frames - begin > longest:
+        lowest, highest = begin + (longest + 1) // 2, begin + longest
+        near = range(max(0, bisect_right(starts, lowest) - 1), bisect_right(starts, highest))
+        gaps = [(max(starts[i], lowest), min(ends[i], highest)) for i in near]
+        first, last = max((gap for gap in gaps if gap[0] <= gap[1]), key=lambda gap: gap[1] - gap[0],
+                          default=(highest, highest))
+        begin = (first + last) // 2
+        cuts.append(begin)
+    return cuts
+
+
+def join(parts: Sequence[Hypothesis], pieces: Sequence[str]) -> Hypothesis:
+    """Consecutive stretches as one hypothesis: scores add up, alternatives are lost, and a note says so."""
+    tokens, output, begin = [], [], 0
+    for part in parts:
+        output += [(text, first + len(tokens), end + len(tokens)) for text, first, end in part.spelling(pieces)]
+        tokens += [replace(token, frame=token.frame + begin) for token in part.tokens]
+        begin += part.num_frames
+    notes = [part.note for part in parts] + ["alternatives of a long recording are not joined"] * any(
+        part.alternatives for part in parts)
+    return Hypothesis(tuple(tokens), sum(part.score for part in parts), begin,
+                      note="; ".join(dict.fromkeys(note for note in notes if note)),
+                      output=tuple(output) if any(part.output is not None for part in parts) else None)

@@ -1,0 +1,237 @@
+"""Files that strangers send: whatever bytes they hold, a reader gives what it promises or a ValueError that names the
+file, in bounded memory and time. And recordings that are odd but sound, each with what it gives."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+
+from hainan_k2.frontend.audio import audio_blocks, decode_audio, read_audio
+from hainan_k2.recognizer import Recognizer
+from hainan_k2.text import Tokenizer
+from hainan_k2.tools.bench_decode import random_model
+from tests.frontend.corpus import babble
+from tests.toy import ROOT, make_lang
+
+# Run in a process of its own, so that a crash or a lack of memory shows: each reader on mutations of its seed files.
+FUZZ = '''
+import random, resource, signal, sys
+from pathlib import Path
+
+def mutate(content, rng):
+    """One to four changes: bits flipped, bytes set, numbers made extreme, stretches cut out, doubled or cut off."""
+    content = bytearray(content)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(min(len(content), 120) if rng.random() < 0.7 else len(content))  # headers, above all
+        kind = rng.randrange(6)
+        if kind == 0:
+            content[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            content[at] = rng.randrange(256)
+        elif kind == 2:
+            content[at:at + 4] = rng.choice([0, 1, 2**31 - 1, 2**32 - 1]).to_bytes(4, rng.choice(["little", "big"]))
+        elif kind == 3:
+            del content[at:at + rng.randint(1, 40)]
+        elif kind == 4:
+            content[at:at] = content[at:at + rng.randint(1, 40)]
+        elif kind == 5:
+            del content[max(at, 1):]
+        content = content or bytearray(b"x")
+    return bytes(content)
+
+def audio(path):
+    import numpy as np
+    from hainan_k2.frontend.audio import audio_blocks, decode_audio
+    total = 0
+    for block in audio_blocks(path):
+        assert np.isfinite(block).all() and block.dtype == np.float32 and block.ndim == 1
+        total += len(block)
+    assert total
+    samples, rate = decode_audio(path)
+    assert samples.ndim == 2 and len(samples) and rate > 0
+
+def cuts(path):
+    from lhotse.cut import Cut
+    from hainan_k2.frontend.datamodule import open_cuts
+    assert all(isinstance(cut, Cut) for cut in open_cuts(path))
+
+def tokens(path):
+    from hainan_k2.text import Tokenizer
+    assert Tokenizer(path).pieces[:2] == ["<blk>", "<unk>"]
+
+def transcript(path):
+    from hainan_k2.frontend.manifests import read_librispeech
+    utterances, problems = read_librispeech(path.parent)
+    assert all(u.text.strip() and u.path.is_file() for u in utterances)
+
+def late(*_):
+    raise SystemExit("hangs")
+
+reader, folder, count, seeds = globals()[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+for seed in seeds:
+    reader(Path(seed))  # sound, and all modules are loaded now
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (512 << 20),) * 2)
+signal.signal(signal.SIGALRM, late)
+rng, refused = random.Random(7), 0
+for number in range(count):
+    seed = Path(seeds[number % len(seeds)])
+    path = folder / seed.name
+    path.write_bytes(mutate(seed.read_bytes(), rng))
+    signal.alarm(60)
+    try:
+        reader(path)
+    except ValueError as error:
+        refused += 1
+        assert str(path) in str(error), (number, error)
+    except BaseException as error:
+        raise SystemExit(f"mutation {number} of {seed.name}: {type(error).__name__}: {error}")
+print(refused)
+'''
+
+
+def fuzz(tmp_path, reader, count, *seeds):
+    """How many of `count` mutations of the seeds were refused; each of the others was read."""
+    folder = tmp_path / "mutated"
+    folder.mkdir()
+    for seed in seeds:  # what a reader looks for beside the file
+        for other in seed.parent.glob("*.flac"):
+            (folder / other.name).write_bytes(other.read_bytes())
+    result = subprocess.run([sys.executable, "-c", FUZZ, reader, folder, str(count), *seeds], cwd=ROOT, text=True,
+                            capture_output=True, timeout=600)
+    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+    return int(result.stdout)
+
+
+def test_2000_mutated_recordings(tmp_path):
+    seeds = []
+    for name, subtype in (("a.wav", "PCM_16"), ("b.flac", "PCM_16"), ("c.wav", "FLOAT"), ("d.flac", "PCM_24")):
+        (tmp_path / name[0]).mkdir()
+        seeds.append(tmp_path / name[0] / name)
+        soundfile.write(seeds[-1], np.stack([babble(600, seed=2)] * 2, axis=1), 22050, subtype=subtype)
+    refused = fuzz(tmp_path, "audio", 2000, *seeds)
+    assert 500 < refused < 2000
+
+
+def test_mutated_cut_manifests(tmp_path):
+    cuts = [MonoCut(f"u{i}", 0.0, 1.0, 0, [SupervisionSegment(f"u{i}", "r", 0.0, 1.0, text="a b")],
+                    recording=Recording("r", [], 16000, 16000, 1.0, [0])) for i in range(3)]
+    for name in ("cuts.jsonl", "cuts.jsonl.gz"):
+        CutSet.from_cuts(cuts).to_file(tmp_path / name)
+    refused = fuzz(tmp_path, "cuts", 400, tmp_path / "cuts.jsonl", tmp_path / "cuts.jsonl.gz")
+    assert 200 < refused < 400
+
+
+def test_mutated_tokenizers(tmp_path):
+    assert 50 < fuzz(tmp_path, "tokens", 300, make_lang(tmp_path) / "bpe.model") <= 300
+
+
+def test_mutated_transcripts_lose_lines_not_the_rest(tmp_path):
+    chapter = tmp_path / "split"
+    chapter.mkdir()
+    for i in range(3):
+        soundfile.write(chapter / f"1-2-{i}.flac", babble(600, seed=i), 16000)
+    (chapter / "1-2.trans.txt").write_text("1-2-0 ALFA\n1-2-1 BRAVO COCOA\n1-2-2 DELTA\n")
+    assert fuzz(tmp_path, "transcript", 300, chapter / "1-2.trans.txt") == 0
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory):
+    tokenizer = Tokenizer(make_lang(tmp_path_factory.mktemp("robust")))
+    return Recognizer(random_model("tiny", tokenizer.vocab_size), tokenizer)
+
+
+SECOND = np.arange(16000) / 16000
+SPEECH = babble(16000, seed=4)
+
+
+@pytest.mark.parametrize("samples", [np.zeros(16000), np.full(16000, 1e-30), np.full(16000, 0.5), np.full(16000, -1.0),
+                                     SPEECH + 0.9, np.clip(1000 * SPEECH, -1, 1), np.sign(np.sin(9e3 * SECOND)),
+                                     np.zeros(400), np.eye(1, 16000)[0]],
+                         ids=["silence", "denormal", "dc", "full-scale-dc", "speech-on-dc", "clipping", "square",
+                              "25 ms", "click"])
+@pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
+def test_odd_but_sound_recordings_give_a_finite_result(recognizer, samples, method):
+    hypothesis, = recognizer.transcribe([samples.astype(np.float32)], method)
+    assert hypothesis.num_frames == -(-len(samples) // 1280)
+    assert np.isfinite(hypothesis.score)
+    assert all(0 <= w.start <= w.end <= len(samples) / 16000 and 0 <= w.confidence <= 1 for w in hypothesis.words)
+
+
+def test_10_ms_are_too_short_and_said_to_be(recognizer, tmp_path):
+    soundfile.write(tmp_path / "clip.wav", SPEECH[:160], 16000)
+    result, = recognizer.stream([tmp_path / "clip.wav"])
+    assert result.hypothesis is None and result.failure == f"{tmp_path / 'clip.wav'}: 10 ms of audio: at least 25 ms " \
+        "are needed"
+
+
+def test_samples_that_are_no_numbers_fail_alone(recognizer, tmp_path):
+    for name, bad in (("nan.wav", np.nan), ("inf.wav", np.inf), ("sound.wav", 0.0)):
+        soundfile.write(tmp_path / name, np.append(SPEECH, bad), 16000, subtype="FLOAT")
+    paths = [tmp_path / name for name in ("nan.wav", "sound.wav", "inf.wav")]
+    first, second, third = recognizer.stream(paths)
+    assert "nan.wav: 1 of 16001 samples are not finite" in first.failure
+    assert "inf.wav: 1 of 16001 samples are not finite" in third.failure
+    assert second.hypothesis is not None and not second.failure
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_rates_and_channels(recognizer, tmp_path, rate, channels):
+    time = np.arange(rate) / rate
+    sound = 0.3 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "a.wav", np.stack([sound] * channels, axis=1), rate)
+    assert len(read_audio(tmp_path / "a.wav")) == 16000
+    hypothesis, = recognizer.transcribe([tmp_path / "a.wav"])
+    assert hypothesis.num_frames == 13
+
+
+def eight_hours(path, name):
+    """The header of a recording of eight hours at 16 kHz, and a tenth of a second."""
+    soundfile.write(path / name, babble(1600, seed=1), 16000)
+    content = bytearray((path / name).read_bytes())
+    count = 8 * 3600 * 16000
+    if name.endswith("wav"):
+        content[4:8], content[40:44] = (2 * count + 36).to_bytes(4, "little"), (2 * count).to_bytes(4, "little")
+    else:
+        content[21:26] = (int.from_bytes(content[21:26], "big") >> 36 << 36 | count).to_bytes(5, "big")
+    (path / name).write_bytes(content)
+    return path / name
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_header_of_eight_hours_without_the_samples(tmp_path, name):
+    path = eight_hours(tmp_path, name)
+    with pytest.raises(ValueError, match=f"{path}: truncated"):
+        read_audio(path)
+    with pytest.raises(ValueError, match=f"{path}: truncated"):
+        list(audio_blocks(path))
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 768001, 2**31 - 1])
+def test_a_header_of_an_impossible_rate(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", SPEECH[:100], 16000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(ValueError, match=f"a.wav: its sampling rate of {rate} Hz is not one of"):
+        decode_audio(tmp_path / "a.wav")
+
+
+def test_raw_samples_are_refused(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(100))
+    with pytest.raises(ValueError, match="a.raw: raw samples: nothing says their rate"):
+        decode_audio(tmp_path / "a.raw")
+
+
+def test_long_audio_in_a_batch_is_what_it_is_alone(recognizer):
+    audio = [babble(int(16000 * seconds), seed=3).astype(np.float32) for seconds in (1.0, 21.7, 2.3)]
+    together = recognizer.transcribe(audio)
+    for samples, hypothesis in zip(audio, together):
+        alone, = recognizer.transcribe([samples])
+        assert alone.ids == hypothesis.ids and alone.num_frames == hypothesis.num_frames
+    assert together[1].num_frames == 272 and torch.isfinite(torch.tensor(together[1].score))
