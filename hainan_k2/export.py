@@ -113,7 +113,10 @@ def export(config: ExportConfig) -> None:
         raise ValueError(f"{lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was trained "
                          "with another --lang-dir")
     progress = last.get("progress", {})
-    provenance = {**provenance, "averaged": averaged, "updates": progress.get("updates"),
+    # Where files lay on the machine that trained says nothing to others; their names do.
+    options = {name: pathlib.Path(value).name if isinstance(value, str) and value.startswith("/") else value
+               for name, value in provenance.get("options", {}).items()}
+    provenance = {**provenance, "options": options, "averaged": averaged, "updates": progress.get("updates"),
                   "hours_heard": round(progress.get("heard", 0.0) / 3600, 2), "precision": config.precision}
     out_dir = pathlib.Path(config.out_dir)
     write_model(out_dir, model, tokenizer, config.precision, provenance, config.ctc)

@@ -143,9 +143,9 @@ class Tokenizer:
             raise ValueError(f"{path} is empty")
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=content)
-        except RuntimeError as error:
+            self.pieces = [self._model.id_to_piece(i) for i in range(self._model.get_piece_size())]
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a sentencepiece model: {str(error).strip()}") from None
-        self.pieces = [self._model.id_to_piece(i) for i in range(self._model.get_piece_size())]
         if self.pieces[:2] != ["<blk>", "<unk>"]:
             raise ValueError(f"{path}: ids 0 and 1 are {self.pieces[:2]}, not <blk> and <unk>: train it with "
                              "`python lang/train_bpe.py`")

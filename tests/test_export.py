@@ -52,7 +52,7 @@ def test_the_epochs_that_are_averaged(exp, tmp_path, options, epochs):
         np.testing.assert_allclose(value.numpy(), np.mean([s[name].double().numpy() for s in states], axis=0),
                                    rtol=1e-6, atol=1e-7)
     assert provenance["averaged"].split(" ", 1)[1] == ", ".join(map(str, epochs))
-    assert provenance["commit"] == "abc" and provenance["options"]["lr"] == 0.1
+    assert provenance["commit"] == "abc" and provenance["options"] == {"lang_dir": "lang", "lr": 0.1}
     assert provenance["updates"] == 10 * epochs[-1] and provenance["precision"] == "float32"
 
 

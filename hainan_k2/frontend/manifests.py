@@ -100,11 +100,13 @@ def read_librispeech(split_dir: Path) -> tuple[list[Utterance], list[Problem]]:
 
 
 def _read_transcript(path: Path) -> Iterator[tuple[str, Utterance | Problem]]:
-    """The id (empty in a blank line) and the utterance of every line, or what is wrong with it."""
+    """The id (empty where there is none) and the utterance of every line, or what is wrong with it."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path}:{number}"
         name, text = (*line.decode("utf-8", "replace").split(maxsplit=1), "", "")[:2]
-        if "\ufffd" in name + text:
+        if "/" in name or len(name.encode()) > 200:
+            yield "", Problem("unreadable transcript", where, f"{name[:40]!r} cannot be the id of a file")
+        elif "\ufffd" in name + text:
             yield name, Problem("unreadable transcript", where, f"the text of {name} is not UTF-8")
         elif not name:
             yield name, Problem("blank line", where, "neither an id nor a text")
