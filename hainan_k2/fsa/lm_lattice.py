@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.fsavec import ragged_arcs
-from hainan_k2.fsa.lm_search import Composition, Scorer, WeightedScorers, compose_pruned, survivors
+from hainan_k2.fsa.lm_search import Composition, compose_pruned, survivors
 from hainan_k2.fsa.nar_lattice import Tables, make_tables
+from hainan_k2.fsa.scorers import Scorer, WeightedScorers
 
 
 def lm_lattice(

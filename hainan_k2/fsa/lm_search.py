@@ -20,73 +20,18 @@ they say the best 2 x `max_active` are shown to the LM, and the best `max_active
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hainan_k2.fsa.nar_lattice import Tables
+from hainan_k2.fsa.scorers import WeightedScorers
 
 warnings.filterwarnings("ignore", "scatter_reduce", UserWarning)  # beta in torch 1.13, the same in all later ones
 
 _LOWEST = torch.finfo(torch.float64).min
 _ROUNDING = 1e-9
-
-
-class Scorer(Protocol):
-    """A deterministic automaton over tokens: NgramLm, HotwordGraph and the like."""
-
-    start: int
-    num_states: int
-
-    def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores and next states (N,) of tokens (N,) in states (N,)."""
-
-    def final(self, states: Tensor) -> Tensor:
-        """Scores (N,) of the end."""
-
-
-class WeightedScorers:
-    """sum_i weight_i x scorer_i; a state is all their states as one number, in mixed radix.
-
-    A scorer of weight 0 is left out. Where one of negative weight scores -inf nothing is subtracted.
-    """
-
-    def __init__(self, scorers: Sequence[tuple[Scorer, float]], device: torch.device):
-        self.scorers = [(scorer.to(device), weight) for scorer, weight in scorers if weight]
-        self.start, self.num_states = 0, 1
-        for scorer, _ in self.scorers:
-            self.start = self.start * scorer.num_states + scorer.start
-            self.num_states *= scorer.num_states
-
-    def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        total, after = torch.zeros_like(states, dtype=torch.float64), torch.zeros_like(states)
-        for (scorer, weight), state in zip(self.scorers, self._split(states)):
-            score, state = scorer.advance(state, tokens)
-            total += _weigh(score, weight)
-            after = after * scorer.num_states + state
-        return total, after
-
-    def final(self, states: Tensor) -> Tensor:
-        total = torch.zeros_like(states, dtype=torch.float64)
-        for (scorer, weight), state in zip(self.scorers, self._split(states)):
-            total += _weigh(scorer.final(state), weight)
-        return total
-
-    def _split(self, states: Tensor) -> list[Tensor]:
-        """The states of every scorer."""
-        parts = []
-        for scorer, _ in reversed(self.scorers[1:]):
-            parts.append(states % scorer.num_states)
-            states = torch.div(states, scorer.num_states, rounding_mode="floor")
-        return [states, *reversed(parts)]
-
-
-def _weigh(score: Tensor, weight: float) -> Tensor:
-    score = weight * score.double()
-    return score if weight > 0 else score.masked_fill(score == torch.inf, 0.0)
 
 
 @dataclass(frozen=True)

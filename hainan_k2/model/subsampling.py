@@ -34,6 +34,12 @@ class DepthwiseStriding(nn.Module):
             depthwise(), nn.Conv2d(channels, channels, 1), nn.ReLU(),
         )
         self.out = nn.Linear(channels * subsampled_length(num_mel_bins), d_model)
+        # With torch's own weights the signal fades from convolution to convolution, until the constant that the biases
+        # add is ten times as large; a small model then needs many updates to find it.
+        for layer in (*self.conv, self.out):
+            if not isinstance(layer, nn.ReLU):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, F) features and (B,) lengths -> (B, T', d_model) and (B,), T' = ceil(T / 8)."""
