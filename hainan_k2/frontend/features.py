@@ -48,6 +48,22 @@ class FbankConfig:
         return FbankConfig(**data)
 
 
+def one_channel(samples: Samples, sampling_rate: int) -> torch.Tensor:
+    """Samples (N,) or (1, N) as a float32 tensor (N,).
+
+    Raises ValueError for another sampling rate than 16 kHz, more than one channel or less than 25 ms.
+    """
+    if sampling_rate != SAMPLING_RATE:
+        raise ValueError(f"features are made of {SAMPLING_RATE} Hz audio, not {sampling_rate} Hz")
+    waveform = torch.as_tensor(samples, dtype=torch.float32)
+    if waveform.ndim == 2 and waveform.shape[0] == 1:
+        waveform = waveform[0]
+    if waveform.ndim != 1 or len(waveform) < MIN_SAMPLES:
+        raise ValueError(f"samples of shape {tuple(waveform.shape)}: there must be one channel of at "
+                         f"least {MIN_SAMPLES} samples (25 ms)")
+    return waveform
+
+
 @register_extractor
 class Fbank(FeatureExtractor):
     """lhotse feature extractor: samples (N,) at 16 kHz to log mel energies (T, num_mel_bins), natural log.
@@ -93,14 +109,7 @@ class Fbank(FeatureExtractor):
 
         Raises ValueError for another sampling rate than 16 kHz, more than one channel or less than 25 ms.
         """
-        if sampling_rate != SAMPLING_RATE:
-            raise ValueError(f"features are made of {SAMPLING_RATE} Hz audio, not {sampling_rate} Hz")
-        waveform = torch.as_tensor(samples, dtype=torch.float32)
-        if waveform.ndim == 2 and waveform.shape[0] == 1:
-            waveform = waveform[0]
-        if waveform.ndim != 1 or len(waveform) < MIN_SAMPLES:
-            raise ValueError(f"samples of shape {tuple(waveform.shape)}: there must be one channel of at "
-                             f"least {MIN_SAMPLES} samples (25 ms)")
+        waveform = one_channel(samples, sampling_rate)
         compute = self._from_kaldifeat if self.backend == "kaldifeat" else self._from_native
         features = compute(waveform)
         return features if isinstance(samples, torch.Tensor) else features.cpu().numpy()

@@ -12,7 +12,7 @@ from lhotse.features.base import FeatureExtractor, register_extractor
 from torch import Tensor
 
 from hainan_k2.frontend.audio import SAMPLING_RATE
-from hainan_k2.frontend.features import FRAME_SHIFT, MIN_SAMPLES, Samples
+from hainan_k2.frontend.features import FRAME_SHIFT, Samples, one_channel
 
 WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
@@ -58,15 +58,7 @@ class LogMel(FeatureExtractor):
 
         Raises ValueError for another sampling rate than 16 kHz, more than one channel or less than 25 ms.
         """
-        if sampling_rate != SAMPLING_RATE:
-            raise ValueError(f"features are made of {SAMPLING_RATE} Hz audio, not {sampling_rate} Hz")
-        waveform = torch.as_tensor(samples, dtype=torch.float32)
-        if waveform.ndim == 2 and waveform.shape[0] == 1:
-            waveform = waveform[0]
-        if waveform.ndim != 1 or len(waveform) < MIN_SAMPLES:
-            raise ValueError(f"samples of shape {tuple(waveform.shape)}: there must be one channel of at "
-                             f"least {MIN_SAMPLES} samples (25 ms)")
-        features = log_mel(waveform)
+        features = log_mel(one_channel(samples, sampling_rate))
         return features if isinstance(samples, Tensor) else features.numpy()
 
 

@@ -132,7 +132,7 @@ if [[ $encoder == whisper ]]; then
     pool_cuts train "${real_splits[@]}"
     pool_cuts dev "${dev_splits[@]}"
     local wide=
-    if ((wide_hours)); then wide=wide-brown=2.3,wide-dialogue=0.7; fi
+    if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=$wide_hours; fi
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
       --wide "$wide" --out "$data_dir/fbank/cuts_mix.jsonl.gz"
   }

@@ -366,14 +366,15 @@ def cuts_of(names, seconds=2.0):
     return CutSet.from_cuts(dummy_cut(i, duration=seconds).with_id(name) for i, name in enumerate(names))
 
 
-def test_the_mix_is_real_speech_at_three_speeds_and_a_share_of_the_synthetic(tmp_path, caplog):
+def test_the_mix_is_real_speech_at_five_speeds_and_a_share_of_the_synthetic(tmp_path, caplog):
     for split, names in (("train", ["a", "b"]), ("wide", [f"w{i}" for i in range(20)]), ("few", ["f"])):
         cuts_of(names).to_file(tmp_path / f"librispeech_cuts_{split}.jsonl.gz")
     mix.main(["--manifest-dir", str(tmp_path), "--real", "train", "--wide", f"wide={10 / 3600},few=1",
               "--out", str(tmp_path / "mix.jsonl.gz")])
     found = sorted(CutSet.from_file(tmp_path / "mix.jsonl.gz").ids)
-    assert found[:7] == ["a", "a_sp0.9", "a_sp1.1", "b", "b_sp0.9", "b_sp1.1", "f"]
-    assert len(found) == 12 and all(name.startswith("w") for name in found[7:])
+    speeds = ["", "_sp0.9", "_sp0.95", "_sp1.05", "_sp1.1"]
+    assert found[:11] == ["a" + s for s in speeds] + ["b" + s for s in speeds] + ["f"]
+    assert len(found) == 16 and all(name.startswith("w") for name in found[11:])
     assert "few" not in caplog.text and "1.0 h are asked for, there are 0.00 h: taking all" in caplog.text
 
 
