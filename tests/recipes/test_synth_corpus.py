@@ -63,7 +63,7 @@ def test_a_folder_of_other_settings_is_refused(corpus):
     assert done.returncode == 2 and "one holds a corpus of other settings" in done.stderr
 
 
-@pytest.mark.parametrize("grammar, hours", [("synth_small", 1.6), ("synth_large", 3.0)])
+@pytest.mark.parametrize("grammar, hours", [("synth_small", 0.8), ("synth_large", 3.0)])
 def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
     chapters = plan(CorpusConfig(dir="x", grammar=str(RECIPE / "conf" / f"{grammar}.grammar"), hours=hours))
     splits = {c.folder.parts[2] for c in chapters}

@@ -1,6 +1,6 @@
 """A spoken corpus without a download: random phrases by pseudo-speakers, in the folders of LibriSpeech.
 
-    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 1.6
+    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 0.8
 
 Before, between and after the words stand silences of random length, with the speaker's noise in them.
 Writes DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac (16 kHz), SPEAKER-CHAPTER.trans.txt
@@ -29,7 +29,7 @@ from voice import RATE, Speaker, Voice, Word
 
 from hainan_k2.config import fail, option, parse
 
-SPLITS = {"train-clean-100": (100, 64), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
+SPLITS = {"train-clean-100": (100, 32), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
 ALONE = 0.2  # share of the training speech that is single words: from these a model learns soon which sound is which
 
@@ -38,7 +38,7 @@ ALONE = 0.2  # share of the training speech that is single words: from these a m
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
     grammar: str = option("", "grammar file of the sentences (required)")
-    hours: float = option(1.6, "hours of training speech, about; dev is a ninth of it, test two")
+    hours: float = option(0.8, "hours of training speech, about; dev is a ninth of it, test two")
     seed: int = option(0, "seed of sentences, speakers and noise")
     jobs: int = option(2, "processes")
 
