@@ -29,7 +29,7 @@ SECONDS = (1.3, 0.4, 2.0, 0.03)
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("talker")
     tokenizer = Tokenizer(make_lang(folder))
-    write_model(folder / "model", random_model("tiny", tokenizer.vocab_size), tokenizer, "float16", {})
+    write_model(folder / "model", random_model("tiny", tokenizer.vocab_size, seed=1), tokenizer, "float16", {})
     return folder / "model"
 
 

@@ -128,10 +128,10 @@ def read_wer(path: str) -> dict[str, float]:
         raise ValueError(f"{path} is not a summary-*.json of decode.py") from None
 
 
-def random_model(preset: str, vocab_size: int) -> Hainan:
+def random_model(preset: str, vocab_size: int, seed: int = 0) -> Hainan:
     """A model that was never trained but is about as talkative as a trained one: its decisions change from
     frame to frame, and blank is best on half of all frames, so that searches have real work to do."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = Hainan(ModelConfig.preset(preset, vocab_size=vocab_size)).eval()
     with torch.no_grad():
         features, lens = torch.randn(4, 800, model.config.num_mel_bins), torch.full((4,), 800)

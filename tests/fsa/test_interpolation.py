@@ -20,13 +20,15 @@ def small_lm(seed, order=3):
     rng = random.Random(seed)
     chosen = {()}  # histories with followers
     for _ in range(order - 1):
-        chosen |= {(*h, w) for h in list(chosen) if len(h) < order - 1
+        chosen |= {(*h, w) for h in sorted(chosen) if len(h) < order - 1
                    for w in [*SYMBOLS[2:], *(["<s>"] if not h else [])] if rng.random() < 0.5}
     chosen = {h for h in chosen if all(h[i:] in chosen and h[:i] in chosen for i in range(len(h) + 1))}
     probabilities = {}
     for history in sorted(chosen, key=len):
         followers = WORDS if not history else [w for w in WORDS if (*history[1:], w) in probabilities
                                                and rng.random() < 0.5]
+        if history and len(followers) == len(WORDS):
+            followers.pop()  # where every word follows, nothing is kept to back off to
         parts = [rng.uniform(0.1, 1) for _ in followers]
         kept = 1.0 if not history else rng.uniform(0.3, 0.9)
         probabilities.update({(*history, w): kept * part / sum(parts) for w, part in zip(followers, parts)})
