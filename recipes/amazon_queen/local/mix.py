@@ -1,4 +1,4 @@
-"""What fine-tuning hears: real speech at five speeds and synthetic speech, in one manifest of audio.
+"""What fine-tuning hears: real speech at seven speeds and synthetic speech, in one manifest of audio.
 
     python mix.py --manifest-dir DATA/manifests --real train,train-cut --wide wide-brown=8,wide-dialogue=2 \
         --out DATA/cuts_mix.jsonl.gz
@@ -20,7 +20,7 @@ from hainan_k2.frontend.augment import perturb_speed
 from hainan_k2.frontend.datamodule import open_cuts
 from hainan_k2.frontend.manifests import write_manifest
 
-SPEEDS = (0.9, 0.95, 1.05, 1.1)  # beside 1.0
+SPEEDS = (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)  # beside 1.0
 
 
 def some(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
@@ -52,7 +52,7 @@ def shares(text: str) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
-    parser.add_argument("--real", required=True, help="splits that come at five speeds, commas between")
+    parser.add_argument("--real", required=True, help="splits that come at seven speeds, commas between")
     parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, commas between")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)

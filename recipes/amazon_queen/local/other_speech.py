@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
+from corpus import Utterance, write_split
 
 from hainan_k2.config import fail, option, parse
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
@@ -91,23 +89,11 @@ def kennedy(packages: Path) -> Iterator[Clip]:
     yield Clip("kennedy", "whisper", "jfk", find(packages, "go/samples/jfk.wav"), KENNEDY)
 
 
-def write_clips(clips: list[Clip], folder: Path) -> float:
-    """Writes the split, each chapter's transcript after its sounds. Returns its seconds."""
-    transcripts: dict[Path, list[str]] = defaultdict(list)
-    seconds = 0.0
+def utterances(clips: Iterable[Clip]) -> Iterator[Utterance]:
     for clip in clips:
-        place = folder / clip.speaker / clip.source
-        place.mkdir(parents=True, exist_ok=True)
         end = None if clip.end is None else round(clip.end * SAMPLING_RATE)
         samples = read_audio(clip.path)[round(clip.start * SAMPLING_RATE):end]
-        name = f"{clip.speaker}-{clip.source}-{clip.name}"
-        soundfile.write(place / f"{name}.flac", samples, SAMPLING_RATE)
-        transcripts[place / f"{clip.speaker}-{clip.source}.trans.txt"].append(f"{name} {clip.text}\n")
-        seconds += len(samples) / SAMPLING_RATE
-    for path, lines in transcripts.items():
-        path.with_suffix(".part").write_text("".join(lines), encoding="utf-8")
-        os.replace(path.with_suffix(".part"), path)
-    return seconds
+        yield Utterance(clip.speaker, clip.source, clip.name, clip.text, samples)
 
 
 def main() -> None:
@@ -117,8 +103,8 @@ def main() -> None:
         fail("give --packages and --dir")
     try:
         for source in (aligner, sphinx, sonnet, kennedy):
-            clips = list(source(Path(config.packages)))
-            logging.info("%s: %d clips, %.0f s", source.__name__, len(clips), write_clips(clips, Path(config.dir)))
+            written = write_split(utterances(source(Path(config.packages))), Path(config.dir))
+            logging.info("%s: %d clips, %.0f s", source.__name__, *written)
     except (ValueError, OSError) as error:
         fail(str(error))
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
+from corpus import Utterance, write_split
 from queen import CUTAWAY, HERO, Line, Queen
 
 from hainan_k2.config import fail, option, parse, read_yaml
-from hainan_k2.frontend.audio import SAMPLING_RATE, resample
 from hainan_k2.text import normalise
 
 
@@ -79,30 +78,15 @@ def assign(lines: Iterable[Line], splits: dict, dropped: Counter) -> dict[str, l
     return chosen
 
 
-def write_split(queen: Queen, folder: Path, lines: list[Line], dropped: Counter) -> float:
-    """Writes one split, each chapter's transcript after its sounds. Returns its seconds."""
-    chapters: dict[str, list[Line]] = defaultdict(list)
+def utterances(queen: Queen, lines: Iterable[Line], dropped: Counter) -> Iterator[Utterance]:
+    """The lines with their sounds; `dropped` counts those that do not decode."""
     for line in lines:
-        chapters[f"{line.speaker}-{line.source}"].append(line)
-    seconds = 0.0
-    for chapter, spoken in chapters.items():
-        place = folder.joinpath(*chapter.split("-"))
-        place.mkdir(parents=True, exist_ok=True)
-        transcript = []
-        for line in spoken:
-            try:
-                samples, rate = soundfile.read(io.BytesIO(queen.read(f"{line.name}.SB")), dtype="float32")
-            except soundfile.SoundFileError:
-                dropped["sound that does not decode"] += 1
-                continue
-            name = f"{chapter}-{line.name}"
-            soundfile.write(place / f"{name}.flac", resample(samples, rate, SAMPLING_RATE), SAMPLING_RATE)
-            transcript.append(f"{name} {line.text}\n")
-            seconds += len(samples) / rate
-        part = place / f"{chapter}.trans.part"
-        part.write_text("".join(transcript), encoding="utf-8")
-        os.replace(part, place / f"{chapter}.trans.txt")
-    return seconds
+        try:
+            samples, rate = soundfile.read(io.BytesIO(queen.read(f"{line.name}.SB")), dtype="float32")
+        except soundfile.SoundFileError:
+            dropped["sound that does not decode"] += 1
+            continue
+        yield Utterance(line.speaker, line.source, line.name, line.text, samples, rate)
 
 
 def main() -> None:
@@ -117,8 +101,8 @@ def main() -> None:
     except (ValueError, OSError) as error:
         fail(str(error))
     for split, lines in chosen.items():
-        seconds = write_split(queen, Path(config.dir) / split, lines, dropped)
-        logging.info("%s: %d lines, %.1f minutes, %d speakers", split, len(lines), seconds / 60,
+        count, seconds = write_split(utterances(queen, lines, dropped), Path(config.dir) / split)
+        logging.info("%s: %d lines, %.1f minutes, %d speakers", split, count, seconds / 60,
                      len({line.speaker for line in lines}))
     for reason, count in sorted(dropped.items()):
         logging.info("left out: %d, %s", count, reason)

@@ -1,0 +1,242 @@
+"""The readers of two more games, and labels by two models, on small files made here in the same forms."""
+
+import gzip
+import json
+import struct
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.recipes.shell import ROOT
+
+sys.path.insert(0, str(ROOT / "recipes" / "amazon_queen" / "local"))
+
+import drascula  # noqa: E402
+import more_speech  # noqa: E402
+import whisper_decoder  # noqa: E402
+from propack import checksum, unpack  # noqa: E402
+from steel_sky import SteelSky  # noqa: E402
+
+
+class Packer:
+    """Writes what propack reads: the words of bits stand where a reader that is one word ahead fetches them."""
+
+    def __init__(self):
+        self.bits, self.places, self.out, self.at, self.count = [], [], bytearray(), 0, 16
+        self.put(0, 0)
+
+    def put(self, count, value):
+        self.bits += [value >> i & 1 for i in range(count)]
+        self.count -= count
+        if self.count < 16:
+            self.places.append(self.at)
+            self.at += 2
+            self.count += 16
+
+    def literals(self, data):
+        self.out[len(self.out):] = bytes(max(0, self.at - len(self.out)))
+        self.out[self.at:self.at + len(data)] = data
+        self.at += len(data)
+
+    def finish(self):
+        bits = self.bits + [0] * 48
+        self.out += bytes(self.at + 4 - len(self.out))
+        for i, place in enumerate([*self.places, self.at, self.at + 2]):
+            word = sum(bit << k for k, bit in enumerate(bits[16 * i:16 * i + 16]))
+            self.out[place:place + 2] = struct.pack("<H", word)
+        return bytes(self.out)
+
+
+def put_value(packer, value):
+    """One of the 16 symbols, each with a code of 4 bits, and the bits below its highest."""
+    symbol = value.bit_length() if value > 1 else value
+    packer.put(4, int(f"{symbol:04b}"[::-1], 2))
+    if symbol > 1:
+        packer.put(symbol - 1, value - (1 << symbol - 1))
+
+
+def packed(pairs, per_block=3):
+    """Pairs (literals, (distance, length)), packed, and what they unpack to. A block ends without a match."""
+    packer, plain = Packer(), bytearray()
+    packer.put(2, 0)
+    for start in range(0, len(pairs), per_block):
+        block = pairs[start:start + per_block]
+        for _ in range(3):
+            packer.put(5, 16)
+            for _ in range(16):
+                packer.put(4, 4)
+        packer.put(16, len(block))
+        for i, (literals, (distance, length)) in enumerate(block):
+            put_value(packer, len(literals))
+            if literals:
+                packer.literals(literals)
+                plain += literals
+            if i < len(block) - 1 and plain:
+                distance = 1 + distance % len(plain)
+                put_value(packer, distance - 1)
+                put_value(packer, length - 2)
+                for _ in range(length):
+                    plain.append(plain[-distance])
+    body = packer.finish()
+    header = struct.pack(">4sIIHHH", b"RNC\x01", len(plain), len(body), checksum(plain), checksum(body), 0)
+    return header + body, bytes(plain)
+
+
+PAIRS = st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.tuples(st.integers(0, 10**6), st.integers(2, 300))),
+                 min_size=1, max_size=9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PAIRS)
+def test_unpacking_is_the_inverse_of_packing(pairs):
+    data, plain = packed(pairs)
+    assert unpack(data) == plain
+
+
+def test_the_checksum_is_crc_16():
+    assert checksum(b"123456789") == 0xBB3D
+
+
+def test_damaged_packed_data_is_refused():
+    data, _ = packed([(b"abcabc", (2, 9)), (b"xyz", (0, 5))])
+    with pytest.raises(ValueError, match="begins with b'RIFF'"):
+        unpack(b"RIFF" + data[4:])
+    with pytest.raises(ValueError, match="cut off"):
+        unpack(data[:-3])
+    with pytest.raises(ValueError, match="checksum differs"):
+        unpack(data[:30] + bytes([data[30] ^ 1]) + data[31:])
+
+
+def sky(folder, speech, gap=64):
+    """A sky.dnr and sky.dsk with entries {number: (data after the header, whether its place counts paragraphs)}."""
+    disk, index = bytearray(), b""
+    for number, (data, paragraphs) in speech.items():
+        disk += bytes(-len(disk) % gap)
+        place = len(disk) // 16 | 1 << 23 if paragraphs else len(disk)
+        data = bytes(22) + data
+        index += struct.pack("<H", number) + place.to_bytes(3, "little") + (len(data) | 3 << 22).to_bytes(3, "little")
+        disk += data
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sky.dnr").write_bytes(struct.pack("<I", len(speech)) + index)
+    (folder / "sky.dsk").write_bytes(bytes(disk))
+    return folder
+
+
+def test_lines_of_a_steel_sky(tmp_path):
+    data, plain = packed([(bytes(range(100, 140)), (3, 20)), (b"\x80" * 10, (0, 7))])
+    game = SteelSky(sky(tmp_path, {41: (b"not speech", False), 50001: (b"\x80\x00\xff", False), 50007: (data, True)}))
+    assert game.numbers == [50001, 50007]
+    assert game.samples(50001).tolist() == [0.0, -1.0, 127 / 128]
+    assert np.array_equal(game.samples(50007), np.frombuffer(plain, np.uint8) / np.float32(128) - 1)
+    (tmp_path / "sky.dsk").write_bytes((tmp_path / "sky.dsk").read_bytes()[:-4])
+    with pytest.raises(ValueError, match="sky.dsk is cut off before entry 50007"):
+        SteelSky(tmp_path).samples(50007)
+    (tmp_path / "sky.dnr").write_bytes(struct.pack("<I", 9))
+    with pytest.raises(ValueError, match="do not hold 9 entries"):
+        SteelSky(tmp_path)
+    with pytest.raises(ValueError, match="lacks sky.dnr or sky.dsk"):
+        SteelSky(tmp_path / "absent")
+
+
+def text_table(texts):
+    body = b""
+    for text in texts:
+        data = text.encode("latin1") + b"\0" * (2 + -len(text) % 4)
+        body += struct.pack(">H", len(data) + 2) + data
+    return struct.pack(">HHH", len(texts), len(body), 0) + body
+
+
+def vampire(folder):
+    """The game's texts, first in English, then in another language, and the sounds of some."""
+    tables = b""
+    for number, (prefix, (_, count)) in enumerate(drascula.CHARACTERS.items()):
+        english = ["", *(f"{prefix or 'A'} LINE {i}" for i in range(1, count))]
+        tables += bytes(number) + text_table(english) + text_table(["", *("OTRA LINEA" for _ in range(1, count))])
+    folder.mkdir(parents=True)
+    (folder / "drascula.dat").write_bytes(b"DRASCULA\x06\x00" + tables)
+    for name in ("1", "2", "BJ7", "VB62", "X1"):
+        (folder / f"{name}.ALS").write_bytes(bytes(32) + bytes(range(256)) * 40)
+    return folder
+
+
+def test_lines_of_drascula(tmp_path):
+    folder = vampire(tmp_path / "g")
+    found = list(drascula.lines(folder))
+    assert [(line.speaker, line.name, line.text) for line in found] == [
+        ("hacker", "1", "A LINE 1"), ("hacker", "2", "A LINE 2"), ("blonde", "bj7", "BJ LINE 7"),
+        ("braun", "vb62", "VB LINE 62")]
+    assert drascula.samples(found[0].path)[:2].tolist() == [-1.0, -127 / 128]
+    (folder / "drascula.dat").write_bytes((folder / "drascula.dat").read_bytes()[:5000])
+    with pytest.raises(ValueError, match="has no table of 501 texts for hacker"):
+        list(drascula.lines(folder))
+    (folder / "drascula.dat").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match="no drascula.dat: it begins with b'RIFF'"):
+        list(drascula.lines(folder))
+
+
+def test_two_models_agree_on_most_words():
+    assert more_speech.agree("a b c", "a b c", 0.0)
+    assert more_speech.agree("a x c", "a b c", 0.34) and not more_speech.agree("a x c", "a b c", 0.33)
+    assert not more_speech.agree("", "a", 0.9) and not more_speech.agree("a", "", 0.9)
+
+
+class Whisper:
+    def __init__(self, text):
+        self.text, self.heard = text, 0
+
+    def recognise(self, samples, window):
+        self.heard += 1
+        return self.text.format(len(samples))
+
+
+def test_labels_are_stored_and_a_second_run_hears_nothing_again(tmp_path):
+    line = bytes([128]) * 8000  # 0.73 s
+    sky(tmp_path / "p", {50001: (line, False), 50002: (line + line, False), 50003: (bytes(100), False)})
+    models = [Whisper("Say {} now."), Whisper("say, {} Now")]
+    labels, dropped = tmp_path / "labels.jsonl", Counter()
+    found = list(more_speech.sky_lines(tmp_path / "p", labels, lambda: models, 0.34, dropped))
+    assert [said.text for said in found] == ["say eleven thousand six hundred ten now",
+                                             "say twenty three thousand two hundred twenty now"]
+    assert dropped == {"shorter than 0.3 s or longer than 30.0 s": 1}
+    entries = [json.loads(entry) for entry in labels.read_text().splitlines()]
+    assert [entry["number"] for entry in entries] == [50001, 50002] and models[0].heard == 2
+
+    entries[1]["texts"][0] = "quite another thing"
+    labels.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    found = list(more_speech.sky_lines(tmp_path / "p", labels, lambda: pytest.fail("heard again"), 0.34, dropped))
+    assert [said.name for said in found] == ["50001"] and dropped["two models disagree"] == 1
+
+
+def test_the_command_writes_what_has_texts(tmp_path, monkeypatch, caplog):
+    vampire(tmp_path / "packages/usr/drascula/en")
+    sounds = tmp_path / "packages/sounds/en_US_f_Allison/dictate"
+    sounds.mkdir(parents=True)
+    for name in ("play", "../agent-on"):
+        soundfile.write(sounds / f"{name}.wav", np.full(4000, 0.1), 8000)
+    with gzip.open(tmp_path / "packages/core-sounds-en.txt.gz", "wt") as file:
+        file.write("; Sounds\n\nagent-on: Agent 5 is here.\ndictate/play: press # now\nabsent: Not there.\n")
+    said = tmp_path / "out/test/A/B/A-B.trans.txt"
+    said.parent.mkdir(parents=True)
+    said.write_text("A-B-1 A (no) line 2!\n")
+    (said.parent / "A-B-1.flac").touch()
+    monkeypatch.setattr(sys, "argv", ["more_speech.py", "--packages", str(tmp_path / "packages"), "--dir",
+                                      str(tmp_path / "out"), "--held-out", "test"])
+    caplog.set_level("INFO")
+    more_speech.main()
+    lines = sorted(line for path in (tmp_path / "out").glob("train-*/*/*/*.trans.txt")
+                   for line in path.read_text().splitlines())
+    assert lines == ["allison-prompts-agenton Agent 5 is here.", "blonde-drascula-bj7 BJ LINE 7",
+                     "braun-drascula-vb62 VB LINE 62", "hacker-drascula-1 A LINE 1"]
+    info = soundfile.info(tmp_path / "out/train-prompts/allison/prompts/allison-prompts-agenton.flac")
+    assert info.samplerate == 16000 and info.duration == pytest.approx(0.5, abs=1e-3)
+    assert "left out: 1, text with signs" in caplog.text and "left out: 1, in the held-out speech" in caplog.text
+    assert "left out: 1, text without a sound" in caplog.text
+
+
+def test_whisper_tokens_are_bytes():
+    assert whisper_decoder.text_of(["<|x|>", "ĠI", "Ġcaf", "Ã©", "<|endoftext|>"]) == " I café"
