@@ -33,7 +33,8 @@ from hainan_k2.tools.checkpoint import (  # noqa: E402
     select_checkpoints,
 )
 from hainan_k2.tools.evaluate import decode_batches  # noqa: E402
-from hainan_k2.tools.model_dir import PRECISIONS, read_model, write_model, write_provenance  # noqa: E402
+from hainan_k2.tools.model_dir import read_model, write_model, write_provenance  # noqa: E402
+from hainan_k2.tools.precision import PRECISIONS  # noqa: E402
 from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
 from hainan_k2.tools.sweep import make_rows  # noqa: E402
 

@@ -1,6 +1,8 @@
 """Files that strangers send: whatever bytes they hold, a reader gives what it promises or a ValueError that names the
 file, in bounded memory and time. And recordings that are odd but sound, each with what it gives."""
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -10,101 +12,28 @@ import soundfile
 import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
+from hainan_k2.config import ModelConfig
 from hainan_k2.frontend.audio import audio_blocks, decode_audio, read_audio
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.recognizer import Recognizer
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.bench_decode import random_model
+from hainan_k2.tools.model_dir import write_model
 from tests.frontend.corpus import babble
 from tests.toy import ROOT, make_lang
 
-# Run in a process of its own, so that a crash or a lack of memory shows: each reader on mutations of its seed files.
-FUZZ = '''
-import random, resource, signal, sys
-from pathlib import Path
-
-def mutate(content, rng):
-    """One to four changes: bits flipped, bytes set, numbers made extreme, stretches cut out, doubled or cut off."""
-    content = bytearray(content)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(min(len(content), 120) if rng.random() < 0.7 else len(content))  # headers, above all
-        kind = rng.randrange(6)
-        if kind == 0:
-            content[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            content[at] = rng.randrange(256)
-        elif kind == 2:
-            content[at:at + 4] = rng.choice([0, 1, 2**31 - 1, 2**32 - 1]).to_bytes(4, rng.choice(["little", "big"]))
-        elif kind == 3:
-            del content[at:at + rng.randint(1, 40)]
-        elif kind == 4:
-            content[at:at] = content[at:at + rng.randint(1, 40)]
-        elif kind == 5:
-            del content[max(at, 1):]
-        content = content or bytearray(b"x")
-    return bytes(content)
-
-def audio(path):
-    import numpy as np
-    from hainan_k2.frontend.audio import audio_blocks, decode_audio
-    total = 0
-    for block in audio_blocks(path):
-        assert np.isfinite(block).all() and block.dtype == np.float32 and block.ndim == 1
-        total += len(block)
-    assert total
-    samples, rate = decode_audio(path)
-    assert samples.ndim == 2 and len(samples) and rate > 0
-
-def cuts(path):
-    from lhotse.cut import Cut
-    from hainan_k2.frontend.datamodule import open_cuts
-    assert all(isinstance(cut, Cut) for cut in open_cuts(path))
-
-def tokens(path):
-    from hainan_k2.text import Tokenizer
-    assert Tokenizer(path).pieces[:2] == ["<blk>", "<unk>"]
-
-def transcript(path):
-    from hainan_k2.frontend.manifests import read_librispeech
-    utterances, problems = read_librispeech(path.parent)
-    assert all(u.text.strip() and u.path.is_file() for u in utterances)
-
-def late(*_):
-    raise SystemExit("hangs")
-
-reader, folder, count, seeds = globals()[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-for seed in seeds:
-    reader(Path(seed))  # sound, and all modules are loaded now
-pages = int(Path("/proc/self/statm").read_text().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (512 << 20),) * 2)
-signal.signal(signal.SIGALRM, late)
-rng, refused = random.Random(7), 0
-for number in range(count):
-    seed = Path(seeds[number % len(seeds)])
-    path = folder / seed.name
-    path.write_bytes(mutate(seed.read_bytes(), rng))
-    signal.alarm(60)
-    try:
-        reader(path)
-    except ValueError as error:
-        refused += 1
-        assert str(path) in str(error), (number, error)
-    except BaseException as error:
-        raise SystemExit(f"mutation {number} of {seed.name}: {type(error).__name__}: {error}")
-print(refused)
-'''
-
 
 def fuzz(tmp_path, reader, count, *seeds):
-    """How many of `count` mutations of the seeds were refused; each of the others was read."""
+    """{name: how many were refused} of `count` mutations of the seeds; the others were read. tests/fuzz_readers.py runs
+    in a process of its own, so that a crash or a lack of memory shows."""
     folder = tmp_path / "mutated"
     folder.mkdir()
-    for seed in seeds:  # what a reader looks for beside the file
-        for other in seed.parent.glob("*.flac"):
-            (folder / other.name).write_bytes(other.read_bytes())
-    result = subprocess.run([sys.executable, "-c", FUZZ, reader, folder, str(count), *seeds], cwd=ROOT, text=True,
-                            capture_output=True, timeout=600)
-    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
-    return int(result.stdout)
+    for seed in seeds:  # with all that a reader looks for beside the file
+        shutil.copytree(seed.parent, folder, dirs_exist_ok=True, ignore=lambda _, names: {"mutated"})
+    result = subprocess.run([sys.executable, "-m", "tests.fuzz_readers", reader, folder, str(count), *seeds], cwd=ROOT,
+                            text=True, capture_output=True)
+    assert result.returncode == 0, f"{result.returncode}: {result.stdout}{result.stderr[-2000:]}"
+    return json.loads(result.stdout)
 
 
 def test_2000_mutated_recordings(tmp_path):
@@ -114,7 +43,7 @@ def test_2000_mutated_recordings(tmp_path):
         seeds.append(tmp_path / name[0] / name)
         soundfile.write(seeds[-1], np.stack([babble(600, seed=2)] * 2, axis=1), 22050, subtype=subtype)
     refused = fuzz(tmp_path, "audio", 2000, *seeds)
-    assert 500 < refused < 2000
+    assert all(100 < count < 500 for count in refused.values())
 
 
 def test_mutated_cut_manifests(tmp_path):
@@ -123,11 +52,11 @@ def test_mutated_cut_manifests(tmp_path):
     for name in ("cuts.jsonl", "cuts.jsonl.gz"):
         CutSet.from_cuts(cuts).to_file(tmp_path / name)
     refused = fuzz(tmp_path, "cuts", 400, tmp_path / "cuts.jsonl", tmp_path / "cuts.jsonl.gz")
-    assert 200 < refused < 400
+    assert 200 < sum(refused.values()) < 400
 
 
 def test_mutated_tokenizers(tmp_path):
-    assert 50 < fuzz(tmp_path, "tokens", 300, make_lang(tmp_path) / "bpe.model") <= 300
+    assert 50 < fuzz(tmp_path, "tokens", 300, make_lang(tmp_path) / "bpe.model")["bpe.model"] <= 300
 
 
 def test_mutated_transcripts_lose_lines_not_the_rest(tmp_path):
@@ -136,7 +65,19 @@ def test_mutated_transcripts_lose_lines_not_the_rest(tmp_path):
     for i in range(3):
         soundfile.write(chapter / f"1-2-{i}.flac", babble(600, seed=i), 16000)
     (chapter / "1-2.trans.txt").write_text("1-2-0 ALFA\n1-2-1 BRAVO COCOA\n1-2-2 DELTA\n")
-    assert fuzz(tmp_path, "transcript", 300, chapter / "1-2.trans.txt") == 0
+    assert fuzz(tmp_path, "transcript", 300, chapter / "1-2.trans.txt") == {"1-2.trans.txt": 0}
+
+
+def test_mutated_model_directories(tmp_path):
+    """Hashes agree with what was changed. tokens.txt is for people: nothing but its hash is read."""
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(make_lang(tmp_path))
+    small = ModelConfig(vocab_size=tokenizer.vocab_size, d_model=8, num_heads=2, num_layers=1, subsampling_channels=2,
+                        predictor_dim=4, joiner_dim=4)
+    write_model(tmp_path / "model", Hainan(small), tokenizer, "int8", {"commit": "abc", "wer": 1.5})
+    refused = fuzz(tmp_path, "model", 750, *sorted((tmp_path / "model").iterdir()))
+    assert refused.pop("tokens.txt") == 0 and len(refused) == 4
+    assert all(30 < count <= 150 for count in refused.values()), refused
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +90,13 @@ SECOND = np.arange(16000) / 16000
 SPEECH = babble(16000, seed=4)
 
 
-@pytest.mark.parametrize("samples", [np.zeros(16000), np.full(16000, 1e-30), np.full(16000, 0.5), np.full(16000, -1.0),
-                                     SPEECH + 0.9, np.clip(1000 * SPEECH, -1, 1), np.sign(np.sin(9e3 * SECOND)),
-                                     np.zeros(400), np.eye(1, 16000)[0]],
-                         ids=["silence", "denormal", "dc", "full-scale-dc", "speech-on-dc", "clipping", "square",
-                              "25 ms", "click"])
+ODD = {
+    "all-zero": np.zeros(16000), "silence": 1e-4 * SPEECH, "denormal": np.full(16000, 1e-30), "dc": np.full(16000, 0.5),
+    "full-scale-dc": np.full(16000, -1.0), "speech-on-dc": SPEECH + 0.9, "clipping": np.clip(1000 * SPEECH, -1, 1),
+    "square": np.sign(np.sin(9e3 * SECOND)), "25 ms": np.zeros(400), "click": np.eye(1, 16000)[0]}
+
+
+@pytest.mark.parametrize("samples", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
 def test_odd_but_sound_recordings_give_a_finite_result(recognizer, samples, method):
     hypothesis, = recognizer.transcribe([samples.astype(np.float32)], method)

@@ -5,9 +5,10 @@ from hainan_k2.fsa.draw import draw_lattice
 from hainan_k2.fsa.grammar import Grammar, read_grammar
 from hainan_k2.fsa.lm_lattice import lm_lattice
 from hainan_k2.fsa.loss import rnnt_loss, tdt_loss, tdt_loss_pruned
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
 from hainan_k2.fsa.nbest import best_texts, text_scores
 from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.pruning import tdt_prune, tdt_prune_bounds
 from hainan_k2.fsa.scores import mwer_loss, tdt_sequence_scores
 from hainan_k2.fsa.simple import tdt_loss_simple

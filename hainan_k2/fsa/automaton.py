@@ -85,7 +85,8 @@ def remove_epsilons(automaton: Automaton) -> Automaton:
             for arc in spoken[q]:
                 _keep(best, (p, arc.target, arc.label, said + arc.output), w + arc.score)
         _limit(best)
-    if any(said for (said,) in endings[automaton.start]):
+    silent_ways = endings[automaton.start]
+    if any(any(said) for (said,) in silent_ways):
         raise ValueError("there is output for the empty sentence: every output needs a token to stand on")
     for (p, q, label, output), w in list(best.items()):
         for (said,), final in endings[q].items():
@@ -93,6 +94,8 @@ def remove_epsilons(automaton: Automaton) -> Automaton:
                 _keep(best, (p, end, label, output + said), w + final)
         _limit(best)
     finals = {p: ways[((),)] for p, ways in endings.items() if ((),) in ways}
+    if silent_ways:  # an empty output ends the one before, and here there is none
+        finals[automaton.start] = max(silent_ways.values())
     return trim(Automaton(automaton.start, tuple(Arc(*key, w) for key, w in best.items()), {**finals, end: 0.0}))
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.grammar import GLUE, Grammar
-from hainan_k2.fsa.nar_lattice import arc_owner
+from hainan_k2.fsa.paths import arc_owner
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
 

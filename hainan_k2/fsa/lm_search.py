@@ -28,7 +28,10 @@ from torch import Tensor
 from hainan_k2.fsa.nar_lattice import Tables
 from hainan_k2.fsa.scorers import WeightedScorers
 
-warnings.filterwarnings("ignore", "scatter_reduce", UserWarning)  # beta in torch 1.13, the same in all later ones
+# torch 1.13 says at the first call in a process, and then no more, that this is beta; it is the same in all later ones.
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "scatter_reduce", UserWarning)
+    torch.zeros(1).scatter_reduce_(0, torch.zeros(1, dtype=torch.int64), torch.zeros(1), "amax")
 
 _LOWEST = torch.finfo(torch.float64).min
 _ROUNDING = 1e-9

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
-from hainan_k2.fsa.nar_lattice import arc_tokens, token_posteriors
+from hainan_k2.fsa.paths import arc_tokens, token_posteriors
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 _NUMBERS = 1 << 25  # kept at a time by text_scores: 256 MB

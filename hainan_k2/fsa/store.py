@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.fsavec import ragged_arcs
-from hainan_k2.fsa.nar_lattice import arc_owner
 from hainan_k2.fsa.openfst import Fst, read_fst_text
+from hainan_k2.fsa.paths import arc_owner
 from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
 
 KIND = "k2 lattice"

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from hainan_k2.fsa.composition import compose, path_outputs, path_sums
 from hainan_k2.fsa.grammar import Grammar
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.lm_lattice import lm_lattice
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, path_tokens, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
+from hainan_k2.fsa.paths import hypotheses_from_lattice, path_tokens, shortest_path
 from hainan_k2.fsa.scorers import Scorer
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.emissions import Emissions

@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig

@@ -21,8 +21,8 @@ import torch
 
 from hainan_k2.config import fail, option, parse
 from hainan_k2.fsa.lm_lattice import lm_lattice
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.tools.bench_decode import describe
 from hainan_k2.tools.device import pick_device
 from hainan_k2.tools.measure import Step, measure

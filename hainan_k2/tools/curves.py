@@ -26,7 +26,7 @@ def draw_curves(exp_dir: pathlib.Path, out: pathlib.Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
     for name in ("tdt", "ctc", "simple"):
@@ -36,9 +36,19 @@ def draw_curves(exp_dir: pathlib.Path, out: pathlib.Path) -> None:
             left.plot([line["update"] for line in lines], smooth, label=f"train {name}")
     if epochs:
         left.plot([e["update"] for e in epochs], [e["dev_loss"] for e in epochs], "k.-", label="dev tdt")
-        right.plot([e["epoch"] for e in epochs], [100 * e["dev_wer"] for e in epochs], "k.-")
-    left.set(xlabel="update", ylabel="nats per label", ylim=(0, None))
-    right.set(xlabel="epoch", ylabel="dev WER %, AR greedy", ylim=(0, None))
+        points = [(e["epoch"], 100 * e["dev_wer"]) for e in epochs]
+        right.plot(*zip(*points), "k.-")
+        right.set(xlim=(0, points[-1][0] + 1), ylim=(0, 1.1 * max(1.0, *(wer for _, wer in points))))
+        best = min(points, key=lambda point: point[1])
+        right.annotate(f"{best[1]:.2f}", best, (0, 6), textcoords="offset points", ha="center")
+    left.set(xlabel="update", ylabel="nats per label", yscale="log")  # the first updates are far above the rest
+    left.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    left.yaxis.set_minor_locator(ticker.NullLocator())
+    right.set(xlabel="epoch", ylabel="dev WER %, AR greedy")
+    right.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, min_n_ticks=1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
     left.legend()
     figure.tight_layout()
     figure.savefig(out, dpi=100)

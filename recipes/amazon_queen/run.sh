@@ -11,7 +11,7 @@ usage="Trains and tests a HAINAN model on the dialogues of Flight of the Amazon 
 option encoder whisper "whisper: fine-tune the public encoder of Whisper tiny.en; scratch: a FastConformer from scratch"
 option deb "" "the Debian package of the game, if it is there already; otherwise apt-get downloads it"
 option cut_scenes true "false: train without the cut scenes, whose speakers are not known and may be of the test"
-option wide_hours 8 "hours of synthetic speech that reads the Brown corpus; a quarter as much reads the dialogues"
+option wide_hours 30 "hours of synthetic speech that reads the Brown corpus, with 2 hours more that read the dialogues"
 option more_speech true "false: train without the speech of two other games and of telephone prompts"
 option other_speech true "false: do not test on the clips of other people"
 asr_options
@@ -92,7 +92,7 @@ make_wide_speech() {
   local speak=(python "$recipe/local/wide_speech.py" --jobs "$num_jobs")
   "${speak[@]}" --text "$data_dir/text/brown.written.txt" --dir "$corpus_dir/wide-brown" --hours "$wide_hours" --seed 0
   "${speak[@]}" --text "$data_dir/text/dialogue-train.written.txt" --dir "$corpus_dir/wide-dialogue" \
-    --hours "$(awk "BEGIN { print $wide_hours / 4 }")" --seed 1 --min-words 1
+    --hours 2 --seed 1 --min-words 1
 }
 
 make_more_speech() {
@@ -159,7 +159,7 @@ if [[ $encoder == whisper ]]; then
     pool_cuts train "${real_splits[@]}"
     pool_cuts dev "${dev_splits[@]}"
     local wide=
-    if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=$wide_hours; fi
+    if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=2; fi
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
       --wide "$wide" --out "$data_dir/fbank/cuts_mix.jsonl.gz"
   }

@@ -16,7 +16,8 @@ import torch
 
 from hainan_k2.fsa.composition import compose
 from hainan_k2.fsa.grammar import read_grammar
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.store import load_lattice
 from tests.oracle_grammar import LetterTokenizer
 

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.fsa.lm_lattice import lm_lattice
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
 from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from tests import oracle_search as oracle
 from tests.fsa.test_nar_lattice import problems, tables
 from tests.oracle_lm import SYMBOLS, DictionaryLm, language_models, lm_paths, token_passing

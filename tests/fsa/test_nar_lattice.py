@@ -6,13 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa.nar_lattice import (
-    hypotheses_from_lattice,
-    nar_lattice,
-    path_tokens,
-    shortest_path,
-    token_posteriors,
-)
+from hainan_k2.fsa.nar_lattice import nar_lattice
+from hainan_k2.fsa.paths import hypotheses_from_lattice, path_tokens, shortest_path, token_posteriors
 from tests import oracle_search as oracle
 from tests.oracle_search import DURATION_SETS, shape
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.fsa import nbest
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
 from hainan_k2.fsa.nbest import best_texts, text_scores
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from tests import oracle_search as oracle
 from tests.fsa.test_nar_lattice import tables
 from tests.oracle_search import DURATION_SETS

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hainan_k2.fsa import mwer_loss, tdt_sequence_scores
-from tests.fsa.test_loss import backends, random_batch
+from tests.fsa.batches import backends, random_batch
 from tests.oracle_loss import brute_force, num_errors
 
 DURATIONS = (1, 2, 3)  # no 0: T frames spell at most T - 1 labels, so the texts can be counted up

@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa.nar_lattice import hypotheses_from_lattice, nar_lattice, shortest_path
+from hainan_k2.fsa.nar_lattice import nar_lattice
+from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.topology import compile_tdt_graph, intersect_tdt, tdt_dense, tdt_topo
 from tests.fsa.test_nar_lattice import tables
 from tests.oracle_search import DURATION_SETS, shape

@@ -14,7 +14,7 @@ from lhotse.recipes.librispeech import prepare_librispeech
 from tests.recipes.shell import ROOT, bash
 
 RECIPE = ROOT / "recipes" / "librispeech"
-sys.path.insert(0, str(RECIPE / "local"))
+sys.path[:0] = [str(RECIPE / "local"), str(ROOT / "recipes" / "shared")]
 
 from grammar import Grammar, inflect  # noqa: E402
 from synth_corpus import CorpusConfig, plan, speak_chapter  # noqa: E402

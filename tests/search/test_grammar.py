@@ -13,7 +13,7 @@ from hainan_k2.fsa.grammar import make_grammar, read_grammar
 from hainan_k2.search import METHODS, Knowledge, SearchConfig
 from tests import oracle_grammar as oracle
 from tests import oracle_search
-from tests.fsa.test_grammar import as_automaton, automata
+from tests.fsa.grammars import as_automaton, automata
 from tests.oracle_grammar import LetterTokenizer
 from tests.oracle_search import Speaker, batches, encoder_output, shape
 

@@ -14,7 +14,7 @@ from hainan_k2 import bench
 from hainan_k2.fsa import loss
 from hainan_k2.tools import bench_loss
 from hainan_k2.tools.bench_loss import BenchConfig, Case, make_step
-from tests.fsa.test_loss import BACKENDS
+from tests.fsa.batches import BACKENDS
 
 SIZES = {"encoder_dim": 6, "predictor_dim": 5, "joiner_dim": 4, "durations": (0, 1, 2)}
 TINY = "--batch 2 --labels 4 --vocab 7 --durations 0,1,2 --joiner-dim 4 --repeats 1 --device cpu"

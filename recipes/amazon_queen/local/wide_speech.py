@@ -28,7 +28,7 @@ import soundfile
 from hainan_k2.config import fail, option, parse
 from hainan_k2.text import normalise
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "librispeech" / "local"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice  # noqa: E402
 
 SPEAKERS = 240

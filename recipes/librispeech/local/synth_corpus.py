@@ -18,6 +18,7 @@ import math
 import multiprocessing
 import os
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,9 +26,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from grammar import Grammar
-from voice import RATE, Speaker, Voice, Word
 
 from hainan_k2.config import fail, option, parse
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
+from voice import RATE, Speaker, Voice, Word  # noqa: E402
 
 SPLITS = {"train-clean-100": (100, 32), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Puts a headless Chromium and the libraries that it lacks under .venv, for the tests that look at pages: Debian's
+# packages, unpacked, not installed, so that no root is needed. Nothing to do where one works; where none can be had, one
+# line says why, and those tests are skipped.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+folder=$root/.venv/browser
+. "$root/recipes/shared/log.sh"
+
+works() { "$folder/run" --version >/dev/null 2>&1; }
+
+without() {
+  log "no browser ($*): the tests that look at pages in one are skipped"
+  exit 0
+}
+
+# apt-get with lists and archives of our own. What is installed here counts as installed: the rest is what is lacking.
+apt() {
+  apt-get -qq -o Dir::State::Lists="$folder/lists" -o Dir::Cache="$folder/cache" -o Debug::NoLocking=true \
+    -o Acquire::Retries=1 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 "$@"
+}
+
+unpack() {
+  mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
+  apt update &&
+    apt install --download-only --no-install-recommends --yes chromium-headless-shell || return
+  local package
+  for package in "$folder"/cache/archives/*.deb; do
+    dpkg-deb --extract "$package" "$folder" || return
+  done
+}
+
+main() {
+  exec 9<"${BASH_SOURCE[0]}"  # two runs begun together make one browser
+  flock 9
+  if works || command -v chromium chromium-headless-shell google-chrome >/dev/null; then return; fi
+  if ! command -v apt-get >/dev/null; then without "no apt-get to fetch one with"; fi
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  log "fetching a headless Chromium for the tests (about 110 MB)"
+  if ! unpack >"$folder.log" 2>&1; then without "$(tail -n 1 "$folder.log"), in $folder.log"; fi
+  rm -rf "$folder/lists" "$folder/cache"
+  cat >"$folder/fonts.conf" <<END
+<?xml version="1.0"?>
+<fontconfig><dir>/usr/share/fonts</dir><dir>$folder/usr/share/fonts</dir><cachedir>$folder/fonts</cachedir></fontconfig>
+END
+  cat >"$folder/run" <<END
+#!/bin/sh
+export LD_LIBRARY_PATH='$(find "$folder/usr/lib" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)'
+export FONTCONFIG_FILE='$folder/fonts.conf'
+exec '$folder/usr/lib/chromium/chromium-headless-shell' "\$@"
+END
+  chmod +x "$folder/run"
+  if ! works; then without "$folder/run does not start"; fi
+}
+
+main
