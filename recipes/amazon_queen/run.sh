@@ -161,7 +161,7 @@ if [[ $encoder == whisper ]]; then
     local wide=
     if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=2; fi
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
-      --wide "$wide" --out "$data_dir/fbank/cuts_mix.jsonl.gz"
+      --wide "$wide" --joined 12 --out "$data_dir/fbank/cuts_mix.jsonl.gz"
   }
   train_model() {
     local args weights

@@ -1,12 +1,14 @@
 """The recipe's test clips of other people, its downloads, and what fine-tuning hears."""
 
+import random
 import sys
 
 import numpy as np
 import pytest
 import soundfile
-from lhotse import CutSet
-from lhotse.testing.dummies import dummy_cut
+from lhotse import CutSet, SupervisionSegment
+from lhotse.dataset.speech_recognition import validate_for_asr
+from lhotse.testing.dummies import dummy_cut, dummy_recording
 
 from tests.recipes.shell import ROOT, bash
 
@@ -82,6 +84,23 @@ def test_the_mix_is_real_speech_at_seven_speeds_and_a_share_of_the_synthetic(tmp
     assert found[:15] == ["a" + s for s in speeds] + ["b" + s for s in speeds] + ["f"]
     assert len(found) == 20 and all(name.startswith("w") for name in found[15:])
     assert "few" not in caplog.text and "1.0 h are asked for, there are 0.00 h: taking all" in caplog.text
+
+
+def test_joined_utterances_say_one_after_the_other():
+    recording = dummy_recording(0, duration=3.0)
+    cuts = [dummy_cut(i, duration=3.0, recording=recording, supervisions=[
+        SupervisionSegment(f"s{i}", recording.id, 0.0, 3.0, text=f"word{i}")]).with_id(f"c{i}") for i in range(200)]
+    found = mix.joined(cuts, 0.1, random.Random(0))
+    assert 360 <= sum(cut.duration for cut in found) < 360 + mix.LENGTH[1]
+    said = [word for cut in found for word in cut.supervisions[0].text.split()]
+    assert len(said) == len(set(said)) and len({cut.id for cut in found}) == len(found)
+    assert all(cut.duration < mix.LENGTH[1] and len(cut.supervisions) == 1 for cut in found)
+    assert {len(cut.supervisions[0].text.split()) for cut in found} >= {2, 5}
+    pauses = [cut.duration - 3.0 * len(cut.supervisions[0].text.split()) for cut in found]
+    assert all(pause > 0 for pause in pauses)
+    validate_for_asr(CutSet.from_cuts(found))
+    assert [cut.supervisions[0].text for cut in cuts] == [f"word{i}" for i in range(200)]  # as they were
+    assert mix.joined(cuts, 0.0, random.Random(0)) == []
 
 
 def test_a_share_that_is_no_number(tmp_path, capsys):

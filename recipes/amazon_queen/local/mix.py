@@ -1,7 +1,10 @@
-"""What fine-tuning hears: real speech at seven speeds and synthetic speech, in one manifest of audio.
+"""What fine-tuning hears: real speech at seven speeds, synthetic speech and both joined, in one manifest of audio.
 
-    python mix.py --manifest-dir DATA/manifests --real train,train-cut --wide wide-brown=8,wide-dialogue=2 \
-        --out DATA/cuts_mix.jsonl.gz
+    python mix.py --manifest-dir DATA/manifests --real train,train-cut --wide wide-brown=30,wide-dialogue=2 \
+        --joined 10 --out DATA/cuts_mix.jsonl.gz
+
+The lines of a dialogue last 2 s, and a model that has heard nothing longer loses its way in half a minute of speech:
+some are joined, with pauses between.
 """
 
 from __future__ import annotations
@@ -12,14 +15,16 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from lhotse import CutSet
-from lhotse.cut import Cut
+from lhotse import CutSet, SupervisionSegment
+from lhotse.cut import Cut, MixedCut
 
 from hainan_k2.config import fail
 from hainan_k2.frontend.augment import perturb_speed
 from hainan_k2.frontend.datamodule import open_cuts
 from hainan_k2.frontend.manifests import write_manifest
 
+PAUSE = (0.05, 0.8)  # seconds between utterances that are joined
+LENGTH = (4.0, 28.0)  # seconds of what they make
 SPEEDS = (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)  # beside 1.0
 
 
@@ -35,6 +40,33 @@ def some(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
         chosen.append(cut)
         seconds += cut.duration
     return chosen
+
+
+def joined(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
+    """Utterances in random order, one after the other until a random length is reached, of that many hours."""
+    found, seconds, waiting = [], 0.0, iter(rng.sample(cuts, len(cuts)))
+    for first in waiting:
+        if seconds >= hours * 3600:
+            break
+        whole, longest = first, rng.uniform(*LENGTH)
+        for cut in waiting:
+            if whole.duration + PAUSE[1] + cut.duration > longest:
+                break
+            whole = whole.pad(duration=round(whole.duration + rng.uniform(*PAUSE), 3)).append(cut)
+        if whole is not first:
+            found.append(one_text(whole).with_id(f"joined-{len(found)}"))
+            seconds += whole.duration
+    return found
+
+
+def one_text(whole: MixedCut) -> MixedCut:
+    """With one supervision instead of one for each track, the texts one after the other. It stands on the first track
+    and has that recording's name and channel: lhotse checks that of every batch."""
+    text = " ".join(supervision.text for supervision in whole.supervisions)
+    whole = whole.drop_supervisions()
+    first = whole.tracks[0].cut
+    first.supervisions = [SupervisionSegment(first.id, first.recording_id, 0.0, whole.duration, text=text)]
+    return whole
 
 
 def shares(text: str) -> dict[str, float]:
@@ -54,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
     parser.add_argument("--real", required=True, help="splits that come at seven speeds, commas between")
     parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, commas between")
+    parser.add_argument("--joined", type=float, default=0.0, help="hours of them, joined to longer stretches, beside")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -63,10 +96,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         return list(open_cuts(options.manifest_dir / f"librispeech_cuts_{split}.jsonl.gz"))
 
     try:
-        real = [cut for split in options.real.split(",") for cut in read(split)]
-        cuts = list(perturb_speed(CutSet.from_cuts(real), SPEEDS))
+        once = [cut for split in options.real.split(",") for cut in read(split)]
+        cuts = list(perturb_speed(CutSet.from_cuts(once), SPEEDS))
         for split, hours in shares(options.wide).items():
-            cuts += some(read(split), hours, rng)
+            chosen = some(read(split), hours, rng)
+            cuts += chosen
+            once += chosen
+        cuts += joined(once, options.joined, rng)
     except ValueError as error:
         fail(str(error))
     rng.shuffle(cuts)
