@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -16,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio, resample
+from hainan_k2.frontend.audio import BLOCK, SAMPLING_RATE, Counted, audio_blocks, resample_blocks
 from hainan_k2.frontend.features import MIN_SAMPLES
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
@@ -33,6 +35,7 @@ from hainan_k2.tools.sweep import Row
 from hainan_k2.tools.windows import WindowConfig, encode_audio, read_features
 
 Audio = Union[str, Path, np.ndarray]
+Samples = Union[None, np.ndarray, Iterator[np.ndarray]]  # of an input: unreadable, all of them, or block after block
 DEFAULTS = SearchConfig()
 WINDOWS = WindowConfig()
 
@@ -99,24 +102,25 @@ class Recognizer:
                knowledge: Optional[Knowledge] = None, sampling_rate: int = SAMPLING_RATE,
                max_duration: float = 60.0) -> Iterator[Result]:
         """`transcribe` for many inputs: a Result of each, in order, as its batch ends. What is wrong with an input is
-        said in its Result and costs no other. Only a batch is in memory; max_duration=0 makes each input one."""
+        said in its Result and costs no other. Only a batch is in memory, and of an input longer than a window only
+        blocks of samples and the encoder's output; max_duration=0 makes each input a batch."""
         known = knowledge or self.knowledge()
         row = Row(method, choose_methods([method], known)[0], options)
-        for batch in batches(read_each(audio, sampling_rate), max_duration):
+        for batch in batches(read_each(audio, sampling_rate, self.windows.samples), max_duration):
             found = iter(self._search([item for item in batch if item[1] is not None], row, known))
             for result, samples in batch:
                 yield result if samples is None else next(found)
 
-    def _search(self, batch: list[tuple[Result, np.ndarray]], row: Row, knowledge: Knowledge) -> list[Result]:
+    def _search(self, batch: list[tuple[Result, Samples]], row: Row, knowledge: Knowledge) -> list[Result]:
         if not batch:
             return []
         try:
-            encoder_out, lens = self.encode([samples for _, samples in batch])
-        except (RuntimeError, MemoryError) as error:  # torch's way to say that memory is short
+            results, encoder_out, lens = self._hear(batch)
+        except (ValueError, RuntimeError, MemoryError) as error:  # damage behind the first window; memory is short
             if len(batch) > 1:
                 return [result for one in batch for result in self._search([one], row, knowledge)]
-            return [replace(batch[0][0], failure=f"{batch[0][0].name}: {reason(error)}")]
-        results = [result for result, _ in batch]
+            why = str(error) if isinstance(error, ValueError) else f"{batch[0][0].name}: {reason(error)}"
+            return [replace(batch[0][0], failure=why)]
         if int(lens.max()) <= LONGEST or takes_whole(row, knowledge):
             found, = search(self.model, encoder_out, lens, [row], knowledge, [result.name for result in results])
         else:
@@ -125,6 +129,15 @@ class Recognizer:
         return [replace(r, failure=f"{r.name}: {h}") if isinstance(h, str) else
                 replace(r, hypothesis=h.with_words(self.tokenizer.pieces, audio_seconds=r.seconds))
                 for r, h in zip(results, found)]
+
+    def _hear(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
+        """The results, now with their seconds, and `encode` of their samples. What comes in blocks is by itself."""
+        result, samples = batch[0]
+        if isinstance(samples, np.ndarray):
+            return [r for r, _ in batch], *self.encode([s for _, s in batch])
+        blocks = Counted(samples)
+        encoded = encode_audio(self.model, self.spec, blocks, self.windows)
+        return [replace(result, seconds=blocks.samples / SAMPLING_RATE)], *encoded
 
     @torch.no_grad()
     def encode(self, batch: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -143,28 +156,31 @@ class Recognizer:
         return self.model.encoder(padded.to(device), lens.to(device))
 
 
-def read_each(audio: Iterable[Audio], sampling_rate: int) -> Iterator[tuple[Result, Optional[np.ndarray]]]:
-    """Every input, still without a hypothesis, and its samples; None where it cannot be read."""
+def read_each(audio: Iterable[Audio], sampling_rate: int, longest: int) -> Iterator[tuple[Result, Samples]]:
+    """Every input, still without a hypothesis, and its samples: in blocks, read as they are asked for, where they are
+    more than `longest`. The seconds of such a result are not known yet."""
     for number, item in enumerate(audio):
         name = f"array {number}" if isinstance(item, np.ndarray) else str(item)
         try:
-            samples = read_samples(item, name, sampling_rate)
+            samples = read_samples(item, name, sampling_rate, longest)
         except ValueError as error:
             yield Result(name, failure=str(error)), None
         else:
-            yield Result(name, len(samples) / SAMPLING_RATE), samples
+            yield Result(name, len(samples) / SAMPLING_RATE if isinstance(samples, np.ndarray) else 0.0), samples
 
 
-def batches(inputs: Iterable[tuple[Result, Optional[np.ndarray]]], max_duration: float) -> Iterator[list]:
+def batches(inputs: Iterable[tuple[Result, Samples]], max_duration: float) -> Iterator[list]:
     """Consecutive inputs in lists whose length times their longest is at most `max_duration` seconds, where they are
-    more than one. A list that is full is given without waiting for the next input."""
+    more than one; what comes in blocks, of unknown length, is one by itself. A list that is full is given without
+    waiting for the next input."""
     batch, longest = [], 0.0
     for result, samples in inputs:
-        if batch and max(longest, result.seconds) * (len(batch) + 1) > max_duration:
+        seconds = inf if isinstance(samples, Iterator) else result.seconds
+        if batch and max(longest, seconds) * (len(batch) + 1) > max_duration:
             yield batch
             batch, longest = [], 0.0
         batch.append((result, samples))
-        longest = max(longest, result.seconds)
+        longest = max(longest, seconds)
         if longest >= max_duration:
             yield batch
             batch, longest = [], 0.0
@@ -172,23 +188,31 @@ def batches(inputs: Iterable[tuple[Result, Optional[np.ndarray]]], max_duration:
         yield batch
 
 
-def read_samples(audio: Audio, name: str, sampling_rate: int) -> np.ndarray:
-    """A file, or an array at `sampling_rate`, as mono float32 (N,) at 16 kHz; ValueError says what is wrong with it."""
-    if isinstance(audio, np.ndarray):
-        samples = _mono(audio, name, sampling_rate)
-    else:
-        samples = read_audio(audio)
-    if len(samples) < MIN_SAMPLES:
-        raise ValueError(f"{name}: {1000 * len(samples) / SAMPLING_RATE:.0f} ms of audio: at least 25 ms are needed")
-    return samples
+def read_samples(audio: Audio, name: str, sampling_rate: int, longest: int) -> Union[np.ndarray, Iterator[np.ndarray]]:
+    """A file, or an array at `sampling_rate`, as mono float32 (N,) at 16 kHz; in blocks where N is above `longest`.
+
+    ValueError says what is wrong with it; what is wrong with a file after its first `longest` samples is said when they
+    are read.
+    """
+    blocks = _mono(audio, name, sampling_rate) if isinstance(audio, np.ndarray) else audio_blocks(audio)
+    begun, size = [], 0
+    for block in blocks:
+        begun.append(block)
+        size += len(block)
+        if size > longest:
+            return chain(begun, blocks)
+    if size < MIN_SAMPLES:
+        raise ValueError(f"{name}: {1000 * size / SAMPLING_RATE:.0f} ms of audio: at least 25 ms are needed")
+    return np.concatenate(begun)
 
 
-def _mono(array: np.ndarray, name: str, rate: int) -> np.ndarray:
+def _mono(array: np.ndarray, name: str, rate: int) -> Iterator[np.ndarray]:
     if array.ndim not in (1, 2) or not array.size or array.dtype.kind not in "fi":
         raise ValueError(f"{name}: {array.dtype} of shape {array.shape}: samples are floats or signed integers, "
                          "(N,) or (N, channels)")
-    if array.dtype.kind == "i":
-        array = array / -float(np.iinfo(array.dtype).min)
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} samples are not finite")
-    return resample(array.mean(axis=1) if array.ndim == 2 else array, rate, SAMPLING_RATE)
+    full = -float(np.iinfo(array.dtype).min) if array.dtype.kind == "i" else 1.0
+    parts = (array[i : i + BLOCK] / full for i in range(0, len(array), BLOCK))
+    mono = (part if part.ndim == 1 else part.mean(axis=1) for part in parts)
+    return resample_blocks((part.astype(np.float32) for part in mono), rate, SAMPLING_RATE)

@@ -55,6 +55,18 @@ def audio_blocks(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> Iterat
         yield from resample_blocks(mono, file.samplerate, sampling_rate)
 
 
+class Counted:
+    """Blocks of samples as they go by, and how many `samples` were in those that have gone."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]):
+        self.blocks, self.samples = blocks, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self.blocks:
+            self.samples += len(block)
+            yield block
+
+
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     """Samples (N,) at `rate` Hz to float32 at `target_rate` Hz, by an anti-aliasing polyphase filter."""
     if rate < 1 or target_rate < 1:

@@ -5,7 +5,7 @@ The encoder hears windows (hainan_k2.tools.windows) of `hop` seconds more each t
 begun: no later audio changes it then. Until then, and as far as the frames ahead tell, it is part of `partial`.
 
 Latency: a sound is heard `hop + ahead` seconds after it was made at most, plus the time that a window takes to compute;
-`partial` has it after `hop` at most.
+`partial` has it after `hop` at most. So a word is final at most `hop + ahead` seconds after the next one has begun.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from hainan_k2.config import option
-from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import FRAME_SHIFT, WORD_START, Hypothesis, Token, Word
@@ -90,21 +90,15 @@ def transcribe_live(model: Hainan, spec: FeatureSpec, pieces: Sequence[str], blo
     if method not in METHODS:
         raise ValueError(f"method {method} needs the end of the audio before it begins; a stream is searched by "
                          + " or ".join(METHODS))
-    heard = 0
-
-    def counted() -> Iterator[np.ndarray]:
-        nonlocal heard
-        for block in blocks:
-            heard += len(block)
-            yield block
-
+    heard = Counted(blocks)
     search, words = LiveGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
-    for kept, ahead in encode_windows(model, spec, counted(), config.windows()):
+    for kept, ahead in encode_windows(model, spec, heard, config.windows()):
         final = words.accept(search.accept(kept), search.heard)
         guess = copy.copy(search)
         partial = words.rest(guess.accept(ahead), guess.heard)
         yield Update(round(search.heard * FRAME_SHIFT, 3), final, " ".join(word.text for word in partial))
-    yield Update(heard / SAMPLING_RATE, words.rest([], search.heard, heard / SAMPLING_RATE), "")
+    seconds = heard.samples / SAMPLING_RATE
+    yield Update(seconds, words.rest([], search.heard, seconds), "")
 
 
 def pcm_blocks(stream: BinaryIO) -> Iterator[np.ndarray]:

@@ -59,12 +59,12 @@ def test_viterbi_in_stretches_is_that_of_its_parts(longest, whole):
 
 
 def test_what_is_joined():
-    first = Hypothesis((Token(1, 2, 1, 0.5), Token(2, 4, 1, 0.9)), -1.0, 10, note="outside")
+    first = Hypothesis((Token(1, 2, 1, 0.5), Token(2, 4, 1, 0.9)), -1.0, 10, note="outside (by far)")
     second = Hypothesis((Token(4, 0, 3, 1.0),), -2.0, 5, alternatives=(Hypothesis((), 0.0, 5),))
     both = join([first, second, first], PIECES)
     assert [(t.id, t.frame) for t in both.tokens] == [(1, 2), (2, 4), (4, 10), (1, 17), (2, 19)]
     assert both.score == -4.0 and both.num_frames == 25 and both.output is None
-    assert both.note == "outside; alternatives of a long recording are not joined"
+    assert both.note == "2 of 3 stretches: outside; alternatives of a long recording are not joined"
     assert both.with_words(PIECES).text == "abd ab"  # a word may cross a seam
     graph = Hypothesis((Token(1, 1, 1, 1.0), Token(3, 2, 1, 1.0)), 0.0, 5, output=(("A C", 0, 2),))
     mixed = join([first, graph], PIECES)
@@ -85,6 +85,24 @@ def test_a_failure_of_one_stretch_is_that_of_the_recording(monkeypatch, fails):
     row = Row("mbr", "mbr", SearchConfig())
     found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"], 30)
     assert found == "ValueError: too loud" if fails else found.num_frames == 90
+
+
+def test_lists_are_made_of_shorter_stretches(monkeypatch):
+    lengths = {}
+
+    def listen(model, encoder_out, lens, options, knowledge):
+        lengths.setdefault(encoder_out.shape[1] > 125, []).extend(lens.tolist())
+        return METHODS["nar-greedy"].function(model, encoder_out, lens, options)
+
+    encoded, _ = encoder_output(5, [900])
+    for method, longest in (("nbest-lm", 125), ("viterbi-lm", 375)):
+        lengths.clear()
+        monkeypatch.setitem(METHODS, method, replace(METHODS[method], function=listen))
+        row = Row(method, method, SearchConfig())
+        found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"])
+        sizes = sum(lengths.values(), [])
+        assert sum(sizes) == found.num_frames == 900 and longest / 2 <= max(sizes) <= longest, method
+        assert set(lengths) == {longest > 125}
 
 
 def test_which_methods_take_any_length():
