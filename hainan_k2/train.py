@@ -100,7 +100,7 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
     if loop.profile:
         print(f"{trainer.progress.updates} updates:\n{trainer.watch.table()}")
     else:
-        draw_curves(exp_dir, exp_dir / "curves.png")
+        draw_curves([exp_dir], exp_dir / "curves.png")
         logging.info("done: %s holds the checkpoints, curves.png the curves", exp_dir)
 
 
