@@ -86,7 +86,7 @@ def test_the_mix_is_real_speech_at_seven_speeds_and_a_share_of_the_synthetic(tmp
     assert "few" not in caplog.text and "1.0 h are asked for, there are 0.00 h: taking all" in caplog.text
 
 
-def test_joined_utterances_say_one_after_the_other():
+def test_joined_utterances_say_one_after_the_other(caplog):
     recording = dummy_recording(0, duration=3.0)
     cuts = [dummy_cut(i, duration=3.0, recording=recording, supervisions=[
         SupervisionSegment(f"s{i}", recording.id, 0.0, 3.0, text=f"word{i}")]).with_id(f"c{i}") for i in range(200)]
@@ -100,7 +100,9 @@ def test_joined_utterances_say_one_after_the_other():
     assert all(pause > 0 for pause in pauses)
     validate_for_asr(CutSet.from_cuts(found))
     assert [cut.supervisions[0].text for cut in cuts] == [f"word{i}" for i in range(200)]  # as they were
-    assert mix.joined(cuts, 0.0, random.Random(0)) == []
+    assert mix.joined(cuts, 0.0, random.Random(0)) == [] and not caplog.text
+    assert mix.joined(cuts[:4], 0.1, random.Random(0))
+    assert "0.1 h are to be joined, there is enough for 0.0" in caplog.text
 
 
 def test_a_share_that_is_no_number(tmp_path, capsys):

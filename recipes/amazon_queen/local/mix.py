@@ -43,7 +43,8 @@ def some(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
 
 
 def joined(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
-    """Utterances in random order, one after the other until a random length is reached, of that many hours."""
+    """Utterances in random order, one after the other until a random length is reached, of that many hours. What would
+    go beyond that length is left out here: all utterances are in the mix by themselves too."""
     found, seconds, waiting = [], 0.0, iter(rng.sample(cuts, len(cuts)))
     for first in waiting:
         if seconds >= hours * 3600:
@@ -56,6 +57,8 @@ def joined(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
         if whole is not first:
             found.append(one_text(whole).with_id(f"joined-{len(found)}"))
             seconds += whole.duration
+    if seconds < hours * 3600:
+        logging.warning(f"{hours} h are to be joined, there is enough for {seconds / 3600:.2f} h")
     return found
 
 

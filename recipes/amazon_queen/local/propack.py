@@ -64,7 +64,6 @@ class _Bits:
     def __init__(self, data: bytes):
         self._data, self._at = data, 0
         self._buffer, self._count = self._word(), 16
-        self.take(0)
 
     def _word(self) -> int:
         if self._at > len(self._data) + 4:
