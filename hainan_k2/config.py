@@ -1,70 +1,76 @@
 """Every option is defined once, as a field of a frozen dataclass; command-line flags and YAML keys are made from it.
 
-A field `max_duration: float = option(200.0, "seconds of audio per batch")` of a dataclass given to `parse` is the flag
-`--max-duration 200` and the key `max_duration:` of a `--config FILE`. Flags override the file, the file the defaults.
+A field `max_duration: float = option(200.0, "seconds of audio per batch", above=0)` of a dataclass given to
+`hainan_k2.cli.parse` is the flag `--max-duration 200` and the key `max_duration:` of a `--config FILE`. Its type,
+choices and bounds hold for flags, YAML files and the config.json of a model directory alike.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
+import math
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Optional, get_args, get_type_hints
 
 BLANK = 0
+WIDEST = 65536  # more channels than any model has: a typing error, or a damaged file
 
 
-def option(default: Any, help: str, choices: Optional[Sequence[str]] = None, positional: bool = False) -> Any:
-    """A dataclass field with the words that --help prints; a default of MISSING makes the flag required. A positional
-    one, a tuple, has no flag: it takes the words that stand by themselves."""
-    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional})
+def option(default: Any, help: str, choices: Optional[Sequence[str]] = None, *, positional: bool = False,
+           at_least: Optional[float] = None, above: Optional[float] = None, at_most: Optional[float] = None,
+           below: Optional[float] = None) -> Any:
+    """A dataclass field with the words that --help prints; a default of MISSING makes the flag required.
+
+    Choices and bounds hold for a value and for every element of a tuple; a float must be finite as well. A positional
+    option, a tuple, has no flag: it takes the words that stand by themselves.
+    """
+    bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional,
+                                            "bounds": {k: v for k, v in bounds.items() if v is not None}})
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Dimensions of a HAINAN model. A preset gives the encoder its published size; every field can be set by itself."""
 
-    vocab_size: int = option(0, "V, blank included; training takes it from the tokenizer")
-    durations: tuple[int, ...] = option(tuple(range(9)), "durations in encoder frames, ascending, e.g. 0,1,2,4,8")
+    vocab_size: int = option(0, "V, blank included; training takes it from the tokenizer", at_least=0, at_most=10**6)
+    durations: tuple[int, ...] = option(tuple(range(9)), "durations in encoder frames, ascending, e.g. 0,1,2,4,8",
+                                        at_least=0, at_most=1000)
     encoder: str = option("fastconformer", "kind of encoder; whisper: Whisper's below num_layers FastConformer layers",
                           ("fastconformer", "whisper"))
-    num_mel_bins: int = option(80, "mel bins of the features")
-    d_model: int = option(256, "encoder channels C")
-    num_layers: int = option(16, "FastConformer layers")
-    num_heads: int = option(4, "attention heads")
-    ffn_factor: int = option(4, "feed-forward width over d_model")
-    conv_kernel: int = option(9, "kernel of the convolution module, in encoder frames")
-    subsampling_channels: int = option(256, "channels of the three subsampling convolutions")
-    whisper_dim: int = option(384, "Whisper encoder: channels")
-    whisper_layers: int = option(4, "Whisper encoder: layers")
-    whisper_heads: int = option(6, "Whisper encoder: attention heads")
+    num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=WIDEST)
+    d_model: int = option(256, "encoder channels C", at_least=1, at_most=WIDEST)
+    num_layers: int = option(16, "FastConformer layers", at_least=0, at_most=1000)
+    num_heads: int = option(4, "attention heads", at_least=1, at_most=WIDEST)
+    ffn_factor: int = option(4, "feed-forward width over d_model", at_least=1, at_most=1000)
+    conv_kernel: int = option(9, "kernel of the convolution module, in encoder frames", at_least=1, at_most=9999)
+    subsampling_channels: int = option(256, "channels of the three subsampling convolutions", at_least=1,
+                                       at_most=WIDEST)
+    whisper_dim: int = option(384, "Whisper encoder: channels", at_least=4, at_most=WIDEST)
+    whisper_layers: int = option(4, "Whisper encoder: layers", at_least=1, at_most=1000)
+    whisper_heads: int = option(6, "Whisper encoder: attention heads", at_least=1, at_most=WIDEST)
     xscaling: bool = option(False, "multiply the subsampled frames by sqrt(d_model)")
     bias: bool = option(True, "biases in the encoder's linear and convolution layers")
-    dropout: float = option(0.1, "dropout in the encoder")
+    dropout: float = option(0.1, "dropout in the encoder", at_least=0, below=1)
     predictor: str = option("lstm", "kind of predictor", ("lstm", "stateless"))
-    predictor_dim: int = option(640, "predictor channels H")
-    predictor_layers: int = option(1, "LSTM layers")
-    predictor_context: int = option(2, "labels that a stateless predictor sees")
-    predictor_dropout: float = option(0.1, "dropout in the predictor")
-    joiner_dim: int = option(640, "joint channels J")
-    joiner_dropout: float = option(0.1, "dropout in the joint network")
+    predictor_dim: int = option(640, "predictor channels H", at_least=1, at_most=WIDEST)
+    predictor_layers: int = option(1, "LSTM layers", at_least=1, at_most=100)
+    predictor_context: int = option(2, "labels that a stateless predictor sees", at_least=1, at_most=1000)
+    predictor_dropout: float = option(0.1, "dropout in the predictor", at_least=0, below=1)
+    joiner_dim: int = option(640, "joint channels J", at_least=1, at_most=WIDEST)
+    joiner_dropout: float = option(0.1, "dropout in the joint network", at_least=0, below=1)
     ctc: bool = option(True, "an auxiliary CTC head on the encoder")
 
     def __post_init__(self):
         durations = tuple(self.durations)
-        if list(durations) != sorted(set(durations)) or not durations or durations[0] < 0 or durations[-1] < 1:
-            raise ValueError(f"durations {durations} must be distinct, ascending and >= 0, with at least one above 0")
-        if self.encoder not in ("fastconformer", "whisper"):
-            raise ValueError(f"encoder {self.encoder!r} is neither 'fastconformer' nor 'whisper'")
-        if self.predictor not in ("lstm", "stateless"):
-            raise ValueError(f"predictor {self.predictor!r} is neither 'lstm' nor 'stateless'")
-        for name, value in vars(self).items():
-            least = 0 if name in ("vocab_size", "num_layers") else 1
-            if type(value) is int and value < least:
-                raise ValueError(f"{name} is {value}: it must be at least {least}")
+        if list(durations) != sorted(set(durations)) or not durations or durations[-1] < 1:
+            raise ValueError(f"durations {shown(durations)} must be distinct and ascending, with at least one above 0")
         object.__setattr__(self, "durations", durations)
+        check_options(self)
+        for name in ("d_model", "whisper_dim"):
+            if getattr(self, name) % 2:
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be even, for sines and cosines")
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> ModelConfig:
@@ -93,106 +99,90 @@ def as_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """The dataclass of a plain dict; ValueError on names that it does not have."""
-    unknown = sorted(set(values) - {f.name for f in fields(cls)})
+    """The dataclass of a plain dict, of flags, YAML or JSON; ValueError on names that it does not have, and on values
+    of another type or outside their choices and bounds."""
+    unknown = sorted({str(name) for name in values} - {f.name for f in fields(cls)})
     if unknown:
         raise ValueError(f"{cls.__name__} has no option {', '.join(unknown)}")
     missing = [f.name for f in fields(cls) if f.default is MISSING and f.name not in values]
     if missing:
         raise ValueError("required: " + ", ".join("--" + name.replace("_", "-") for name in missing))
-    hints = get_type_hints(cls)
-    return cls(**{k: convert(k, v, hints[k]) for k, v in values.items()})
+    return cls(**checked(cls, values))
+
+
+def checked(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """The values as the fields of `cls` declare them; raises ValueError as `from_dict` does, but for missing ones."""
+    hints, by_name = get_type_hints(cls), {f.name: f for f in fields(cls)}
+    converted = {name: convert(name, value, hints[name]) for name, value in values.items()}
+    for name, value in converted.items():
+        check(by_name[name], value)
+    return converted
+
+
+def check_options(config: Any) -> None:
+    """ValueError unless every field of a dataclass lies in its choices and bounds: for configs made in a program."""
+    for f in fields(config):
+        check(f, getattr(config, f.name))
+
+
+_HOLDS = {"at least": lambda x, bound: x >= bound, "above": lambda x, bound: x > bound,
+          "at most": lambda x, bound: x <= bound, "below": lambda x, bound: x < bound}
+
+
+def check(f: dataclasses.Field, value: Any) -> None:
+    """ValueError unless a value, or every element of a tuple, lies in the choices and bounds of its field."""
+    choices, bounds = f.metadata.get("choices"), f.metadata.get("bounds", {})
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"{f.name} is {item}: it must be a finite number")
+        if item is not None and choices and item not in choices:
+            raise ValueError(f"{f.name} is {shown(item)}: choose from {', '.join(choices)}")
+        if item is not None and not all(_HOLDS[word](item, bound) for word, bound in bounds.items()):
+            raise ValueError(f"{f.name} is {shown(item)}: it must be {words_of(bounds)}")
+
+
+def words_of(bounds: dict[str, float]) -> str:
+    """Bounds in words: 'at least 0 and below 1'."""
+    return " and ".join(f"{word} {bound}" for word, bound in bounds.items())
+
+
+def shown(value: Any) -> str:
+    """A value in a message, shortened: a damaged file may hold anything."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of more than 30 digits"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
-    """A flag's text or a YAML value as the type that the field declares."""
+    """A flag's text, a YAML or a JSON value as the type that the field declares."""
     inner = [a for a in get_args(hint) if a is not type(None)]
     if type(None) in get_args(hint):
         return None if value is None or value == "none" else convert(name, value, inner[0])
     if get_args(hint):  # tuple[int, ...] and the like
         parts = [p for p in value.replace(" ", "").split(",") if p] if isinstance(value, str) else value
+        if isinstance(parts, (int, float)):
+            parts = [parts]
         if not isinstance(parts, (list, tuple)):
-            raise ValueError(f"{name} is {value!r}, not a list")
+            raise ValueError(f"{name} is {shown(value)}, not a list")
         return tuple(convert(name, p, inner[0]) for p in parts)
     if hint is bool:
         known = {"true": True, "false": False}
         if str(value).lower() not in known:
-            raise ValueError(f"{name} is {value!r}: say true or false")
+            raise ValueError(f"{name} is {shown(value)}: say true or false")
         return known[str(value).lower()]
     try:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise TypeError
         number = hint(value)  # str, int or float
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} is {value!r}, not of type {hint.__name__}") from None
+        raise ValueError(f"{name} is {shown(value)}, not of type {hint.__name__}") from None
     if hint is int and not isinstance(value, str) and number != value:
-        raise ValueError(f"{name} is {value!r}, not a whole number")
+        raise ValueError(f"{name} is {shown(value)}, not a whole number")
     return number
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # argparse would print the whole usage before it
-        fail(message)
+def __getattr__(name: str) -> Any:
+    if name in ("fail", "parse", "read_yaml"):  # moved to hainan_k2.cli
+        from hainan_k2 import cli
 
-
-def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **optional: type) -> list[Any]:
-    """Instances of `classes` (and of `optional` ones) from flags and --config.
-
-    A class given by keyword comes back as a dict of the values that were set, instead of an instance: what is not set
-    is somebody else's to choose (a preset's). Errors end the program with one line and exit code 2.
-    """
-    every = [*classes, *optional.values()]
-    parser = _Parser(description=description, allow_abbrev=False)
-    parser.add_argument("--config", metavar="FILE", help="YAML file with options, underscores for dashes")
-    for cls in every:
-        group = parser.add_argument_group(cls.__name__)
-        for f in fields(cls):
-            if f.metadata.get("positional"):
-                group.add_argument(f.name, nargs="*", default=argparse.SUPPRESS, help=f.metadata["help"])
-                continue
-            group.add_argument("--" + f.name.replace("_", "-"), dest=f.name, default=argparse.SUPPRESS,
-                               metavar=f.name.upper(), help=_help(f))
-    flags = vars(parser.parse_intermixed_args(argv))
-    path = flags.pop("config", None)
-    try:
-        values = {**(read_yaml(path) if path else {}), **flags}
-        known = {f.name for cls in every for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"{path}: unknown option {', '.join(unknown)}")
-        chosen = [{k: values[k] for k in values if k in {f.name for f in fields(cls)}} for cls in every]
-        made = [from_dict(cls, v) for cls, v in zip(classes, chosen)]
-        hints = [get_type_hints(cls) for cls in optional.values()]
-        return made + [{k: convert(k, v, h[k]) for k, v in values.items()}
-                       for values, h in zip(chosen[len(classes):], hints)]
-    except (ValueError, OSError) as error:
-        fail(str(error))
-
-
-def _help(f: dataclasses.Field) -> str:
-    default = "required" if f.default is MISSING else f.default
-    if isinstance(default, tuple):
-        default = ",".join(map(str, default))
-    choices = f.metadata.get("choices")
-    words = f.metadata.get("help", "") + (f", one of {' '.join(choices)}" if choices else "")
-    return f"{words} (default: {str(default).lower() if isinstance(default, bool) else default})".replace("%", "%%")
-
-
-def read_yaml(path: str) -> dict[str, Any]:
-    """A flat YAML mapping; ValueError names the file and line of what is wrong."""
-    import yaml
-
-    with open(path, encoding="utf-8") as stream:
-        try:
-            values = yaml.safe_load(stream) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: should hold lines like 'max_duration: 200'")
-    return values
-
-
-def fail(message: str) -> None:
-    """One line to stderr and exit code 2: how every command refuses bad input."""
-    print(f"{sys.argv[0].rsplit('/', 1)[-1]}: error: {message}", file=sys.stderr)
-    raise SystemExit(2)
-
-
+        return getattr(cli, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,17 +43,17 @@ class DecodeConfig:
     model: str = option("", "model directory of export.py in place of --exp-dir and --lang-dir; released: the one "
                         "that comes with the package")
     exp_dir: str = option("exp", "experiment folder of train.py")
-    epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest")
-    avg: int = option(1, "how many epoch checkpoints to average")
+    epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest", at_least=1)
+    avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
     lang_dir: str = option("", "folder with bpe.model, of lang/train_bpe.py")
     method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"),
                                      "methods, comma between: all, or of " + " ".join(METHODS))
     out_dir: str = option("", "where results go; default: EXP_DIR/decode, with --model ./decode")
     write: tuple[str, ...] = option((), "word times as well, of " + " ".join(WRITERS))
-    max_duration: float = option(200.0, "seconds of audio in a batch, padding included")
-    num_workers: int = option(1, "processes that read features; 0 reads in the main one")
-    repeats: int = option(1, "times to decode everything, for a confidence interval of the search seconds")
+    max_duration: float = option(200.0, "seconds of audio in a batch, padding included", above=0)
+    num_workers: int = option(1, "processes that read features; 0 reads in the main one", at_least=0, at_most=1000)
+    repeats: int = option(1, "times to decode everything, for a confidence interval of the search seconds", at_least=1)
     draw_lattice: str = option("", "id of an utterance to draw: OUT_DIR/lattice-ID.svg, .txt without graphviz")
     report: str = option("", "HTML page to write: sound, spectrogram, tokens, lattice and errors of 20 utterances, "
                          "error rates, calibration and speed of all")

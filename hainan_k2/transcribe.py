@@ -52,9 +52,10 @@ class TranscribeConfig:
     report: str = option("", "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
                          "where other methods differ; without those that --resume leaves out")
     resume: bool = option(False, "leave out what an earlier run with the same options wrote to --out-dir")
-    max_duration: float = option(60.0, "seconds of audio in a batch, padding included; 0: every file by itself")
+    max_duration: float = option(60.0, "seconds of audio in a batch, padding included; 0: every file by itself",
+                                 at_least=0)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
-    num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes")
+    num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
 
     def __post_init__(self):
         if self.stream and (self.audio or self.write or self.report):

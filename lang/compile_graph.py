@@ -32,7 +32,8 @@ class GraphConfig:
     lang_dir: str = option("", "folder with bpe.model, words.txt and lexicon.txt (required)")
     g: str = option("", "G.fst.txt of lang/arpa_to_fst.py, or any acceptor of word ids in OpenFst text (required)")
     out_dir: str = option("", "folder to write to (required)")
-    durations: tuple[int, ...] = option((), "the model's durations, e.g. 0,1,2,4,8: writes TLG.pt too")
+    durations: tuple[int, ...] = option((), "the model's durations, e.g. 0,1,2,4,8: writes TLG.pt too",
+                                        at_least=0, at_most=1000)
 
 
 def compile_graph(config: GraphConfig) -> None:

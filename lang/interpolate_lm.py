@@ -25,7 +25,7 @@ from hainan_k2.text import Tokenizer
 @dataclass(frozen=True)
 class InterpolationConfig:
     arpa: tuple[str, ...] = option((), "ARPA files over the pieces of --lang-dir, commas between")
-    weights: tuple[float, ...] = option((), "their weights, adding up to 1")
+    weights: tuple[float, ...] = option((), "their weights, adding up to 1", at_least=0, at_most=1)
     tune: str = option("", "text to tune the weights on, one sentence a line")
     tune_cuts: str = option("", "cut manifest whose texts the weights are tuned on")
     lang_dir: str = option("", "folder with bpe.model")

@@ -23,7 +23,7 @@ class BpeConfig:
     lang_dir: str = option("", "folder to write to (required)")
     cuts: tuple[str, ...] = option((), "cut manifests to take the text from, separated by commas")
     text: tuple[str, ...] = option((), "text files, one sentence a line, separated by commas")
-    vocab_size: int = option(500, "number of pieces, <blk> and <unk> included")
+    vocab_size: int = option(500, "number of pieces, <blk> and <unk> included", at_least=3, at_most=10**6)
 
 
 def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:

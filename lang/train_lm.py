@@ -37,7 +37,7 @@ class LmConfig:
     cuts: tuple[str, ...] = option((), "cut manifests to take text from, separated by commas")
     exclude: tuple[str, ...] = option((), "text files whose sentences are left out: those of the test sets")
     exclude_cuts: tuple[str, ...] = option((), "cut manifests whose sentences are left out")
-    order: int = option(3, "longest n-gram")
+    order: int = option(3, "longest n-gram", at_least=1, at_most=20)
     lang_dir: str = option("", "folder with bpe.model: train on its pieces instead of words")
     words: str = option("", "words.txt of lang/make_lexicon.py: words that get a probability though no text has them")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from hainan_k2.config import option
+from hainan_k2.config import check_options, option
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 
 AUDIO = (".flac", ".mp3", ".ogg", ".opus", ".wav")
@@ -31,26 +31,25 @@ ORDER = 8  # of the Butterworth filters
 class WaveConfig:
     """How often each thing happens, and how strongly: pairs are bounds of uniform draws."""
 
-    reverb_prob: float = option(0.3, "share of utterances in a reverberant room")
-    rt60: tuple[float, ...] = option((0.15, 0.8), "reverberation time in seconds: until 60 dB down")
-    direct_ratio: tuple[float, ...] = option((0.0, 15.0), "direct to reverberant energy in dB")
-    noise_prob: float = option(0.5, "share of utterances with noise")
-    snr: tuple[float, ...] = option((5.0, 30.0), "signal-to-noise ratio in dB")
-    band_prob: float = option(0.4, "share of utterances in a narrow band")
-    cutoff: tuple[float, ...] = option((3400.0, 5500.0), "upper end of the narrow band in Hz")
-    telephone_prob: float = option(0.4, "share of the narrow bands that are a telephone's: 300-3400 Hz, 8 bit mu-law")
+    reverb_prob: float = option(0.3, "share of utterances in a reverberant room", at_least=0, at_most=1)
+    rt60: tuple[float, ...] = option((0.15, 0.8), "reverberation time in seconds: until 60 dB down",
+                                     above=EARLY, at_most=10)
+    direct_ratio: tuple[float, ...] = option((0.0, 15.0), "direct to reverberant energy in dB",
+                                             at_least=-100, at_most=100)
+    noise_prob: float = option(0.5, "share of utterances with noise", at_least=0, at_most=1)
+    snr: tuple[float, ...] = option((5.0, 30.0), "signal-to-noise ratio in dB", at_least=-100, at_most=100)
+    band_prob: float = option(0.4, "share of utterances in a narrow band", at_least=0, at_most=1)
+    cutoff: tuple[float, ...] = option((3400.0, 5500.0), "upper end of the narrow band in Hz",
+                                       above=0, below=SAMPLING_RATE // 2)
+    telephone_prob: float = option(0.4, "share of the narrow bands that are a telephone's: 300-3400 Hz, 8 bit mu-law",
+                                   at_least=0, at_most=1)
 
     def __post_init__(self):
-        for name in ("reverb_prob", "noise_prob", "band_prob", "telephone_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it lies in [0, 1]")
+        check_options(self)
         for name in ("rt60", "direct_ratio", "snr", "cutoff"):
             pair = getattr(self, name)
             if len(pair) != 2 or pair[0] > pair[1]:
                 raise ValueError(f"{name} is {pair}: a pair in ascending order")
-        if self.rt60[0] <= EARLY or self.cutoff[0] <= 0 or self.cutoff[1] >= SAMPLING_RATE / 2:
-            raise ValueError(f"rt60 {self.rt60} is above {EARLY} s, cutoff {self.cutoff} between 0 and "
-                             f"{SAMPLING_RATE // 2} Hz")
 
 
 def augment_waveform(samples: np.ndarray, rng: random.Random, config: WaveConfig,

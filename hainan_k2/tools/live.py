@@ -35,9 +35,10 @@ PIECE = 3200  # bytes read at a time at most: 0.1 s
 class LiveConfig:
     """What the encoder hears of a stream: latency is hop + ahead."""
 
-    hop: float = option(0.96, "--stream: seconds between two results")
-    ahead: float = option(0.96, "--stream: seconds of audio after a sound that the encoder hears before it is final")
-    behind: float = option(6.0, "--stream: seconds of audio that it hears again, for context")
+    hop: float = option(0.96, "--stream: seconds between two results", at_least=0.08, at_most=600)
+    ahead: float = option(0.96, "--stream: seconds of audio after a sound that the encoder hears before it is final",
+                          at_least=0, at_most=600)
+    behind: float = option(6.0, "--stream: seconds of audio that it hears again, for context", at_least=0, at_most=600)
 
     def windows(self) -> Windows:
         hop = to_frames(self.hop)

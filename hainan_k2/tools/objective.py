@@ -18,15 +18,17 @@ from hainan_k2.tools.stopwatch import Stopwatch
 class LossConfig:
     loss: str = option("pruned", "transducer loss", ("pruned", "full"))
     backend: str = option("auto", "where lattices are summed", ("auto", "k2", "torch"))
-    prune_band: int = option(5, "S: label positions per frame that the pruned loss keeps")
-    simple_scale: float = option(0.5, "weight of the simple (additive joint) loss once warmed up; 1 at the start")
-    prune_warmup: int = option(500, "updates over which the pruned loss grows from weight 0.1 to 1")
-    mask_prob: float = option(0.5, "probability that the predictor is masked, per utterance and label position")
-    sigma: float = option(0.05, "logit under-normalisation: subtracted from token log-probabilities")
-    omega: float = option(0.0, "probability per batch of the plain RNN-T loss in place of TDT")
-    fastemit: float = option(0.0, "FastEmit lambda")
-    clamp: float = option(0.0, "clamp of the loss's gradients with respect to logits; 0 = none")
-    ctc_scale: float = option(0.3, "weight of the auxiliary CTC loss; 0 = none")
+    prune_band: int = option(5, "S: label positions per frame that the pruned loss keeps", at_least=1)
+    simple_scale: float = option(0.5, "weight of the simple (additive joint) loss once warmed up; 1 at the start",
+                                 at_least=0)
+    prune_warmup: int = option(500, "updates over which the pruned loss grows from weight 0.1 to 1", at_least=0)
+    mask_prob: float = option(0.5, "probability that the predictor is masked, per utterance and label position",
+                              at_least=0, at_most=1)
+    sigma: float = option(0.05, "logit under-normalisation: subtracted from token log-probabilities", at_least=0)
+    omega: float = option(0.0, "probability per batch of the plain RNN-T loss in place of TDT", at_least=0, at_most=1)
+    fastemit: float = option(0.0, "FastEmit lambda", at_least=0)
+    clamp: float = option(0.0, "clamp of the loss's gradients with respect to logits; 0 = none", at_least=0)
+    ctc_scale: float = option(0.3, "weight of the auxiliary CTC loss; 0 = none", at_least=0)
 
 
 @dataclass(frozen=True)

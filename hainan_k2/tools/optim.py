@@ -14,12 +14,12 @@ from hainan_k2.config import option
 
 @dataclass(frozen=True)
 class OptimConfig:
-    lr: float = option(1e-3, "peak learning rate")
-    encoder_lr: float = option(1e-4, "peak learning rate of a pretrained encoder; 0 freezes it")
-    lr_final: float = option(0.01, "learning rate at the end of training, over the peak")
-    warmup_updates: int = option(500, "updates of linear warm-up")
-    weight_decay: float = option(1e-2, "AdamW's weight decay; biases, norms and embeddings are exempt")
-    clip_norm: float = option(5.0, "gradients are scaled down to this L2 norm")
+    lr: float = option(1e-3, "peak learning rate", above=0)
+    encoder_lr: float = option(1e-4, "peak learning rate of a pretrained encoder; 0 freezes it", at_least=0)
+    lr_final: float = option(0.01, "learning rate at the end of training, over the peak", at_least=0, at_most=1)
+    warmup_updates: int = option(500, "updates of linear warm-up", at_least=0)
+    weight_decay: float = option(1e-2, "AdamW's weight decay; biases, norms and embeddings are exempt", at_least=0)
+    clip_norm: float = option(5.0, "gradients are scaled down to this L2 norm", above=0)
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig, pretrained: Optional[nn.Module] = None) -> torch.optim.AdamW:

@@ -37,14 +37,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    num_epochs: int = option(30, "epochs to train")
-    save_every: int = option(500, "updates between checkpoints within an epoch")
-    log_every: int = option(50, "updates between log lines where there is no terminal")
-    keep_epochs: int = option(10, "epoch checkpoints kept, the newest ones")
+    num_epochs: int = option(30, "epochs to train", at_least=1)
+    save_every: int = option(500, "updates between checkpoints within an epoch", at_least=1)
+    log_every: int = option(50, "updates between log lines where there is no terminal", at_least=1)
+    keep_epochs: int = option(10, "epoch checkpoints kept, the newest ones", at_least=1)
     precision: str = option("float32", "bfloat16: encoder and joint in bfloat16 where the device has it",
                             ("float32", "bfloat16"))
-    average_every: int = option(100, "updates between samples of the running average in checkpoints; 0: none is kept")
-    profile: int = option(0, "stop after this many updates and print where their time went; 0 = train")
+    average_every: int = option(100, "updates between samples of the running average in checkpoints; 0: none is kept",
+                                at_least=0)
+    profile: int = option(0, "stop after this many updates and print where their time went; 0 = train", at_least=0)
 
 
 class Trainer:

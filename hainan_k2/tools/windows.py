@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.config import option
+from hainan_k2.config import check_options, option
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
@@ -57,14 +57,15 @@ class Windows:
 class WindowConfig:
     """How the encoder hears what is too long to be heard at once."""
 
-    window: float = option(20.0, "seconds that the encoder hears at once; longer audio is cut into overlapping windows")
-    context: float = option(4.0, "seconds at either end of a window that are heard but left to its neighbour")
+    window: float = option(20.0, "seconds that the encoder hears at once; longer audio is cut into overlapping windows",
+                           above=0, at_most=3600)
+    context: float = option(4.0, "seconds at either end of a window that are heard but left to its neighbour",
+                            at_least=FRAME_SHIFT)
 
     def __post_init__(self):
+        check_options(self)
         if not 2 * self.context + FRAME_SHIFT <= self.window:
             raise ValueError(f"window {self.window} leaves nothing between two contexts of {self.context} s")
-        if not FRAME_SHIFT <= self.context:
-            raise ValueError(f"context is {self.context}: at least {FRAME_SHIFT} s")
 
     def windows(self) -> Windows:
         window, context = to_frames(self.window), to_frames(self.context)

@@ -23,7 +23,7 @@ asr_options() {
   option data_dir "" "where prepared data go; in the recipe's folder if not given"
   option exp_dir "" "where checkpoints, logs and results go; in the recipe's folder if not given"
   option vocab_size "" "BPE pieces, blank included; by corpus if not given"
-  option speed_perturb "" "true: train on copies at 0.9 and 1.1 times the speed as well; by corpus if not given"
+  option speed_perturb "" "true: train on copies at 0.9 and 1.1 times the speed as well; by corpus if not given" switch
   option train_config "" "YAML file with options of train.py; by corpus if not given"
   option train_args "" "further options for train.py, e.g. '--num-epochs 20 --device cuda'"
   option avg "" "epoch checkpoints to average for decoding; by corpus if not given"

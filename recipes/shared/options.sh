@@ -2,35 +2,47 @@
 # reads the command line. To be sourced, after log.sh.
 #
 # The default tells the kind: a whole number asks for a whole number, a decimal for a number, true or false for one
-# of the two, and anything else takes any text. Unknown options are refused; --help prints all with their defaults.
-# Where a default depends on other options it is left empty, and `default_option` gives it once those are known.
+# of the two, and anything else takes any text. --foo-bar=3 is the same as --foo-bar 3, and an option that is true or
+# false is true without a value. Unknown options are refused; --help prints all with their defaults.
+# Where a default depends on other options it is left empty, and `default_option` gives it once those are known; the word
+# switch behind the help says that it will be true or false.
 
 option_names=()
-declare -A option_default=() option_help=() option_given=()
+declare -A option_default=() option_help=() option_given=() option_switch=()
 
-option() {  # NAME DEFAULT HELP
+option() {  # NAME DEFAULT HELP [switch]
   option_names+=("$1")
   option_default[$1]=$2
   option_help[$1]=$3
+  if [[ ${4:-} == switch || $2 == true || $2 == false ]]; then option_switch[$1]=1; fi
   printf -v "$1" %s "$2"
 }
 
 parse_options() {
-  local flag name
+  local flag name value
   while (($#)); do
-    flag=$1 name=${1#--} name=${name//-/_}
+    flag=$1
+    shift
     case $flag in
       --help | -h) print_usage; exit 0 ;;
-      --*=*) refuse "options are written $(tr = ' ' <<<"$flag"), with a space" ;;
+      --version) print_version; exit 0 ;;
       --[a-z]*) ;;
       *) refuse "unexpected argument $flag (--help lists the options)" ;;
     esac
-    [[ $name =~ ^[a-z0-9_]+$ && -v option_default[$name] ]] || refuse "unknown option $flag (--help lists them)"
-    (($# > 1)) || refuse "option $flag needs a value"
-    check_option "$flag" "${option_default[$name]}" "$2"
-    printf -v "$name" %s "$2"
+    name=${flag%%=*} name=${name#--} name=${name//-/_}
+    [[ $name =~ ^[a-z0-9_]+$ && -v option_default[$name] ]] || refuse "unknown option ${flag%%=*} (--help lists them)"
+    if [[ $flag == *=* ]]; then
+      value=${flag#*=}
+    elif [[ -v option_switch[$name] && ($# == 0 || $1 == --*) ]]; then
+      value=true
+    else
+      (($#)) || refuse "option $flag needs a value"
+      value=$1
+      shift
+    fi
+    check_option "${flag%%=*}" "${option_default[$name]}" "$value"
+    printf -v "$name" %s "$value"
     option_given[$name]=1
-    shift 2
   done
 }
 
@@ -52,6 +64,12 @@ check_option() {  # FLAG DEFAULT VALUE
          [[ $3 =~ $number ]] || refuse "option $1 is a number, not '$3'"
        fi ;;
   esac
+}
+
+print_version() {
+  local package
+  package=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../hainan_k2" && pwd)
+  sed -n "s/^__version__ = \"\(.*\)\".*/${0##*/} \1/p" "$package/__init__.py"
 }
 
 print_usage() {

@@ -101,5 +101,5 @@ def test_sizes_that_cannot_be():
         Hainan(ModelConfig(**{**SMALL, "whisper_heads": 5}))
     with pytest.raises(ValueError, match="num_mel_bins is 64: the Whisper encoder hears 80"):
         Hainan(ModelConfig(**SMALL, num_mel_bins=64))
-    with pytest.raises(ValueError, match="encoder 'wav2vec' is neither"):
+    with pytest.raises(ValueError, match="encoder is 'wav2vec': choose from fastconformer, whisper"):
         ModelConfig(encoder="wav2vec")

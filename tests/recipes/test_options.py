@@ -2,6 +2,7 @@
 
 import pytest
 
+from hainan_k2 import __version__
 from tests.recipes.shell import ROOT, bash
 
 SCRIPT = """
@@ -11,8 +12,11 @@ option hours 0.75 "how much"
 option stage 0 "first stage"
 option redo false "do it again"
 option avg "" "epochs to average; by corpus"
+option loud "" "say more; by corpus" switch
 parse_options "$@"
 default_option avg 5
+default_option loud false
+if $loud; then echo loud; fi
 echo "$corpus|$hours|$stage|$redo|$avg"
 """
 
@@ -24,10 +28,26 @@ def test_defaults_and_values(tmp_path):
     assert given.stdout == "a b|2|3|true|1\n"
 
 
+@pytest.mark.parametrize("args, values", [
+    (["--corpus=a b=c", "--hours=2"], "a b=c|2|0|false|5"), (["--corpus="], "|0.75|0|false|5"),
+    (["--redo"], "synth|0.75|0|true|5"), (["--redo", "--stage", "3"], "synth|0.75|3|true|5"),
+    (["--redo", "false", "--avg=2"], "synth|0.75|0|false|2"), (["--redo=true"], "synth|0.75|0|true|5"),
+    (["--loud", "--redo"], "loud\nsynth|0.75|0|true|5")])
+def test_equals_signs_and_switches(tmp_path, args, values):
+    assert bash(SCRIPT, *args, cwd=tmp_path).stdout == values + "\n"
+
+
+def test_version(tmp_path):
+    done = bash(f'"{ROOT}/recipes/librispeech/run.sh" --version', cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"run.sh {__version__}\n")
+
+
 @pytest.mark.parametrize("args, words", [
     (["--corpsu", "x"], "unknown option --corpsu"),
     (["--corpus"], "--corpus needs a value"),
-    (["--corpus=x"], "options are written --corpus x"),
+    (["--corpsu=x"], "unknown option --corpsu (--help"),
+    (["--stage=two"], "--stage is a whole number, not 'two'"),
+    (["--redo="], "--redo is true or false, not ''"),
     (["synth"], "unexpected argument synth"),
     (["--stage", "two"], "--stage is a whole number, not 'two'"),
     (["--stage", "1.5"], "--stage is a whole number, not '1.5'"),
@@ -50,7 +70,7 @@ def test_help_lists_every_option_with_its_default(tmp_path):
     lines = done.stdout.splitlines()
     assert lines[1] == "Says what it was told."
     assert lines[3].split(maxsplit=1) == ["--hours", "how much (default: 0.75)"]
-    assert lines[-1].split(maxsplit=1) == ["--avg", "epochs to average; by corpus"]
+    assert lines[-2].split(maxsplit=1) == ["--avg", "epochs to average; by corpus"]
 
 
 @pytest.mark.parametrize("recipe", ["librispeech", "amazon_queen"])

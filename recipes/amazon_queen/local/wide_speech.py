@@ -42,11 +42,11 @@ PAUSE = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\b[A-Za-z])\.(?=\s)|[,;:?!]
 class WideConfig:
     text: str = option("", "text file, one sentence a line, as it is written (required)")
     dir: str = option("", "folder of the split (required)")
-    hours: float = option(8.0, "hours of speech, about; less if the sentences do not suffice")
-    min_words: int = option(3, "fewest words of a sentence")
-    max_words: int = option(20, "most words of a sentence")
-    seed: int = option(0, "seed of order, speakers and noise; splits of other seeds share no speaker")
-    jobs: int = option(2, "processes")
+    hours: float = option(8.0, "hours of speech, about; less if the sentences do not suffice", above=0)
+    min_words: int = option(3, "fewest words of a sentence", at_least=1)
+    max_words: int = option(20, "most words of a sentence", at_least=1)
+    seed: int = option(0, "seed of order, speakers and noise; splits of other seeds share no speaker", at_least=0)
+    jobs: int = option(2, "processes", at_least=1)
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,9 @@ ALONE = 0.2  # share of the training speech that is single words: from these a m
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
     grammar: str = option("", "grammar file of the sentences (required)")
-    hours: float = option(0.8, "hours of training speech, about; dev is a ninth of it, test two")
-    seed: int = option(0, "seed of sentences, speakers and noise")
-    jobs: int = option(2, "processes")
+    hours: float = option(0.8, "hours of training speech, about; dev is a ninth of it, test two", above=0)
+    seed: int = option(0, "seed of sentences, speakers and noise", at_least=0)
+    jobs: int = option(2, "processes", at_least=1)
 
 
 @dataclass(frozen=True)
