@@ -188,7 +188,7 @@ def test_a_non_finite_loss_is_reported_with_its_cuts_and_skipped(toy, monkeypatc
 @pytest.mark.parametrize("options, message", [
     (["--train-cuts", "/none.jsonl.gz"], "no such cut manifest"), (["--lang-dir", "/none"], "no tokenizer"),
     (["--device", "cuda:77"], "CUDA devices"), (["--device", "abacus"], "abacus"),
-    (["--preset", "huge"], "no preset .huge.; there are tiny"), (["--durations", "2,1"], "durations"),
+    (["--preset", "huge"], "preset is .huge.: choose from tiny"), (["--durations", "2,1"], "durations"),
     (["--min-duration", "29"], "no cut|left out")])
 def test_bad_options_exit_2(toy, options, message, capsys):
     with pytest.raises(SystemExit) as stopped:

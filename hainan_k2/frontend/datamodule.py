@@ -105,8 +105,12 @@ def train_loader(cuts: Cuts, config: DataConfig, *, seed: int = 0, epoch: int = 
 
 
 def eval_loader(cuts: Cuts, config: DataConfig, *, spec: FeatureSpec = FBANK) -> DataLoader:
-    """Every cut once, in a fixed order, without augmentation or limits, in batches like `train_loader`'s."""
+    """Every cut once, in a fixed order, without augmentation or limits, in batches like `train_loader`'s. Raises
+    ValueError for a first cut that cannot be used; for others with their batch."""
     cuts = open_cuts(cuts)
+    first = next(iter(cuts), None)
+    if first is not None:
+        check_cut(first, first.has_features, spec)
     sampler = _bucketing_sampler(cuts, lambda cut: True, config, shuffle=False, seed=0, rank=0, world_size=1)
     return _loader(SpeechDataset(spec, stored=has_features(cuts)), EpochSampler(sampler), config)
 
@@ -143,7 +147,7 @@ def summarise_cuts(cuts: Cuts, config: DataConfig, fits: Callable[[int, str], bo
     kept, seconds, dropped, stored = 0, 0.0, defaultdict(list), None
     for cut in open_cuts(cuts):
         stored = cut.has_features if stored is None else stored
-        check_cut(cut, stored, spec.num_bins)
+        check_cut(cut, stored, spec)
         if cut.duration < config.min_duration:
             dropped[f"shorter than {config.min_duration:g} s"].append(cut.id)
         elif cut.duration > config.max_cut_duration:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.model.attention import RelPositionAttention, relative_positions
+from hainan_k2.model.norm import MaskedBatchNorm
 from hainan_k2.model.subsampling import DepthwiseStriding
 
 
@@ -30,13 +31,13 @@ class ConvolutionModule(nn.Module):
             raise ValueError(f"conv_kernel is {kernel}; an odd number keeps the frames centred")
         self.pointwise_conv1 = nn.Conv1d(d_model, 2 * d_model, 1, bias=bias)
         self.depthwise_conv = nn.Conv1d(d_model, d_model, kernel, padding=kernel // 2, groups=d_model, bias=bias)
-        self.batch_norm = nn.BatchNorm1d(d_model)
+        self.batch_norm = MaskedBatchNorm(d_model)
         self.pointwise_conv2 = nn.Conv1d(d_model, d_model, 1, bias=bias)
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
         x = nn.functional.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)
         x = x.masked_fill(padding[:, None, :], 0.0)
-        x = nn.functional.silu(self.batch_norm(self.depthwise_conv(x)))
+        x = nn.functional.silu(self.batch_norm(self.depthwise_conv(x), padding))
         return self.pointwise_conv2(x).transpose(1, 2)
 
 

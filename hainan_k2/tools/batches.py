@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
@@ -12,11 +12,36 @@ from torch import Tensor
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.frontend.datamodule import DataConfig, eval_loader, open_cuts, summarise_cuts, train_loader
+from hainan_k2.frontend.dataset import feature_type
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.subsampling import subsampled_length
 from hainan_k2.text import Tokenizer
 
 UNK = 1  # pads targets: any token but blank will do, lengths tell what counts
+
+
+class TooManyUnreadable(ValueError):
+    """More cuts than the user allows cannot be read."""
+
+
+class Unreadable:
+    """Cuts that cannot be read, or are not finite, and why: each is named once in the log. Up to `limit` of them."""
+
+    def __init__(self, limit: int = 0):
+        self.limit = limit
+        self.reasons: dict[str, str] = {}
+
+    def add(self, found: Iterable[tuple[str, str]]) -> None:
+        """(id, reason) of cuts that a batch left out. Raises TooManyUnreadable with all that are known."""
+        for name, reason in found:
+            if name not in self.reasons:
+                self.reasons[name] = reason
+                if self.limit:
+                    logging.warning("cut %s left out (%d so far, --max-unreadable %d): %s", name, len(self.reasons),
+                                    self.limit, reason)
+        if len(self.reasons) > self.limit:
+            listed = "; ".join(f"{name}: {reason}" for name, reason in self.reasons.items())
+            raise TooManyUnreadable(f"{len(self.reasons)} cuts cannot be used, {self.limit} are allowed: {listed}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +64,7 @@ class Batch:
     def with_targets(self, tokenizer: Tokenizer) -> Batch:
         """The same batch with its texts as token ids."""
         targets = [tokenizer.encode(text) for text in self.texts]
-        width = max(map(len, targets))
+        width = max(map(len, targets), default=0)
         padded = torch.tensor([ids + [UNK] * (width - len(ids)) for ids in targets], dtype=torch.int64)
         return replace(self, targets=padded.view(len(targets), width), target_lens=torch.tensor([*map(len, targets)]))
 
@@ -62,21 +87,23 @@ def feature_spec(model: ModelConfig, cuts: str) -> FeatureSpec:
     if model.encoder == "fastconformer":
         return audio_features(model)
     first = next(iter(open_cuts(cuts)), None)
-    if first is not None and first.has_features and first.num_features == model.whisper_dim:
-        return FeatureSpec("states", model.whisper_dim)
+    states = FeatureSpec("states", model.whisper_dim)
+    if first is not None and first.has_features and feature_type(first) in states.stored_types:
+        return states
     return audio_features(model)
 
 
 class TrainingData:
     """Batches of every epoch, of the cuts that `model` can spell; what is left out is counted in the log."""
 
-    def __init__(self, cuts: str, config: DataConfig, tokenizer: Tokenizer, model: ModelConfig, seed: int):
+    def __init__(self, cuts: str, config: DataConfig, tokenizer: Tokenizer, model: ModelConfig, seed: int,
+                 unreadable: Optional[Unreadable] = None):
         def fits(num_frames: int, text: str) -> bool:
             frames, labels = subsampled_length(num_frames), len(tokenizer.encode(text))
             return frames > labels * model.durations[0]  # a last blank takes at least one frame
 
         self.cuts, self.config, self.tokenizer, self.seed = cuts, config, tokenizer, seed
-        self.spec = feature_spec(model, cuts)
+        self.spec, self.unreadable = feature_spec(model, cuts), unreadable or Unreadable()
         summary = summarise_cuts(cuts, config, fits, spec=self.spec)
         logging.info("training data: %s", summary)
         if not summary.kept:
@@ -84,17 +111,29 @@ class TrainingData:
         self.seconds, self.exclude = summary.seconds, summary.dropped_ids
 
     def batches(self, epoch: int, skip: int) -> Iterator[Batch]:
-        """Those of epoch `epoch` (from 1) after its first `skip` ones."""
+        """Those of epoch `epoch` (from 1) after its first `skip` ones; of a batch whose cuts cannot be read nothing is
+        left but its place. Raises TooManyUnreadable."""
         loader = train_loader(self.cuts, self.config, seed=self.seed, epoch=epoch, skip_batches=skip,
                               exclude=self.exclude, spec=self.spec)
-        return (make_batch(batch).with_targets(self.tokenizer) for batch in loader)
+        for batch in loader:
+            self.unreadable.add(batch["left_out"])
+            yield make_batch(batch).with_targets(self.tokenizer)
 
 
 class EvaluationData:
-    """Every utterance of a set, once, in a fixed order."""
+    """Every utterance of a set, once, in a fixed order. One that cannot be read is an error, TooManyUnreadable, unless
+    `unreadable` allows for it; ValueError where none can be read."""
 
-    def __init__(self, cuts: str, config: DataConfig, model: ModelConfig):
+    def __init__(self, cuts: str, config: DataConfig, model: ModelConfig, unreadable: Optional[Unreadable] = None):
+        self.cuts, self.unreadable = cuts, unreadable or Unreadable()
         self.loader = eval_loader(cuts, config, spec=feature_spec(model, cuts))
 
     def __iter__(self) -> Iterator[Batch]:
-        return (make_batch(batch) for batch in self.loader)
+        count = 0
+        for batch in self.loader:
+            self.unreadable.add(batch["left_out"])
+            if batch["supervisions"]["cut_id"]:
+                count += 1
+                yield make_batch(batch)
+        if not count:
+            raise ValueError(f"{self.cuts}: no cut of it can be read")

@@ -93,7 +93,8 @@ def best_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], count: int) ->
     """The `count` epoch checkpoints of least dev WER (AR) up to `epoch` (None: any), ascending by epoch; of equal ones
     the later. ValueError says what is missing."""
     found = epoch_checkpoints(exp_dir)
-    wers = {line["epoch"]: line["dev_wer"] for line in read_lines(exp_dir / "epochs.jsonl")}
+    wers = {line["epoch"]: line["dev_wer"] for line in read_lines(exp_dir / "epochs.jsonl")
+            if line["dev_wer"] is not None}
     known = [n for n in found if n in wers and (epoch is None or n <= epoch)]
     if not 1 <= count <= len(known):
         raise ValueError(f"--best --avg {count}: {exp_dir} has {len(known)} such checkpoints with a dev WER in "

