@@ -83,7 +83,7 @@ def arranged(argv: Iterable[str], switches: set[str], valued: set[str], position
         elif word in valued and rest and not rest[0].startswith("--"):
             word += "=" + rest.popleft()
         (flags if word.startswith("-") and word != "-" else words).append(word)
-    return [*flags, "--", *words] if words else flags
+    return [*flags, *(["--"] if words and positional else []), *words]
 
 
 def _help(f: Field) -> str:
