@@ -63,8 +63,6 @@ class DecodeConfig:
         unknown = [kind for kind in self.write if kind not in WRITERS]
         if unknown:
             raise ValueError(f"--write {','.join(unknown)}: there are {', '.join(WRITERS)}")
-        if self.repeats < 1:
-            raise ValueError(f"repeats is {self.repeats}: at least 1")
 
 
 def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:

@@ -108,11 +108,10 @@ def eval_loader(cuts: Cuts, config: DataConfig, *, spec: FeatureSpec = FBANK) ->
     """Every cut once, in a fixed order, without augmentation or limits, in batches like `train_loader`'s. Raises
     ValueError for a first cut that cannot be used; for others with their batch."""
     cuts = open_cuts(cuts)
-    first = next(iter(cuts), None)
-    if first is not None:
-        check_cut(first, first.has_features, spec)
     sampler = _bucketing_sampler(cuts, lambda cut: True, config, shuffle=False, seed=0, rank=0, world_size=1)
-    return _loader(SpeechDataset(spec, stored=has_features(cuts)), EpochSampler(sampler), config)
+    stored = has_features(cuts)
+    check_cut(next(iter(cuts)), stored, spec)
+    return _loader(SpeechDataset(spec, stored=stored), EpochSampler(sampler), config)
 
 
 @dataclass(frozen=True)
