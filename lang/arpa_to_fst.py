@@ -1,9 +1,9 @@
-"""Turns an ARPA language model into the acceptor G: `G.fst.txt` (OpenFst text) and `G.pt` (for k2).
+"""Turns an ARPA language model into the acceptor G: `G.fst.txt` (OpenFst text) and `G.safetensors` (for k2).
 
     python lang/arpa_to_fst.py --arpa data/3gram.arpa --words data/lang_bpe_128/words.txt --out-dir data/lm
 
 Labels are the ids of `--words`; a token-level model takes `tokens.txt`, and `#0`, the symbol of back-off arcs, is then
-the id after the last. `k2.Fsa.from_dict(torch.load("G.pt"))` loads the second file.
+the id after the last. `k2.Fsa.from_dict(safetensors.torch.load_file("G.safetensors"))` loads the second file.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from hainan_k2.config import fail, option, parse
+from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.acceptor import read_arpa_acceptor
 from hainan_k2.fsa.lexicon import read_words
+
+KIND = Kind("acceptor", "`python lang/arpa_to_fst.py`")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def main() -> None:
         acceptor = read_arpa_acceptor(Path(config.arpa), words)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "G.fst.txt").write_text(acceptor.text(), encoding="utf-8")
-        torch.save({"arcs": acceptor.arcs()}, folder / "G.pt")
+        write_container(folder / "G.safetensors", KIND, {"arcs": acceptor.arcs()}, {})
     except (ValueError, OSError) as error:
         fail(str(error))
     logging.info("%s: %d states, %d arcs, %d of them back-off", folder / "G.fst.txt", len(acceptor.final),

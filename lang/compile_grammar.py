@@ -1,7 +1,9 @@
-"""Compiles a closed grammar for `decode.py --method grammar`: checks it, says what it holds, writes a .pt file.
+"""Compiles a closed grammar for `decode.py --method grammar`: checks it, says what it holds, writes it as .safetensors.
 
-    python lang/compile_grammar.py --grammar lang/grammars/digits.grammar --lang-dir data/lang_bpe_500 --out digits.pt
-    python lang/compile_grammar.py --grammar G.fst --isymbols words.txt --osymbols words.txt --lang-dir ... --out G.pt
+    python lang/compile_grammar.py --grammar lang/grammars/digits.grammar --lang-dir data/lang_bpe_500 \\
+        --out digits.safetensors
+    python lang/compile_grammar.py --grammar G.fst --isymbols words.txt --osymbols words.txt --lang-dir ... \\
+        --out G.safetensors
 
 A grammar is a text, of which lang/grammars/ has examples, or an OpenFst text or binary file over words or tokens. Texts
 and OpenFst files that bring their symbols need no compiling: `decode.py --grammar` reads them as they are.
@@ -25,7 +27,7 @@ from hainan_k2.text import Tokenizer
 class GrammarConfig:
     grammar: str = option("", "grammar text, OpenFst text or OpenFst binary (required)")
     lang_dir: str = option("", "folder with bpe.model, of lang/train_bpe.py (required)")
-    out: str = option("", "file to write, .pt; none: only check")
+    out: str = option("", "file to write, .safetensors; none: only check")
     level: str = option("auto", "what an OpenFst file's labels are; auto: tokens if they are numbers or one holds "
                         "\u2581, else words", LEVELS)
     isymbols: str = option("", "symbol table of an OpenFst file's input labels, lines `symbol id`")
@@ -55,8 +57,8 @@ def compile_grammar(config: GrammarConfig) -> Grammar:
     if config.out:
         try:
             grammar.save(config.out)
-        except (OSError, RuntimeError) as error:
-            raise ValueError(f"cannot write {config.out}: {str(error).splitlines()[0]}") from None
+        except OSError as error:
+            raise ValueError(f"cannot write {config.out}: {error.strerror}") from None
     return grammar
 
 

@@ -14,10 +14,10 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
+from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.topology import compile_tdt_graph
 
-KIND = "decoding graph"
+KIND = Kind("decoding graph", "`python lang/compile_graph.py`")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +64,9 @@ class DecodingGraph:
         return self._made[durations, scale, device]
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a .pt file that loads without executing anything."""
-        write_tensors(path, KIND, {"arcs": self.arcs, "aux_labels": self.aux_labels},
-                      {"words": self.words, "pieces": self.pieces, "durations": self.durations})
+        """Write a .safetensors file for `read`."""
+        write_container(path, KIND, {"arcs": self.arcs, "aux_labels": self.aux_labels},
+                        {"words": self.words, "pieces": self.pieces, "durations": self.durations})
 
     @classmethod
     def read(cls, path: Union[str, Path], pieces: Sequence[str]) -> DecodingGraph:
@@ -75,7 +75,7 @@ class DecodingGraph:
         Raises:
           ValueError: if the file is damaged, or its graph is of other pieces or not one that k2 can search.
         """
-        tensors, facts = read_tensors(path, KIND)
+        tensors, facts = read_container(path, KIND)
         try:
             durations = facts["durations"] if facts["durations"] is None else tuple(map(int, facts["durations"]))
             words, names = tuple(facts["words"]), tuple(facts["pieces"])

@@ -1,4 +1,4 @@
-"""Closed grammars over tokens, from a text, from OpenFst, from a .pt file.
+"""Closed grammars over tokens, from a text, from OpenFst, from a .safetensors file.
 
 The automaton: states 0 ... N-1, start 0, final N-1. Every arc into N-1 has label -1; every other one hears a token, so
 that there are no epsilons and a path of a lattice is met once by every reading that the grammar has of its tokens.
@@ -17,14 +17,14 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
+from hainan_k2.files.container import Kind, is_container, read_container, write_container
 from hainan_k2.fsa.automaton import EPSILON, Arc, Automaton, merge_alike, remove_epsilons
 from hainan_k2.fsa.grammar_rules import compile_text
 from hainan_k2.fsa.openfst import Fst, is_binary_fst, read_fst_binary, read_fst_text
 from hainan_k2.fsa.spelling import Speller, Vocabulary
-from hainan_k2.fsa.tensorfile import ZIP_MAGIC, read_tensors, write_tensors
 from hainan_k2.result import WORD_START
 
-KIND = "hainan_k2 grammar"
+KIND = Kind("grammar", "`python lang/compile_grammar.py`")
 LEVELS = ("auto", "word", "token")
 EPSILON_SYMBOLS = ("<eps>", "<epsilon>", "<blk>")
 GLUE = "@@"
@@ -68,9 +68,9 @@ class Grammar:
         return self._made[device]
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a .pt file for read_grammar."""
-        write_tensors(path, KIND, {"arcs": self.arcs, "scores": self.scores},
-                      {"outputs": self.outputs, "pieces": self.pieces, "transduces": self.transduces})
+        """Write a .safetensors file for read_grammar."""
+        write_container(path, KIND, {"arcs": self.arcs, "scores": self.scores},
+                        {"outputs": self.outputs, "pieces": self.pieces, "transduces": self.transduces})
 
 
 def make_grammar(automaton: Automaton, pieces: Sequence[str], transduces: bool) -> Grammar:
@@ -125,7 +125,7 @@ def read_grammar(
         data = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    saved = data.startswith(ZIP_MAGIC)
+    saved = is_container(data)
     fst = None if saved else _read_fst(data, where, acceptor)
     if fst is None and (level, input_symbols, output_symbols, acceptor) != ("auto", None, None, None):
         raise ValueError(f"{path} is no OpenFst file: level, symbol tables and acceptor are of those alone")
@@ -154,7 +154,7 @@ def _read_fst(data: bytes, where: str, acceptor: Optional[bool]) -> Optional[Fst
 
 
 def _read_saved(path: Union[str, Path], speller: Speller) -> Grammar:
-    tensors, facts = read_tensors(path, KIND)
+    tensors, facts = read_container(path, KIND)
     arcs, scores = tensors.get("arcs"), tensors.get("scores")
     outputs, pieces, transduces = (facts.get(k) for k in ("outputs", "pieces", "transduces"))
     if pieces != list(speller.pieces):

@@ -1,4 +1,4 @@
-"""Lattices in files: .pt, with all that is on them, and OpenFst text, for other tools."""
+"""Lattices in files: .safetensors, with all that is on them, and OpenFst text, for other tools."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
+from hainan_k2.files.atomic import write_atomic
+from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
 from hainan_k2.fsa.fsavec import ragged_arcs
 from hainan_k2.fsa.openfst import Fst, read_fst_text
 from hainan_k2.fsa.paths import arc_owner
-from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
 
-KIND = "k2 lattice"
+KIND = Kind("k2 lattice", "hainan_k2.save_lattice")
 ATTRIBUTE = "attribute "
 
 
 def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]] = None) -> None:
     """Write an FsaVec of B.
 
-    A path that ends in .pt keeps scores and attributes, such as `frame` and `duration`, to the last bit. Any other is
-    OpenFst text as in Kaldi's archives: for every FSA a line with its name, its arcs `source target label [aux_label]
-    cost`, its final states and an empty line. Costs are negative scores; the times are lost there.
+    A path that ends in .safetensors keeps scores and attributes, such as `frame` and `duration`, to the last bit. Any
+    other is OpenFst text as in Kaldi's archives: for every FSA a line with its name, its arcs `source target label
+    [aux_label] cost`, its final states and an empty line. Costs are negative scores; the times are lost there.
 
     Args:
       names: of the B FSAs; default: 0, 1 ...
@@ -46,15 +47,17 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
     for name, value in attributes.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"the lattice's attribute {name} is ragged: only one value per arc can be saved")
-    if Path(path).suffix != ".pt":
-        Path(path).write_text("".join(_archive(lattice, attributes.get("aux_labels"), names)), encoding="utf-8")
+    if Path(path).suffix == ".pt":
+        raise ValueError(f"{path}: .pt files are torch's: save a lattice as {SUFFIX} or, as OpenFst text, as .txt")
+    if Path(path).suffix != SUFFIX:
+        write_atomic(path, "".join(_archive(lattice, attributes.get("aux_labels"), names)))
         return
     shape = lattice.arcs.shape()
     tensors = {"num_states": shape.row_splits(1).diff(), "leaving": shape.row_splits(2).diff(),
                "target": target.clone(), "label": lattice.labels, "scores": lattice.scores,
                **{ATTRIBUTE + name: value for name, value in attributes.items() if name != "labels"}}
     fillers = {name: getattr(lattice, f"{name}_filler") for name in attributes if hasattr(lattice, f"{name}_filler")}
-    write_tensors(path, KIND, tensors, {"names": names, "fillers": fillers})
+    write_container(path, KIND, tensors, {"names": names, "fillers": fillers})
 
 
 def _archive(lattice, aux_labels: Optional[Tensor], names: Sequence[str]) -> Iterator[str]:
@@ -83,7 +86,7 @@ def load_lattice(path: Union[str, Path]) -> tuple[Any, list[str]]:
       ValueError: one line that names the file and what is wrong with it.
     """
     path = Path(path)
-    if path.suffix == ".pt":
+    if path.suffix in (SUFFIX, ".pt"):  # read_container says how to make the latter anew
         return _load_tensors(path)
     try:
         text = path.read_bytes().decode("utf-8")
@@ -159,7 +162,7 @@ def _sorted_states(fst: Fst, where: str) -> dict[int, int]:
 
 
 def _load_tensors(path: Path) -> tuple[Any, list[str]]:
-    tensors, facts = read_tensors(path, KIND)
+    tensors, facts = read_container(path, KIND)
     names, fillers = facts.get("names"), facts.get("fillers")
     parts = [tensors.get(name) for name in ("num_states", "leaving", "target", "label", "scores")]
     attributes = {name[len(ATTRIBUTE):]: value for name, value in tensors.items() if name.startswith(ATTRIBUTE)}
@@ -209,5 +212,7 @@ def _build(path: Path, num_states: Tensor, leaving: Tensor, target: Tensor, labe
     lattice = k2.Fsa(ragged_arcs(num_states, leaving, arcs))
     lattice.scores = scores
     for name, value in attributes.items():
+        if not name.isidentifier() or name.startswith("_") or hasattr(lattice, name):
+            raise ValueError(f"{path} holds an attribute named {name[:40]!r}, which no lattice can have")
         setattr(lattice, name, value)
     return lattice

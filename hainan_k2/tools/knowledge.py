@@ -21,9 +21,9 @@ class KnowledgeConfig:
 
     lm: str = option("", "token-level n-gram LM, ARPA: for viterbi-lm and nbest-lm")
     lodr_lm: str = option("", "token-level n-gram LM of low order, ARPA, that viterbi-lm subtracts from --lm")
-    graph: str = option("", "word graph of lang/compile_graph.py, LG.pt or TLG.pt: for graph")
-    grammar: str = option("", "closed grammar: a text, OpenFst text or binary, or .pt of lang/compile_grammar.py: for "
-                          "grammar")
+    graph: str = option("", "word graph of lang/compile_graph.py, LG.safetensors or TLG.safetensors: for graph")
+    grammar: str = option("", "closed grammar: a text, OpenFst text or binary, or .safetensors of "
+                          "lang/compile_grammar.py: for grammar")
     hotwords: str = option("", "phrases to expect, one a line with an optional ' :weight' behind it")
 
 

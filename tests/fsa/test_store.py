@@ -5,13 +5,13 @@ import stat
 import kaldifst
 import pytest
 import torch
+from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
 from hypothesis import given, settings
 
 from hainan_k2 import compose, draw_lattice, hypotheses_from_lattice, load_lattice, nar_lattice, save_lattice
 from hainan_k2 import shortest_path as best_of
 from hainan_k2.fsa.draw import DrawnArc, dot_source
 from hainan_k2.fsa.store import KIND
-from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
 from tests.fsa.test_nar_lattice import problems, tables
 
 k2 = pytest.importorskip("k2")

@@ -3,13 +3,13 @@ import random
 
 import pytest
 import torch
+from hainan_k2.fsa.tensorfile import write_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.fsa.acceptor import read_acceptor, read_arpa_acceptor
 from hainan_k2.fsa.decoding_graph import KIND, DecodingGraph
 from hainan_k2.fsa.lexicon import Lexicon, lexicon_fst
-from hainan_k2.fsa.tensorfile import write_tensors
 from hainan_k2.fsa.word_graph import spell_out
 from tests import oracle_graph
 from tests.search.test_graph import PIECES, openfst_text, random_lexicon
