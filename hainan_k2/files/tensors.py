@@ -46,8 +46,9 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ite
         raise ValueError(f"names and facts take {len(text)} bytes: the format has room for {_MAX_HEADER}")
     yield len(text).to_bytes(8, "little") + text
     for name in order:
-        if tensors[name].numel():
-            yield memoryview(tensors[name].detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        value = tensors[name].detach().cpu().contiguous()
+        if value.numel():  # as_strided, for the stride of a single value may be anything
+            yield memoryview(value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy())
 
 
 def header_of(data: bytes) -> bytes:

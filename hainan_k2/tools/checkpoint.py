@@ -160,13 +160,13 @@ def average_states(states: Iterable[dict[str, torch.Tensor]]) -> dict[str, torch
 
 def model_of_state(state: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
     """The dimensions and the weights of a checkpoint's model; ValueError where they are missing or of other types."""
-    config, weights = state.get("model_config"), state.get("model")
-    facts = [config, weights, state.get("progress", {}), state.get("provenance", {})]
-    sound = all(isinstance(part, dict) for part in facts) and isinstance(facts[-1].get("options", {}), dict)
-    if not sound or not all(isinstance(name, str) for name in config) or not all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in weights.items()):
+    config, weights, provenance = (state.get(key, {}) for key in ("model_config", "model", "provenance"))
+    sound = all(isinstance(part, dict) for part in (config, weights, provenance, state.get("progress", {})))
+    sound = sound and isinstance(provenance.get("options", {}), dict) and bool(config)
+    if not sound or not all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in weights.items()):
         raise ValueError(f"{path} holds no model")
     try:
-        return from_dict(ModelConfig, config), weights
+        return from_dict(ModelConfig, {str(name): value for name, value in config.items()}), weights
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

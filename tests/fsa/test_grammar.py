@@ -37,23 +37,23 @@ def test_removing_epsilons_keeps_sentences_outputs_and_best_scores(automaton):
 
 def test_saved_grammars(tmp_path):
     grammar = compiled(tmp_path, "sentence: (a : x | ab /0.5){1,3} | c")
-    grammar.save(tmp_path / "g.pt")
-    same = read_grammar(tmp_path / "g.pt", LETTERS)
+    grammar.save(tmp_path / "g.safetensors")
+    same = read_grammar(tmp_path / "g.safetensors", LETTERS)
     assert torch.equal(same.arcs, grammar.arcs) and torch.equal(same.scores, grammar.scores)
     assert (same.outputs, same.pieces, same.transduces) == (grammar.outputs, grammar.pieces, True)
 
     other = LetterTokenizer()
     other.pieces = (*LETTERS.pieces, "d")
     with pytest.raises(ValueError, match="was compiled for another tokenizer: compile it again"):
-        read_grammar(tmp_path / "g.pt", other)
+        read_grammar(tmp_path / "g.safetensors", other)
     bad = {"states": (0, 0, -1), "labels": (0, 2, 8), "outputs": (0, 3, 9)}
     for what, (row, column, value) in bad.items():
         arcs = grammar.arcs.clone()
         arcs[row, column] = value
         make_grammar(as_automaton(grammar), LETTERS.pieces, True)
-        type(grammar)(arcs, grammar.scores, grammar.outputs, grammar.pieces, True).save(tmp_path / "bad.pt")
-        with pytest.raises(ValueError, match=f"bad.pt holds a grammar with impossible {what}"):
-            read_grammar(tmp_path / "bad.pt", LETTERS)
+        type(grammar)(arcs, grammar.scores, grammar.outputs, grammar.pieces, True).save(tmp_path / "bad.safetensors")
+        with pytest.raises(ValueError, match=f"bad.safetensors holds a grammar with impossible {what}"):
+            read_grammar(tmp_path / "bad.safetensors", LETTERS)
 
 
 @pytest.fixture(scope="module")

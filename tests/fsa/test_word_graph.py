@@ -3,10 +3,10 @@ import random
 
 import pytest
 import torch
-from hainan_k2.fsa.tensorfile import write_tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.files.container import write_container
 from hainan_k2.fsa.acceptor import read_acceptor, read_arpa_acceptor
 from hainan_k2.fsa.decoding_graph import KIND, DecodingGraph
 from hainan_k2.fsa.lexicon import Lexicon, lexicon_fst
@@ -106,12 +106,12 @@ def one_word_graph():
 
 def test_a_graph_survives_its_file(tmp_path):
     graph = one_word_graph()
-    graph.save(tmp_path / "LG.pt")
-    again = DecodingGraph.read(tmp_path / "LG.pt", PIECES)
+    graph.save(tmp_path / "LG.safetensors")
+    again = DecodingGraph.read(tmp_path / "LG.safetensors", PIECES)
     assert torch.equal(graph.arcs, again.arcs) and torch.equal(graph.aux_labels, again.aux_labels)
     assert (graph.words, graph.pieces, graph.durations) == (again.words, again.pieces, again.durations)
     with pytest.raises(ValueError, match="spelled in 5 pieces that are not the 3"):
-        DecodingGraph.read(tmp_path / "LG.pt", PIECES[:3])
+        DecodingGraph.read(tmp_path / "LG.safetensors", PIECES[:3])
 
 
 @pytest.mark.parametrize(("row", "column", "value", "complaint"), [
@@ -122,18 +122,18 @@ def test_a_graph_survives_its_file(tmp_path):
 def test_graphs_that_k2_could_not_search_are_refused(tmp_path, row, column, value, complaint):
     graph = one_word_graph()
     graph.arcs[row, column] = value
-    graph.save(tmp_path / "LG.pt")
+    graph.save(tmp_path / "LG.safetensors")
     with pytest.raises(ValueError, match=complaint):
-        DecodingGraph.read(tmp_path / "LG.pt", PIECES)
+        DecodingGraph.read(tmp_path / "LG.safetensors", PIECES)
 
 
 def test_files_that_are_no_graphs_are_refused(tmp_path):
-    path = tmp_path / "LG.pt"
+    path = tmp_path / "LG.safetensors"
     for content in (b"", b"PK\x03\x04", b"0 1 1 1\n"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="LG.pt cannot be read as a decoding graph"):
+        with pytest.raises(ValueError, match="LG.safetensors cannot be read as a decoding graph"):
             DecodingGraph.read(path, PIECES)
-    write_tensors(path, KIND, {"arcs": torch.zeros(1, 4)}, {"words": [], "pieces": [], "durations": None})
+    write_container(path, KIND, {"arcs": torch.zeros(1, 4)}, {"words": [], "pieces": [], "durations": None})
     with pytest.raises(ValueError, match="is not complete"):
         DecodingGraph.read(path, PIECES)
     graph = one_word_graph()

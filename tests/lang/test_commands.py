@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hainan_k2.fsa.decoding_graph import DecodingGraph
 from hainan_k2.fsa.ngram import NgramLm
@@ -78,12 +79,12 @@ def test_from_text_to_graph(lang, tmp_path):
     succeed("arpa_to_fst", "--arpa", arpa, "--words", lang / "words.txt", "--out-dir", tmp_path)
     shown = succeed("compile_graph", "--lang-dir", lang, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path,
                     "--durations", "0,1,2")
-    assert "LG.pt: " in shown and "TLG.pt: " in shown and "without spelling" not in shown
-    for name in ("G.pt", "L.pt"):
-        assert k2.Fsa.from_dict(torch.load(tmp_path / name)).num_arcs > len(WORDS)
+    assert "LG.safetensors: " in shown and "TLG.safetensors: " in shown and "without spelling" not in shown
+    for name in ("G.safetensors", "L.safetensors"):
+        assert k2.Fsa.from_dict(load_file(tmp_path / name)).num_arcs > len(WORDS)
     pieces = Tokenizer(lang).pieces
-    assert DecodingGraph.read(tmp_path / "LG.pt", pieces).durations is None
-    assert DecodingGraph.read(tmp_path / "TLG.pt", pieces).durations == (0, 1, 2)
+    assert DecodingGraph.read(tmp_path / "LG.safetensors", pieces).durations is None
+    assert DecodingGraph.read(tmp_path / "TLG.safetensors", pieces).durations == (0, 1, 2)
 
 
 def test_a_token_level_acceptor(lang, tmp_path):

@@ -48,12 +48,12 @@ def test_a_text(toy, tmp_path):
     (tmp_path / "g.grammar").write_text(GRAMMAR)
     command = [sys.executable, ROOT / "lang" / "compile_grammar.py", "--lang-dir", toy / "lang", "--grammar",
                tmp_path / "g.grammar"]
-    shown = subprocess.run([*command, "--out", tmp_path / "g.pt"], text=True, capture_output=True)
+    shown = subprocess.run([*command, "--out", tmp_path / "g.safetensors"], text=True, capture_output=True)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"g.grammar: a transducer with 3 outputs of \d+ states and \d+ arcs over \d+ tokens, written to "
-                     rf"{tmp_path}/g.pt$", shown.stderr.strip())
+                     rf"{tmp_path}/g.safetensors$", shown.stderr.strip())
     tokenizer = Tokenizer(toy / "lang")
-    same, saved = (read_grammar(tmp_path / name, tokenizer) for name in ("g.grammar", "g.pt"))
+    same, saved = (read_grammar(tmp_path / name, tokenizer) for name in ("g.grammar", "g.safetensors"))
     assert torch.equal(same.arcs, saved.arcs) and same.outputs == saved.outputs == ("", "a@@", "b@@", "g@@")
 
 
@@ -110,7 +110,8 @@ def untrained(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exp")
     torch.manual_seed(0)
     config = ModelConfig.preset("tiny", vocab_size=Tokenizer(toy / "lang").vocab_size)
-    save_checkpoint(folder / "epoch-1.pt", {"model": Hainan(config).state_dict(), "model_config": as_dict(config)})
+    save_checkpoint(folder / "epoch-1.safetensors", {"model": Hainan(config).state_dict(),
+                                                     "model_config": as_dict(config)})
     (folder / "g.grammar").write_text(GRAMMAR)
     table = kaldifst.SymbolTable.from_str("<eps> 0\nalfa 1\nbravo 2\ngolf 3\na 4\nb 5\ng 6\n")
     lines = [f"{s} {s + 1} {word} {word[0]}" for s in (0, 1) for word in ("alfa", "bravo", "golf")]
