@@ -92,7 +92,7 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
         facts = json.loads(metadata.get("facts", "{}"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a {kind.name}: {error if sound else _DAMAGED}") from None
-    if version is None and not sound:
+    if version is None:
         raise ValueError(f"{path} holds tensors of another program, not a {kind.name} of {kind.maker}")
     if not sound:
         raise ValueError(f"{path} cannot be read as a {kind.name}: {_DAMAGED}")

@@ -65,7 +65,7 @@ def deserialise(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     try:
         entries = deserialize(data)
-        metadata = json.loads(header_of(data)).get("__metadata__", {})
+        metadata = json.loads(header_of(data)).get("__metadata__") or {}
     except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"not a safetensors file: {' '.join(str(error).split())}") from None
     tensors = {}
