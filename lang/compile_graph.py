@@ -47,7 +47,8 @@ def compile_graph(config: GraphConfig) -> None:
         logging.warning("%d of %d word arcs of %s have words without spelling: left out", unspelled,
                         len(grammar.label), config.g)
     folder.mkdir(parents=True, exist_ok=True)
-    write_container(folder / "L.safetensors", KIND, lexicon_fst(lexicon, tokenizer.vocab_size).as_dict(), {})
+    transducer = lexicon_fst(lexicon, tokenizer.vocab_size).as_dict()
+    write_container(folder / "L.safetensors", KIND, {name: transducer[name] for name in ("arcs", "aux_labels")}, {})
     graphs = {"LG.safetensors": DecodingGraph.of(fsa, lexicon.words, tokenizer.pieces)}
     if config.durations:
         composed = compile_tdt_graph(fsa, tokenizer.vocab_size, config.durations)
