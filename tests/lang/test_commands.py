@@ -31,12 +31,10 @@ def succeed(command, *options):
 @pytest.fixture
 def refuse(capsys, monkeypatch):
     """The one line that a command refuses with; the command runs in this process, which has imported all it needs."""
-    monkeypatch.syspath_prepend(ROOT / "lang")
-
     def check(command, *options):
         monkeypatch.setattr(sys, "argv", [f"lang/{command}.py", *map(str, options)])
         with pytest.raises(SystemExit) as stopped:
-            importlib.import_module(command).main()
+            importlib.import_module(f"hainan_k2.lang.{command}").main()
         shown = capsys.readouterr()
         line, = shown.err.splitlines()
         assert stopped.value.code == 2 and shown.out == "" and line.startswith(f"{command}.py: error: ")
@@ -196,7 +194,7 @@ def test_broken_arpa_files_are_refused_with_their_line(lang, tmp_path, refuse, t
     ("G.fst.txt", "0 0 1 1\n1\n", "no word that the lexicon can spell"),
     ("G.fst.txt", "0\n", "no word that the lexicon can spell"),
     ("G.fst.txt", None, "No such file"),
-    ("words.txt", None, "make it with `python lang/make_lexicon.py`"),
+    ("words.txt", None, "make it with `hainan-make-lexicon`"),
 ])
 def test_what_makes_no_graph_is_refused(lang, tmp_path, refuse, name, text, complaint):
     pytest.importorskip("k2")
