@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from hainan_k2.fsa.spelling import is_silent
+
 EPSILON, BACKOFF, BLANK_NAME = "<eps>", "#0", "<blk>"
 
 
@@ -29,6 +31,12 @@ class Lexicon:
     def backoff(self) -> int:
         """The id of #0."""
         return self.words.index(BACKOFF)
+
+    def epsilons(self) -> list[int]:
+        """The ids that are epsilons in a word graph: <eps>, #0, and those of #1, <s>, !SIL ... without a spelling."""
+        spelled = {word for word, _ in self.spellings}
+        return [word for word, name in enumerate(self.words)
+                if word == 0 or name == BACKOFF or is_silent(name) and word not in spelled]
 
     def disambiguated(self, first: int) -> list[tuple[int, tuple[int, ...]]]:
         """The spellings, with the id first + k at the end of those that need the disambiguation symbol #k, k >= 1."""

@@ -43,9 +43,10 @@ def compile_graph(config: GraphConfig) -> None:
     lexicon = read_lexicon(Path(config.lang_dir), tokenizer.pieces)
     grammar = read_acceptor(Path(config.g).read_text(encoding="utf-8"), config.g, len(lexicon.words))
     fsa, unspelled = spell_out(grammar, lexicon)
-    if unspelled:
-        logging.warning("%d of %d word arcs of %s have words without spelling: left out", unspelled,
-                        len(grammar.label), config.g)
+    if len(unspelled):
+        names = [lexicon.words[word] for word in sorted(set(unspelled.tolist()))]
+        logging.warning("%d of %d word arcs of %s have words without spelling: left out (%s)", len(unspelled),
+                        len(grammar.label), config.g, " ".join(names[:5]) + (" ..." if len(names) > 5 else ""))
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(lexicon_fst(lexicon, tokenizer.vocab_size).as_dict(), folder / "L.pt")
     graphs = {"LG.pt": DecodingGraph.of(fsa, lexicon.words, tokenizer.pieces)}
