@@ -67,7 +67,7 @@ def read_acceptor(text: str, name: str, num_labels: int) -> Acceptor:
     states: dict[int, int] = {}
     arcs, ends = [], {}
     for number, line in enumerate(text.split("\n"), 1):
-        fields = line.split()
+        fields = line.split(None, 5)
         if not fields:
             continue
         try:

@@ -21,6 +21,8 @@ from tests.fsa.grammars import as_automaton, automata, compiled, refused
     ("0 1 2\n1 2 3 4 5 6\n1", "g:2: 6 fields; an acceptor has lines `source target label [cost]` and `state [cost]`"),
     ("0 1 2 2\n1 2 3 4 5 6\n1", "g:2: 6 fields; a transducer has lines `source target input output [cost]` and `state "
                                 "[cost]`"),
+    ("0 1 2\n1 " + "2 " * 99, "g:2: more than 6 fields; an acceptor has lines `source target label [cost]` and `state "
+                              "[cost]`"),
     ("0 -1 2\n1", "g:1: '-1' is no state number"),
     ("0 1 8\n1", "g:1: token 8 is beyond the tokenizer's 8 pieces: an FST of words needs their symbol table "
                  "(--isymbols)"),
