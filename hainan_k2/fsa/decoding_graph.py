@@ -1,7 +1,7 @@
 """What `--graph` names: a word graph spelled in tokens, LG, alone or composed with the TDT topology, in a file.
 
 LG fits every model of its tokens; composing it with the topology of a model's durations takes a while where it is
-large, so `lang/compile_graph.py --durations` can do that beforehand.
+large, so `hainan-compile-graph --durations` can do that beforehand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.topology import compile_tdt_graph
 
-KIND = Kind("decoding graph", "`python lang/compile_graph.py`")
+KIND = Kind("decoding graph", "hainan-compile-graph")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class DecodingGraph:
         durations, device = tuple(durations), torch.device(device)
         if self.durations not in (None, durations):
             raise ValueError(f"the graph is for durations {self.durations}, the model has {durations}: compile it for "
-                             "those, by `python lang/compile_graph.py --durations`")
+                             "those, by `hainan-compile-graph --durations`")
         if (durations, scale, device) not in self._made:
             self._made.clear()
             fsa = self.fsa()
@@ -81,7 +81,7 @@ class DecodingGraph:
             words, names = tuple(facts["words"]), tuple(facts["pieces"])
             graph = cls(tensors["arcs"], tensors["aux_labels"], words, names, durations)
         except (LookupError, TypeError, ValueError):
-            raise ValueError(f"{path} is not complete: make it with `python lang/compile_graph.py`") from None
+            raise ValueError(f"{path} is not complete: make it with `hainan-compile-graph`") from None
         if graph.pieces != tuple(pieces):
             raise ValueError(f"{path} is spelled in {len(graph.pieces)} pieces that are not the {len(pieces)} of the "
                              "model's tokenizer: compile it with the model's --lang-dir")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
+from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.fsavec import ragged_arcs
 from hainan_k2.fsa.openfst import Fst, read_fst_text
 from hainan_k2.fsa.paths import arc_owner
@@ -27,7 +28,8 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
 
     A path that ends in .safetensors keeps scores and attributes, such as `frame` and `duration`, to the last bit. Any
     other is OpenFst text as in Kaldi's archives: for every FSA a line with its name, its arcs `source target label
-    [aux_label] cost`, its final states and an empty line. Costs are negative scores; the times are lost there.
+    aux_label cost`, its final states and an empty line; without aux_labels, the label stands there twice. Costs are
+    negative scores; the times are lost there.
 
     Args:
       names: of the B FSAs; default: 0, 1 ...
@@ -35,11 +37,8 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
       ValueError: for a single FSA, one that is not topologically sorted, an attribute that is not one value per arc, or
         names that do not fit.
     """
-    if len(lattice.shape) != 3:
-        raise ValueError("the lattice is a single FSA: make an FsaVec of it by k2.create_fsa_vec([fsa])")
-    target, source = lattice.arcs.values()[:, 1], lattice.arcs.values()[:, 0]
-    if (target <= source).any():
-        raise ValueError("the lattice is not topologically sorted: sort it by k2.top_sort")
+    check_lattice(lattice)
+    target = lattice.arcs.values()[:, 1]
     names = [str(i) for i in range(lattice.shape[0])] if names is None else list(names)
     if len(names) != lattice.shape[0] or any(len(name.split()) != 1 for name in names):
         raise ValueError(f"{lattice.shape[0]} lattices need as many names without spaces, not {names[:10]}")
@@ -62,7 +61,7 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
 
 def _archive(lattice, aux_labels: Optional[Tensor], names: Sequence[str]) -> Iterator[str]:
     lists = [arc_owner(lattice).tolist(), *lattice.arcs.values()[:, :3].T.tolist(), lattice.scores.tolist()]
-    lists.append([None] * len(lists[0]) if aux_labels is None else aux_labels.tolist())
+    lists.append((lattice.labels if aux_labels is None else aux_labels).tolist())  # Kaldi reads no acceptors
     lines: list[list[str]] = [[] for _ in names]
     for owner, source, target, label, score, aux in zip(*lists):
         cost = f"{0.0 - score:.9g}"
@@ -71,8 +70,7 @@ def _archive(lattice, aux_labels: Optional[Tensor], names: Sequence[str]) -> Ite
         if label == -1:
             lines[owner].append(f"{source} {cost}\n")
         else:
-            lines[owner].append(f"{source} {target} {label} {cost}\n" if aux is None else
-                                f"{source} {target} {label} {aux} {cost}\n")
+            lines[owner].append(f"{source} {target} {label} {aux} {cost}\n")
     for name, own in zip(names, lines):
         yield "".join([f"{name}\n", *own, "\n"])
 

@@ -16,7 +16,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.tools.jsonl import read_lines
 from hainan_k2.tools.weights import model_of_weights
 
-KIND = Kind("checkpoint", "`python hainan_k2/train.py`")
+KIND = Kind("checkpoint", "hainan-train")
 LAST = f"last{SUFFIX}"
 
 

@@ -1,4 +1,4 @@
-"""Compiled grammars: without epsilons, saved and read again, and the examples in lang/grammars."""
+"""Compiled grammars: without epsilons, saved and read again, and the examples of hainan_k2/lang/grammars."""
 
 import random
 import sys
@@ -9,13 +9,14 @@ from hypothesis import given, settings
 
 from hainan_k2.fsa.automaton import remove_epsilons
 from hainan_k2.fsa.grammar import make_grammar, read_grammar
+from hainan_k2.lang.train_bpe import train_bpe, write_lang
 from hainan_k2.text import Tokenizer
 from tests import oracle_grammar as oracle
 from tests.fsa.grammars import LETTERS, accepts, as_automaton, automata, compiled, outputs_of
 from tests.oracle_grammar import LetterTokenizer
 from tests.toy import ROOT
 
-EXAMPLES = sorted((ROOT / "lang" / "grammars").glob("*.grammar"))
+EXAMPLES = sorted((ROOT / "hainan_k2" / "lang" / "grammars").glob("*.grammar"))
 
 
 @settings(max_examples=40, deadline=None)
@@ -59,9 +60,6 @@ def test_saved_grammars(tmp_path):
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     """A BPE model of the words of the example grammars."""
-    sys.path.insert(0, str(ROOT / "lang"))
-    from train_bpe import train_bpe, write_lang
-
     words = [word for path in EXAMPLES for line in path.read_text().splitlines()
              for word in line.partition("#")[0].replace("(", " ").split() if word.isalpha()]
     words += "abcdefghijklmnopqrstuvwxyz"

@@ -60,13 +60,39 @@ def test_openfst_reads_the_text(tmp_path):
     lattice = make(lens=(3,))
     save_lattice(lattice, tmp_path / "l.txt", ["utterance"])
     name, text = (tmp_path / "l.txt").read_text().split("\n", 1)
-    fst = kaldifst.compile(text, acceptor=True)
+    fst = kaldifst.compile(text, acceptor=False)
     assert name == "utterance" and fst.num_states == 7
     best = kaldifst.shortest_path(fst)
     _, labels, _, weight = kaldifst.get_linear_symbol_sequence(best)
     path = best_of(lattice)
     assert -weight.value == pytest.approx(float(path.get_tot_scores(True, False)), abs=1e-4)
     assert labels == [label for label in path.labels.tolist() if label > 0]
+
+
+@pytest.mark.parametrize("outputs", [False, True])
+def test_kaldis_readers_read_the_archive(tmp_path, outputs):
+    lattice = make(lens=(3, 2))
+    if outputs:
+        own = k2.Fsa.from_str("0 1 1 7 -0.5\n0 1 2 8 -0.25\n1 2 -1 -1 0\n2\n", acceptor=False)
+        lattice = compose(lattice, own)
+    save_lattice(lattice, tmp_path / "l.txt", ["a", "b"])
+    names, best = [], best_of(lattice).get_tot_scores(True, False).tolist()
+    with kaldifst.SequentialVectorFstReader(f"ark:{tmp_path}/l.txt") as reader:
+        for (name, fst), score in zip(reader, best):  # an FST lives until the next one is read
+            names.append(name)
+            _, labels, words, weight = kaldifst.get_linear_symbol_sequence(kaldifst.shortest_path(fst))
+            assert -weight.value == pytest.approx(score, abs=1e-4)
+            assert words and set(words) <= {7, 8} if outputs else labels == words
+    assert names == ["a", "b"]
+
+
+def test_acceptors_of_four_columns_are_read(tmp_path):
+    """As save_lattice wrote them at first, and fstprint --acceptor does."""
+    (tmp_path / "l.txt").write_text("a\n0 1 2 0.5\n1 2 3 0.25\n2 0\n")
+    (tmp_path / "m.txt").write_text("a\n0 1 2 2 0.5\n1 2 3 3 0.25\n2 0\n")
+    (four, _), (five, _) = (load_lattice(tmp_path / name) for name in ("l.txt", "m.txt"))
+    assert torch.equal(four.arcs.values(), five.arcs.values()) and not hasattr(four, "aux_labels")
+    assert not hasattr(five, "aux_labels")
 
 
 @pytest.mark.parametrize("text, message", [

@@ -63,6 +63,17 @@ def test_disambiguation_symbols_stand_where_kaldi_puts_them():
     assert lexicon.disambiguated(10) == [(1, (1, 11)), (2, (1, 12)), (3, (1, 2)), (4, (3, 2))]
 
 
+def test_disambiguation_symbols_in_a_word_graph_are_epsilon():
+    """#1, <s> and !SIL lead on; <unk>, which has no spelling, is left out and named; !SIL with a spelling is a word."""
+    words = ("<eps>", "w", "#1", "!SIL", "<unk>", "#0", "<s>", "</s>")
+    grammar = read_acceptor("0 1 6 6 0.5\n1 2 1 1 1\n2 3 2 0 0.25\n3 4 3 3\n4 5 1 1\n4 5 4 4\n5\n", "G", len(words))
+    graph, missing = spell_out(grammar, Lexicon(words, ((1, (1, 2)),)))
+    assert missing.tolist() == [4]
+    assert best_score(graph, [1, 2, 1, 2]) == pytest.approx(-1.75)
+    graph, missing = spell_out(grammar, Lexicon(words, ((1, (1, 2)), (3, (4,)))))
+    assert best_score(graph, [1, 2, 4, 1, 2]) == pytest.approx(-1.75)
+
+
 def test_every_arc_bears_what_the_words_beyond_it_have_in_common():
     lexicon = Lexicon(("<eps>", "w", "x", "#0", "<s>", "</s>"), ((1, (1, 2, 3)), (2, (1, 2, 4))))
     graph, _ = spell_out(read_acceptor("0 1 1 1 2.0\n0 1 2 2 3.0\n1\n", "G", 6), lexicon)
