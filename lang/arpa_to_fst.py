@@ -1,49 +1,11 @@
-"""Turns an ARPA language model into the acceptor G: `G.fst.txt` (OpenFst text) and `G.pt` (for k2).
+"""The command hainan-arpa-to-fst without installation: hainan_k2/lang/arpa_to_fst.py."""
 
-    python lang/arpa_to_fst.py --arpa data/3gram.arpa --words data/lang_bpe_128/words.txt --out-dir data/lm
+import pathlib
+import sys
 
-Labels are the ids of `--words`; a token-level model takes `tokens.txt`, and `#0`, the symbol of back-off arcs, is then
-the id after the last. `k2.Fsa.from_dict(torch.load("G.pt"))` loads the second file.
-"""
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])  # instead of this folder
 
-from __future__ import annotations
-
-import logging
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-
-from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.acceptor import read_arpa_acceptor
-from hainan_k2.fsa.lexicon import read_words
-
-
-@dataclass(frozen=True)
-class FstConfig:
-    arpa: str = option("", "language model, ARPA, plain or gzipped (required)")
-    words: str = option("", "symbol table: words.txt of lang/make_lexicon.py, or tokens.txt of lang/train_bpe.py "
-                            "(required)")
-    out_dir: str = option("", "folder to write to (required)")
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], FstConfig)
-    if not config.arpa or not config.words or not config.out_dir:
-        fail("give --arpa, --words and --out-dir")
-    folder = Path(config.out_dir)
-    try:
-        words = read_words(Path(config.words))
-        acceptor = read_arpa_acceptor(Path(config.arpa), words)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "G.fst.txt").write_text(acceptor.text(), encoding="utf-8")
-        torch.save({"arcs": acceptor.arcs()}, folder / "G.pt")
-    except (ValueError, OSError) as error:
-        fail(str(error))
-    logging.info("%s: %d states, %d arcs, %d of them back-off", folder / "G.fst.txt", len(acceptor.final),
-                 len(acceptor.label), int((acceptor.label == words.index("#0")).sum()))
-
+from hainan_k2.lang.arpa_to_fst import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -1,48 +1,11 @@
-"""Makes the lexicon of the words of texts, spelled by a tokenizer: `words.txt`, `lexicon.txt`, `lexicon_disambig.txt`.
+"""The command hainan-make-lexicon without installation: hainan_k2/lang/make_lexicon.py."""
 
-    python lang/make_lexicon.py --text data/train.txt --lang-dir data/lang_bpe_128
+import pathlib
+import sys
 
-A word list is a text of one word a line. Words with letters that the tokenizer lacks get an id but no spelling.
-"""
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])  # instead of this folder
 
-from __future__ import annotations
-
-import logging
-from dataclasses import dataclass
-from pathlib import Path
-
-from train_bpe import read_texts
-
-from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.lexicon import make_lexicon, write_lexicon
-from hainan_k2.text import Tokenizer
-
-
-@dataclass(frozen=True)
-class LexiconConfig:
-    lang_dir: str = option("", "folder with bpe.model, also written to (required)")
-    cuts: tuple[str, ...] = option((), "cut manifests to take the words from, separated by commas")
-    text: tuple[str, ...] = option((), "text files or word lists, separated by commas")
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], LexiconConfig)
-    if not config.lang_dir or not (config.cuts or config.text):
-        fail("give --lang-dir, and --cuts or --text")
-    try:
-        tokenizer = Tokenizer(config.lang_dir)
-        words = [word for text in read_texts(config.cuts, config.text) for word in text.split()]
-        lexicon, missing = make_lexicon(words, tokenizer)
-        write_lexicon(lexicon, tokenizer.pieces, Path(config.lang_dir))
-    except (ValueError, OSError) as error:
-        fail(str(error))
-    logging.info("%s: %d words, %d spelled, %.2f pieces each", config.lang_dir, len(lexicon.spellings) + len(missing),
-                 len(lexicon.spellings), sum(len(p) for _, p in lexicon.spellings) / max(1, len(lexicon.spellings)))
-    if missing:
-        logging.warning("%d words have letters that the tokenizer lacks: %s", len(missing),
-                        " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""))
-
+from hainan_k2.lang.make_lexicon import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -1,94 +1,11 @@
-"""Trains a BPE tokenizer on the text of cuts or of plain files: writes `bpe.model` and `tokens.txt`.
+"""The command hainan-train-bpe without installation: hainan_k2/lang/train_bpe.py."""
 
-    python lang/train_bpe.py --cuts data/cuts_train.jsonl.gz --vocab-size 128 --lang-dir data/lang_bpe_128
-"""
+import pathlib
+import sys
 
-from __future__ import annotations
+sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])  # instead of this folder
 
-import io
-import logging
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
-import sentencepiece
-
-from hainan_k2.config import fail, option, parse
-from hainan_k2.text import Tokenizer, normalise
-
-
-@dataclass(frozen=True)
-class BpeConfig:
-    lang_dir: str = option("", "folder to write to (required)")
-    cuts: tuple[str, ...] = option((), "cut manifests to take the text from, separated by commas")
-    text: tuple[str, ...] = option((), "text files, one sentence a line, separated by commas")
-    vocab_size: int = option(500, "number of pieces, <blk> and <unk> included", at_least=3, at_most=10**6)
-
-
-def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:
-    """The normal form of every distinct recording's text and of every line; empty ones are left out.
-
-    Copies of a cut at other speeds (lhotse names them ID_sp0.9 and so on) are not counted again.
-    """
-    for path in files:
-        with open(path, encoding="utf-8") as lines:
-            yield from filter(None, map(normalise, lines))
-    if cuts:
-        from lhotse import CutSet
-    for path in cuts:
-        for cut in CutSet.from_file(path):
-            if "_sp" not in cut.id:
-                yield from filter(None, (normalise(s.text or "") for s in cut.supervisions))
-
-
-def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
-    """The serialised sentencepiece model: `<blk>` is 0, `<unk>` 1, then the pieces.
-
-    ValueError if the text is empty, or has too many letters or too few words for this vocabulary size.
-    """
-    model = io.BytesIO()
-    texts = list(texts)
-    if not texts:
-        raise ValueError("no text to train a tokenizer on")
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts), model_writer=model, model_type="bpe", vocab_size=vocab_size,
-            pad_id=0, pad_piece="<blk>", unk_id=1, unk_piece="<unk>", unk_surface=" <unk> ",
-            bos_id=-1, eos_id=-1, character_coverage=1.0, normalization_rule_name="identity",
-            num_threads=1, minloglevel=2)
-    except RuntimeError as error:  # the library's own words hold the size that would do
-        reason = str(error).rpartition("] ")[2].strip()
-        raise ValueError(f"vocabulary size {vocab_size} does not fit this text: {reason}") from None
-    return model.getvalue()
-
-
-def write_lang(model: bytes, folder: Path) -> Tokenizer:
-    """Writes `tokens.txt` (a line `piece id` for every id), then `bpe.model`: where it is, all is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
-    tokens = "".join(f"{pieces.id_to_piece(i)} {i}\n" for i in range(pieces.get_piece_size()))
-    (folder / "tokens.txt").write_text(tokens, encoding="utf-8")
-    (folder / ".bpe.model.part").write_bytes(model)
-    os.replace(folder / ".bpe.model.part", folder / "bpe.model")
-    return Tokenizer(folder)
-
-
-def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], BpeConfig)
-    if not config.lang_dir or not (config.cuts or config.text):
-        fail("give --lang-dir, and --cuts or --text")
-    try:
-        texts = list(read_texts(config.cuts, config.text))
-        tokenizer = write_lang(train_bpe(texts, config.vocab_size), Path(config.lang_dir))
-    except (ValueError, OSError) as error:
-        fail(str(error))
-    words = [word for text in texts for word in text.split()]
-    pieces = sum(len(tokenizer.encode(text)) for text in texts)
-    logging.info("%s: %d pieces from %d texts, %d words (%d distinct), %.2f pieces a word", config.lang_dir,
-                 tokenizer.vocab_size, len(texts), len(words), len(set(words)), pieces / len(words))
-
+from hainan_k2.lang.train_bpe import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -19,7 +19,8 @@ from hainan_k2.tools.checkpoint import save_checkpoint
 def exp(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("talker")
     model = random_model("tiny", Tokenizer(toy / "lang").vocab_size, seed=1)
-    save_checkpoint(folder / "epoch-1.pt", {"model": model.state_dict(), "model_config": as_dict(model.config)})
+    save_checkpoint(folder / "epoch-1.safetensors", {"model": model.state_dict(),
+                                                     "model_config": as_dict(model.config)})
     return folder
 
 

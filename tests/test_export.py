@@ -28,7 +28,7 @@ def exp(toy, tmp_path_factory):
     for epoch in WERS:
         with torch.no_grad():
             model.joiner.out.bias.add_(torch.randn(model.joiner.out.bias.shape) * 0.1)
-        save_checkpoint(folder / f"epoch-{epoch}.pt", {
+        save_checkpoint(folder / f"epoch-{epoch}.safetensors", {
             "model": model.state_dict(), "model_config": as_dict(model.config), "progress": {"updates": 10 * epoch},
             "provenance": {"commit": "abc", "options": {"lang_dir": str(toy / "lang"), "lr": 0.1}}})
     (folder / "epochs.jsonl").write_text("".join(
@@ -47,7 +47,7 @@ def call(exp, out, *options):
     (["--best", "true", "--avg", "2", "--epoch", "3"], [2, 3])])
 def test_the_epochs_that_are_averaged(exp, tmp_path, options, epochs):
     model, _, provenance = call(exp, tmp_path / "m", *options)
-    states = [load_checkpoint(exp / f"epoch-{n}.pt")["model"] for n in epochs]
+    states = [load_checkpoint(exp / f"epoch-{n}.safetensors")["model"] for n in epochs]
     for name, value in model.state_dict().items():
         np.testing.assert_allclose(value.numpy(), np.mean([s[name].double().numpy() for s in states], axis=0),
                                    rtol=1e-6, atol=1e-7)
@@ -95,10 +95,10 @@ def test_the_average_of_all_updates_of_some_epochs_of_a_resumed_training(toy, tm
     options = ["--loss", "full", "--num-epochs", "3", "--average-every", "1"]
     exp = toy / "averaged"
     train.main(train_command(toy, "averaged", *options))
-    shutil.copy(exp / "epoch-2.pt", exp / "last.pt")  # as if it had been killed there
-    del samples[load_checkpoint(exp / "last.pt")["progress"]["updates"]:]
+    shutil.copy(exp / "epoch-2.safetensors", exp / "last.safetensors")  # as if it had been killed there
+    del samples[load_checkpoint(exp / "last.safetensors")["progress"]["updates"]:]
     train.main(train_command(toy, "averaged", *options))
-    ends = [load_checkpoint(exp / f"epoch-{n}.pt")["progress"]["updates"] for n in (1, 2, 3)]
+    ends = [load_checkpoint(exp / f"epoch-{n}.safetensors")["progress"]["updates"] for n in (1, 2, 3)]
     assert len(samples) == ends[2] > ends[1] > ends[0]
     for avg, part in ((1, samples[ends[1]:]), (2, samples[ends[0]:]), (3, samples)):
         model, _, provenance = call(exp, tmp_path / str(avg), "--use-averaged-model", "true", "--avg", str(avg))

@@ -214,4 +214,4 @@ def test_omega_and_pruning_train_with_gapped_durations(toy):
     train.main(train_command(toy, "gapped", "--durations", "0,1,2,4,8", "--omega", "0.5", "--num-epochs", "1",
                              "--predictor", "stateless"))
     assert all(loss == loss for _, loss in losses(toy / "gapped"))
-    assert os.path.exists(toy / "gapped" / "epoch-1.pt")
+    assert os.path.exists(toy / "gapped" / "epoch-1.safetensors")

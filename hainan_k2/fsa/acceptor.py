@@ -67,7 +67,7 @@ def read_acceptor(text: str, name: str, num_labels: int) -> Acceptor:
     states: dict[int, int] = {}
     arcs, ends = [], {}
     for number, line in enumerate(text.split("\n"), 1):
-        fields = line.split()
+        fields = line.split(None, 5)
         if not fields:
             continue
         try:
@@ -105,7 +105,7 @@ def read_arpa_acceptor(path: Path, words: Sequence[str]) -> Acceptor:
       ValueError: "FILE:LINE: ..." for what is no ARPA file of these words, "FILE: ..." where no sentence can end.
     """
     if importlib.util.find_spec("kaldilm") is None:
-        raise ValueError("kaldilm is not installed: pip install kaldilm")
+        raise ValueError("kaldilm is not installed: pip install hainan_k2[lm]")
     NgramLm.read(str(path), [word for word in words if word not in ("<s>", "</s>", BACKOFF)])
     data = path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:  # kaldilm aborts the process that it refuses a file in
@@ -120,8 +120,8 @@ def read_arpa_acceptor(path: Path, words: Sequence[str]) -> Acceptor:
     return read_acceptor(made.stdout, str(path), len(words))
 
 
-def remove_epsilons(grammar: Acceptor, backoff: int) -> Acceptor:
-    """The same sentences with the same best scores, without arcs of label 0 or `backoff`.
+def remove_epsilons(grammar: Acceptor, epsilons: Sequence[int]) -> Acceptor:
+    """The same sentences with the same best scores, without arcs of the labels `epsilons`.
 
     An arc into h gets a twin, with the epsilons' score added, into every state that epsilons lead to from h. State 0 is
     a new start, with what leaves the old start and the states that epsilons lead to from there.
@@ -129,7 +129,7 @@ def remove_epsilons(grammar: Acceptor, backoff: int) -> Acceptor:
     Raises:
       ValueError: for a cycle of epsilons, or too many arcs.
     """
-    silent = np.isin(grammar.label, (0, backoff))
+    silent = np.isin(grammar.label, epsilons)
     columns = (grammar.source, grammar.target, grammar.score)
     origin, landing, weight = _closure(*(column[silent] for column in columns), len(grammar.final))
     arcs = np.stack([grammar.source, grammar.target, grammar.label], axis=1)[~silent]

@@ -23,7 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MAX_ORDER = 20
 _ROUNDING = 1e-3  # a log10 probability may be this much above 0
+_LOWEST = -1000.0  # of log10 probabilities and back-off weights: SRILM's and KenLM's log of 0 is -99
+_HIGHEST_BACKOFF = 10.0  # a weight of 1e10: what is left for unseen words would be shared out 1e10 times
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def read_arpa(path: str, vocabulary: Mapping[bytes, int]) -> list[Ngrams]:
     Args:
       vocabulary: the id of every word that may occur, UTF-8.
     Raises:
-      ValueError: "FILE:LINE: ..." for what is not an ARPA file of these words.
+      ValueError: "FILE:LINE: ..." for what is not an ARPA file of these words, of order MAX_ORDER at most.
     """
     lines = _read_lines(path)
     start = next((i for i, line in enumerate(lines) if line.strip() == b"\\data\\"), None)
@@ -78,7 +81,7 @@ def _read_lines(path: str) -> list[bytes]:
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if not data.strip():
+    if not data or data.isspace():
         raise ValueError(f"{path}:1: the file is empty")
     return data.splitlines()
 
@@ -94,9 +97,11 @@ def _read_counts(path: str, lines: Sequence[bytes], first: int, last: int) -> li
     """What the header says about the number of n-grams of every order."""
     counts: list[int] = []
     for i in range(first, last):
-        found = re.fullmatch(rb"\s*ngram\s+(\d+)\s*=\s*(\d+)\s*", lines[i])
+        found = re.fullmatch(rb"\s*ngram\s+(\d{1,9})\s*=\s*(\d{1,18})\s*", lines[i])
         if found and int(found[1]) == len(counts) + 1:
             counts.append(int(found[2]))
+            if len(counts) > MAX_ORDER:
+                raise ValueError(f"{path}:{i + 1}: {len(counts)}-grams: models of order {MAX_ORDER} at most are read")
         elif lines[i].strip():
             raise ValueError(
                 f"{path}:{i + 1}: {_show(lines[i])} stands where 'ngram {len(counts) + 1}=COUNT' should"
@@ -116,13 +121,14 @@ def _read_section(
 ) -> Ngrams:
     words, log_probs, backoffs = array("q"), array("d"), array("d")
     for i in entries:
-        row = lines[i].split()
+        row = lines[i].split(None, n + 2)  # a line of millions of words is not taken apart
         try:
             words.extend([vocabulary[word] for word in row[1 : n + 1]])
             log_probs.append(float(row[0]))
             backoffs.append(float(row[n + 1]) if len(row) > n + 1 else math.nan)
-            good = n + 1 <= len(row) <= n + 2 and -math.inf < log_probs[-1] <= _ROUNDING
-            good = good and (len(row) == n + 1 or math.isfinite(backoffs[-1]) and not (highest and backoffs[-1]))
+            good = n + 1 <= len(row) <= n + 2 and _LOWEST <= log_probs[-1] <= _ROUNDING
+            good = good and (len(row) == n + 1 or _LOWEST <= backoffs[-1] <= _HIGHEST_BACKOFF
+                             and not (highest and backoffs[-1]))
         except (KeyError, ValueError):
             good = False
         if not good:
@@ -135,7 +141,8 @@ def _read_section(
 def _complaint(row: Sequence[bytes], n: int, vocabulary: Mapping[bytes, int]) -> str:
     """What is wrong with an entry."""
     if not n + 1 <= len(row) <= n + 2:
-        return f"{_show(b' '.join(row))} is not an entry of {n} words: a log-probability, words, a back-off weight"
+        shown = _show(b" ".join(field[:80] for field in row))
+        return f"{shown} is not an entry of {n} words: a log-probability, words, a back-off weight"
     for word in row[1 : n + 1]:
         if word not in vocabulary:
             return f"{_show(word)} is not a token of the model: is this a word-level LM, or of other tokens?"
@@ -148,10 +155,14 @@ def _complaint(row: Sequence[bytes], n: int, vocabulary: Mapping[bytes, int]) ->
             return f"{name} {_show(text)} is not a finite number"
     if float(row[0]) > _ROUNDING:
         return f"log-probability {_show(row[0])} is above 0"
+    if min(float(row[0]), *map(float, row[n + 1 :])) < _LOWEST:
+        return f"{_show(row[-1] if float(row[0]) >= _LOWEST else row[0])} is below {_LOWEST:g}, the log of 0 is -99"
+    if len(row) == n + 2 and float(row[-1]) > _HIGHEST_BACKOFF:
+        return f"back-off weight {_show(row[-1])} is above {_HIGHEST_BACKOFF:g}"
     return f"back-off weight {_show(row[-1])} of an {n}-gram, the highest order, can never be used"
 
 
 def _show(text: bytes) -> str:
     """Bytes in an error message: quoted, in one short line."""
-    words = repr(text.decode("utf-8", errors="replace").strip())
+    words = repr(text[:400].decode("utf-8", errors="replace").strip())
     return words if len(words) <= 80 else f"{words[:77]}..."

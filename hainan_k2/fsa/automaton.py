@@ -120,22 +120,28 @@ def _representatives(edges: Iterable[tuple[int, tuple, int]], marks: Mapping[int
         entering[neighbour].add(state)
     kept: dict[int, int] = {}
     known: dict[tuple, int] = {}
+
+    def representative(state: int) -> int:
+        while state in kept:
+            state = kept[state]
+        return state
+
     waiting = sorted({*leaving, *entering, *marks})
     while waiting:
-        again = set()
+        merged = []
         for state in waiting:
             if state in kept:
                 continue
-            twin = known.setdefault((marks.get(state), frozenset(leaving[state])), state)
-            while twin in kept:
-                twin = kept[twin]
-            if twin == state:
-                continue
-            kept[state] = twin
-            for other in entering[state]:
-                leaving[other] = {(what, twin if n == state else n) for what, n in leaving[other]}
-                entering[twin].add(other)
+            twin = representative(known.setdefault((marks.get(state), frozenset(leaving[state])), state))
+            if twin != state:
+                kept[state] = twin
+                merged.append(state)
+        again: set[int] = set()
+        for state in merged:
             again |= entering[state]
+            entering[representative(state)] |= entering[state]
+        for other in again:  # once in a round, however many of its neighbours have become one
+            leaving[other] = {(what, representative(neighbour)) for what, neighbour in leaving[other]}
         waiting = sorted(again)
     for state in kept:
         while kept[state] in kept:

@@ -1,4 +1,4 @@
-"""Checks of what the losses are given: a ValueError that names the culprit, before k2 speaks."""
+"""Checks of what losses and lattice functions are given: a ValueError that names the culprit, before k2 speaks."""
 
 from __future__ import annotations
 
@@ -108,6 +108,19 @@ def check_bounds(
             f"0 ... {int(limit[b])} (band of {band}, {int(target_lens[b])} labels); see tdt_prune_bounds"
         )
     return bounds
+
+
+def check_lattice(lattice, name: str = "the lattice") -> None:
+    """ValueError unless a k2.Fsa that is an FsaVec and topologically sorted, so that it has no cycles either."""
+    import k2
+
+    if not isinstance(lattice, k2.Fsa):
+        raise ValueError(f"{name} is of type {type(lattice).__name__}: a k2.Fsa is needed")
+    if len(lattice.shape) != 3:
+        raise ValueError(f"{name} is a single FSA: make an FsaVec of it by k2.create_fsa_vec([fsa])")
+    arcs = lattice.arcs.values()
+    if (arcs[:, 1] <= arcs[:, 0]).any():
+        raise ValueError(f"{name} is not topologically sorted, or has cycles: k2.top_sort(lattice) sorts it")
 
 
 def check_option(name: str, value: str, options: Sequence[str]) -> None:

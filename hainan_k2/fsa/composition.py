@@ -17,6 +17,7 @@ from typing import Any, Union
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.grammar import GLUE, Grammar
 from hainan_k2.fsa.paths import arc_owner
 
@@ -27,7 +28,8 @@ def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_
     """The paths of `lattice` that `grammar` accepts.
 
     Args:
-      lattice: k2.Fsa (FsaVec of B), of nar_lattice or of any other function that keeps label 0 for epsilon.
+      lattice: k2.Fsa (FsaVec of B), topologically sorted, of nar_lattice or any other function that keeps label 0 for
+        epsilon.
       grammar: a Grammar, or a k2.Fsa without epsilons whose labels are token ids: one for all, or an FsaVec of 1 or B.
         Its attributes and the lattice's all come along.
       max_arcs: most arcs that k2 may have to make.
@@ -36,13 +38,13 @@ def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_
       shortest_path and hypotheses_from_lattice work on it. An utterance has no states where the grammar accepts none
       of its paths.
     Raises:
-      ValueError: on a grammar with epsilons, of another device or batch size, with an attribute that the lattice has
-        too, and, with sizes, before a composition of more than max_arcs arcs.
+      ValueError: on a lattice that is a single FSA or not sorted, a grammar with epsilons, of another device or batch
+        size, with an attribute that the lattice has too, and, with sizes, before a composition of more than max_arcs
+        arcs.
     """
     import k2
 
-    if len(lattice.shape) != 3:
-        raise ValueError("the lattice is a single FSA: make an FsaVec of it by k2.create_fsa_vec([fsa])")
+    check_lattice(lattice)
     batch, device = lattice.shape[0], lattice.labels.device
     fsa = _grammar_vec(grammar, lattice)
     sizes = composed_arcs(lattice, fsa)

@@ -1,7 +1,7 @@
 """What `--graph` names: a word graph spelled in tokens, LG, alone or composed with the TDT topology, in a file.
 
 LG fits every model of its tokens; composing it with the topology of a model's durations takes a while where it is
-large, so `lang/compile_graph.py --durations` can do that beforehand.
+large, so `hainan-compile-graph --durations` can do that beforehand.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
+from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.topology import compile_tdt_graph
 
-KIND = "decoding graph"
+KIND = Kind("decoding graph", "hainan-compile-graph")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class DecodingGraph:
         durations, device = tuple(durations), torch.device(device)
         if self.durations not in (None, durations):
             raise ValueError(f"the graph is for durations {self.durations}, the model has {durations}: compile it for "
-                             "those, by `python lang/compile_graph.py --durations`")
+                             "those, by `hainan-compile-graph --durations`")
         if (durations, scale, device) not in self._made:
             self._made.clear()
             fsa = self.fsa()
@@ -64,9 +64,9 @@ class DecodingGraph:
         return self._made[durations, scale, device]
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a .pt file that loads without executing anything."""
-        write_tensors(path, KIND, {"arcs": self.arcs, "aux_labels": self.aux_labels},
-                      {"words": self.words, "pieces": self.pieces, "durations": self.durations})
+        """Write a .safetensors file for `read`."""
+        write_container(path, KIND, {"arcs": self.arcs, "aux_labels": self.aux_labels},
+                        {"words": self.words, "pieces": self.pieces, "durations": self.durations})
 
     @classmethod
     def read(cls, path: Union[str, Path], pieces: Sequence[str]) -> DecodingGraph:
@@ -75,13 +75,13 @@ class DecodingGraph:
         Raises:
           ValueError: if the file is damaged, or its graph is of other pieces or not one that k2 can search.
         """
-        tensors, facts = read_tensors(path, KIND)
+        tensors, facts = read_container(path, KIND)
         try:
             durations = facts["durations"] if facts["durations"] is None else tuple(map(int, facts["durations"]))
             words, names = tuple(facts["words"]), tuple(facts["pieces"])
             graph = cls(tensors["arcs"], tensors["aux_labels"], words, names, durations)
         except (LookupError, TypeError, ValueError):
-            raise ValueError(f"{path} is not complete: make it with `python lang/compile_graph.py`") from None
+            raise ValueError(f"{path} is not complete: make it with `hainan-compile-graph`") from None
         if graph.pieces != tuple(pieces):
             raise ValueError(f"{path} is spelled in {len(graph.pieces)} pieces that are not the {len(pieces)} of the "
                              "model's tokenizer: compile it with the model's --lang-dir")

@@ -12,6 +12,8 @@ from typing import Optional, Union
 
 import torch
 
+from hainan_k2.fsa.checks import check_lattice
+
 MAX_DRAWN = 1500  # arcs; with more of them dot takes minutes, and nobody reads the drawing
 SECONDS = 60.0  # for dot
 
@@ -43,8 +45,9 @@ def draw_lattice(
       min_posterior: arcs that are less probable than this in the lattice are left out.
       outputs: what aux_labels stand for.
     Raises:
-      ValueError: if there is no such FSA, or nothing in it.
+      ValueError: if there is no such FSA, or nothing in it; for a single FSA and one that is not topologically sorted.
     """
+    check_lattice(lattice)
     if not 0 <= index < lattice.shape[0]:
         raise ValueError(f"there is no lattice {index} among {lattice.shape[0]}")
     arcs, final = _drawn(lattice, index, pieces, min_posterior, outputs)

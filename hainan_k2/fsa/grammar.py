@@ -1,4 +1,4 @@
-"""Closed grammars over tokens, from a text, from OpenFst, from a .pt file.
+"""Closed grammars over tokens, from a text, from OpenFst, from a .safetensors file.
 
 The automaton: states 0 ... N-1, start 0, final N-1. Every arc into N-1 has label -1; every other one hears a token, so
 that there are no epsilons and a path of a lattice is met once by every reading that the grammar has of its tokens.
@@ -8,6 +8,7 @@ that there are no epsilons and a path of a lattice is met once by every reading 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,17 +18,18 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
+from hainan_k2.files.container import Kind, is_container, read_container, write_container
 from hainan_k2.fsa.automaton import EPSILON, Arc, Automaton, merge_alike, remove_epsilons
 from hainan_k2.fsa.grammar_rules import compile_text
 from hainan_k2.fsa.openfst import Fst, is_binary_fst, read_fst_binary, read_fst_text
-from hainan_k2.fsa.spelling import Speller, Vocabulary
-from hainan_k2.fsa.tensorfile import ZIP_MAGIC, read_tensors, write_tensors
+from hainan_k2.fsa.spelling import Speller, Vocabulary, is_silent
 from hainan_k2.result import WORD_START
 
-KIND = "hainan_k2 grammar"
+KIND = Kind("grammar", "hainan-compile-grammar")
 LEVELS = ("auto", "word", "token")
-EPSILON_SYMBOLS = ("<eps>", "<epsilon>", "<blk>")
 GLUE = "@@"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,9 @@ class Grammar:
         return self._made[device]
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a .pt file for read_grammar."""
-        write_tensors(path, KIND, {"arcs": self.arcs, "scores": self.scores},
-                      {"outputs": self.outputs, "pieces": self.pieces, "transduces": self.transduces})
+        """Write a .safetensors file for read_grammar."""
+        write_container(path, KIND, {"arcs": self.arcs, "scores": self.scores},
+                        {"outputs": self.outputs, "pieces": self.pieces, "transduces": self.transduces})
 
 
 def make_grammar(automaton: Automaton, pieces: Sequence[str], transduces: bool) -> Grammar:
@@ -112,7 +114,8 @@ def read_grammar(
     Args:
       tokenizer: spells the words; `pieces` and `encode`, as of hainan_k2.text.Tokenizer.
       level: of an OpenFst file: "word" labels are spelled, "token" labels are the tokenizer's pieces or, without
-        symbols, its ids; "auto": tokens if there are no symbols or one holds "▁".
+        symbols, its ids; "auto": tokens if there are no symbols, which is logged, or one holds "▁". Disambiguation
+        symbols (#0, #1 ...), <s>, </s> and !SIL are epsilons.
       input_symbols, output_symbols: {id: symbol} for an OpenFst file that holds none.
       acceptor: of an OpenFst text: whether its arcs have no output; None tells from the text.
     Raises:
@@ -125,7 +128,7 @@ def read_grammar(
         data = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    saved = data.startswith(ZIP_MAGIC)
+    saved = is_container(data)
     fst = None if saved else _read_fst(data, where, acceptor)
     if fst is None and (level, input_symbols, output_symbols, acceptor) != ("auto", None, None, None):
         raise ValueError(f"{path} is no OpenFst file: level, symbol tables and acceptor are of those alone")
@@ -154,7 +157,7 @@ def _read_fst(data: bytes, where: str, acceptor: Optional[bool]) -> Optional[Fst
 
 
 def _read_saved(path: Union[str, Path], speller: Speller) -> Grammar:
-    tensors, facts = read_tensors(path, KIND)
+    tensors, facts = read_container(path, KIND)
     arcs, scores = tensors.get("arcs"), tensors.get("scores")
     outputs, pieces, transduces = (facts.get(k) for k in ("outputs", "pieces", "transduces"))
     if pieces != list(speller.pieces):
@@ -196,9 +199,13 @@ def spell_fst(
     numbers = input_symbols is None and all(_is_id(arc.input) for arc in fst.arcs)
     if level == "auto":
         level = "token" if numbers or any(WORD_START in symbol for symbol in heard) else "word"
+        if numbers and fst.arcs:
+            log.warning("%s has numbers and no symbol table: they are taken for ids of the tokenizer's %d tokens; if "
+                        "they are of words, name their table by --isymbols", where, len(speller.pieces))
     if numbers and level == "word":
         raise ValueError(f"{where}: a word-level FST of numbers needs the symbol table of its words")
-    transduces = any(arc.input != arc.output for arc in fst.arcs) if output_symbols is None else heard != said
+    transduces = heard != said if output_symbols else any(
+        arc.input != arc.output for arc, *names in zip(fst.arcs, heard, said) if any(names))
     arcs: list[Arc] = []
     fresh = 1 + max([fst.start, *fst.finals, *(max(arc.source, arc.target) for arc in fst.arcs)])
     for arc, symbol, output in zip(fst.arcs, heard, said):
@@ -221,15 +228,15 @@ def _is_id(label: str) -> bool:
 def _symbols(labels: Sequence[str], table: Optional[dict[int, str]], places: Sequence[str]) -> list[str]:
     """What labels stand for, "" for nothing. With a table they are its symbols or, where not all are, its ids."""
     if table is None:
-        epsilons = ("0", *EPSILON_SYMBOLS) if all(map(_is_id, labels)) else EPSILON_SYMBOLS
-        return ["" if label in epsilons else label for label in labels]
+        zero = "0" if all(map(_is_id, labels)) else None
+        return ["" if label == zero or is_silent(label) else label for label in labels]
     by_name = set(table.values()).issuperset(labels)
     found = []
     for label, place in zip(labels, places):
         symbol = label if by_name else table.get(int(label)) if _is_id(label) else None
         if symbol is None and label != "0":
             raise ValueError(f"{place}: unknown symbol {label[:40]!r}: not in the symbol table of {len(table)}")
-        found.append("" if symbol is None or symbol == table.get(0) or symbol in EPSILON_SYMBOLS else symbol)
+        found.append("" if symbol is None or symbol == table.get(0) or is_silent(symbol) else symbol)
     return found
 
 
@@ -239,5 +246,6 @@ def _ids(symbol: str, speller: Speller, level: str, numbers: bool) -> list[int]:
     if not numbers:
         return [speller.piece(symbol)]
     if int(symbol) >= len(speller.pieces):
-        raise ValueError(f"token {symbol} is beyond the tokenizer's {len(speller.pieces)} pieces")
+        raise ValueError(f"token {symbol} is beyond the tokenizer's {len(speller.pieces)} pieces: an FST of words "
+                         "needs their symbol table (--isymbols)")
     return [int(symbol)]

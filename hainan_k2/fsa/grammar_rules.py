@@ -33,12 +33,11 @@ def may_be_empty(item: Union[Item, Phrase], empty: set[str]) -> bool:
 
 
 def empty_rules(rules: dict[str, tuple[Phrase, ...]]) -> set[str]:
-    """The rules that can be said without a word."""
+    """The rules that can be said without a word; `rules` as of parse_grammar, each after those that it refers to."""
     empty: set[str] = set()
-    grown = True
-    while grown:
-        found = {name for name, phrases in rules.items() if may_be_empty(Choice(phrases), empty)}
-        empty, grown = found, found != empty
+    for name, phrases in rules.items():
+        if may_be_empty(Choice(phrases), empty):
+            empty.add(name)
     return empty
 
 

@@ -199,7 +199,7 @@ def _positive(text: str) -> float:
 
 
 def parse_grammar(text: str, where: str) -> dict[str, tuple[Phrase, ...]]:
-    """{rule: its alternatives}.
+    """{rule: its alternatives}, every rule after those that it refers to.
 
     Raises:
       ValueError: "WHERE:LINE: ..." on what is not of the notation above, on a rule that is missing, empty, defined
@@ -228,8 +228,7 @@ def parse_grammar(text: str, where: str) -> dict[str, tuple[Phrase, ...]]:
             raise ValueError(f"{where}:{lines[name][0][0]}: rule {name} says nothing")
     if START not in rules:
         raise ValueError(f"{where}: no rule `{START}`, where sentences begin")
-    _check_references(rules, where)
-    return rules
+    return {name: rules[name] for name in _ordered(rules, where)}
 
 
 def references(item: Union[Item, Phrase]) -> Iterator[Reference]:
@@ -243,26 +242,32 @@ def references(item: Union[Item, Phrase]) -> Iterator[Reference]:
             yield from references(part)
 
 
-def _check_references(rules: dict[str, tuple[Phrase, ...]], where: str) -> None:
-    """ValueError on rules that are missing or lead back to themselves."""
+def _ordered(rules: dict[str, tuple[Phrase, ...]], where: str) -> list[str]:
+    """The rules' names, each after those that it refers to; ValueError on rules that are missing or lead back to
+    themselves."""
     uses = {name: [r for phrase in phrases for r in references(phrase)] for name, phrases in rules.items()}
-    for reference in (r for used in uses.values() for r in used):
-        if reference.rule not in rules:
-            raise ValueError(f"{where}:{reference.line}: no rule {reference.rule}")
-    free: set[str] = set()  # rules that lead to an end
-    grown = True
-    while grown:
-        found = {name for name, used in uses.items() if name not in free and free.issuperset(r.rule for r in used)}
-        free |= found
-        grown = bool(found)
-    bound = next((name for name in uses if name not in free), None)
-    trail: list[Reference] = []
+    users: dict[str, list[str]] = {name: [] for name in rules}
+    for name, used in uses.items():
+        for reference in used:
+            if reference.rule not in rules:
+                raise ValueError(f"{where}:{reference.line}: no rule {reference.rule}")
+            users[reference.rule].append(name)
+    missing = {name: len(used) for name, used in uses.items()}  # references to rules that have no place yet
+    order = [name for name, count in missing.items() if not count]
+    for name in order:  # grows as it goes
+        for user in users[name]:
+            missing[user] -= 1
+            if not missing[user]:
+                order.append(user)
+    bound = next((name for name, count in missing.items() if count), None)
+    trail: dict[str, int] = {}  # rules without a place, each referred to by the one before
     while bound is not None:
-        step = next(r for r in uses[bound] if r.rule not in free)
-        if any(r.rule == step.rule for r in trail):
-            way = [r.rule for r in trail]
-            way = way[way.index(step.rule):] + [step.rule]
-            raise ValueError(f"{where}:{step.line}: rule {step.rule} leads back to itself ({' -> '.join(way)}): what "
+        step = next(r for r in uses[bound] if missing[r.rule])
+        if step.rule in trail:
+            way = [*list(trail)[trail[step.rule]:], step.rule]
+            shown = way if len(way) < 10 else [*way[:4], "...", *way[-4:]]
+            raise ValueError(f"{where}:{step.line}: rule {step.rule} leads back to itself ({' -> '.join(shown)}): what "
                              "repeats takes * or +")
-        trail.append(step)
+        trail[step.rule] = len(trail)
         bound = step.rule
+    return order

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from hainan_k2.fsa.spelling import is_silent
+
 EPSILON, BACKOFF, BLANK_NAME = "<eps>", "#0", "<blk>"
 
 
@@ -29,6 +31,12 @@ class Lexicon:
     def backoff(self) -> int:
         """The id of #0."""
         return self.words.index(BACKOFF)
+
+    def epsilons(self) -> list[int]:
+        """The ids that are epsilons in a word graph: <eps>, #0, and those of #1, <s>, !SIL ... without a spelling."""
+        spelled = {word for word, _ in self.spellings}
+        return [word for word, name in enumerate(self.words)
+                if word == 0 or name == BACKOFF or is_silent(name) and word not in spelled]
 
     def disambiguated(self, first: int) -> list[tuple[int, tuple[int, ...]]]:
         """The spellings, with the id first + k at the end of those that need the disambiguation symbol #k, k >= 1."""
@@ -93,7 +101,7 @@ def read_words(path: Path) -> tuple[str, ...]:
         words += [BACKOFF, "<s>", "</s>"]
     elif words[:1] != [EPSILON] or not {BACKOFF, "<s>", "</s>"} <= set(words):
         raise ValueError(f"{path}: should begin with `{EPSILON} 0` and hold {BACKOFF}, <s> and </s>: make it with "
-                         "`python lang/make_lexicon.py`")
+                         "`hainan-make-lexicon`")
     return tuple(words)
 
 
@@ -152,6 +160,6 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ValueError(f"no {path}: make it with `python lang/make_lexicon.py`") from None
+        raise ValueError(f"no {path}: make it with `hainan-make-lexicon`") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.paths import arc_tokens, token_posteriors
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
@@ -83,8 +84,7 @@ class _Arcs:
     def __init__(self, lattice):
         import _k2
 
-        if len(lattice.shape) != 3:
-            raise ValueError(f"lattice has {len(lattice.shape)} axes: k2.create_fsa_vec([lattice]) makes a batch of it")
+        check_lattice(lattice)
         shape, arcs = lattice.arcs.shape(), lattice.arcs.values()
         self.utterance = shape.row_ids(1).long()  # (S,)
         states, splits = shape.row_splits(1).long(), shape.row_splits(2).long()
@@ -93,8 +93,6 @@ class _Arcs:
         self.target = arcs[:, 1].long() + states[self.owner]
         self.label, self.score = lattice.labels.long(), lattice.scores.detach().double()
         self.begin, self.end = states[:-1], states[1:]  # (B,) start states, and after the final ones
-        if (arcs[:, 1] <= arcs[:, 0]).any():
-            raise ValueError("lattice is not topologically sorted, or has cycles: k2.top_sort(lattice) sorts it")
         self._batches = _k2.get_state_batches(lattice.arcs, True)
 
     def backwards(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -51,7 +51,7 @@ def read_symbols(text: str, where: str) -> dict[int, str]:
     symbols: dict[int, str] = {}
     names: set[str] = set()
     for number, line in enumerate(text.splitlines(), start=1):
-        fields = line.split()
+        fields = line.split(None, 2)
         if not fields:
             continue
         if len(fields) != 2 or not re.fullmatch(r"\d{1,9}", fields[1], re.ASCII):
@@ -74,7 +74,7 @@ def read_fst_text(text: str, where: str, acceptor: Optional[bool] = None) -> Fst
       ValueError: "WHERE:LINE: ..." on a line that is neither an arc nor a final state, on costs that are no finite
         numbers, on more than MAX_ARCS arcs.
     """
-    lines = [(number, line.split()) for number, line in enumerate(text.splitlines(), start=1)]
+    lines = [(number, line.split(None, 6)) for number, line in enumerate(text.splitlines(), start=1)]
     lines = [(number, fields) for number, fields in lines if fields]
     if not lines:
         raise ValueError(f"{where}: empty")
@@ -91,7 +91,8 @@ def read_fst_text(text: str, where: str, acceptor: Optional[bool] = None) -> Fst
         if not states + labels <= len(fields) <= states + labels + 1:
             kind = "an acceptor" if acceptor else "a transducer"
             form = "source target label [cost]" if acceptor else "source target input output [cost]"
-            raise ValueError(f"{place}: {len(fields)} fields; {kind} has lines `{form}` and `state [cost]`")
+            count = len(fields) if len(fields) < 7 else "more than 6"
+            raise ValueError(f"{place}: {count} fields; {kind} has lines `{form}` and `state [cost]`")
         source, target = (_state(field, place) for field in (fields[0], fields[states - 1]))
         cost = fields[states + labels] if len(fields) > states + labels else "0"
         if not labels and cost.lower() in ("inf", "infinity"):  # fstprint says so of a state with nothing to print

@@ -10,13 +10,18 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.checks import check_lattice, check_lengths
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 
 def shortest_path(lattice):
-    """The best path of every lattice, as an FsaVec of linear FSAs that keeps the attributes."""
+    """The best path of every lattice of an FsaVec, as an FsaVec of linear FSAs that keeps the attributes.
+
+    ValueError for a single FSA and for one that is not topologically sorted.
+    """
     import k2
 
+    check_lattice(lattice)
     return k2.shortest_path(lattice, use_double_scores=True)
 
 
@@ -91,8 +96,15 @@ def hypotheses_from_lattice(best, frame_lens: Tensor, lattice=None) -> list[Hypo
       lattice: what `best` was chosen from; gives the tokens' posteriors as confidences, which are 1 without
       it.
     Raises:
-      ValueError: if `best` does not tell the time.
+      ValueError: if `best` does not tell the time, for a single FSA or one that is not topologically sorted, and where
+        `best`, `lattice` and frame_lens are not of the same B.
     """
+    check_lattice(best, "the FSA of best paths")
+    check_lengths("frame_lens", frame_lens, best.shape[0], 2**31 - 1, "frames that k2 can count")
+    if lattice is not None:
+        check_lattice(lattice)
+        if lattice.shape[0] != best.shape[0]:
+            raise ValueError(f"{best.shape[0]} best paths of {lattice.shape[0]} lattices: as many are needed")
     if not (hasattr(best, "frame") and hasattr(best, "duration")):
         raise ValueError("the paths have no attributes `frame` and `duration`: compose with what nar_lattice made")
     utterance, token, frame, duration = path_tokens(best)

@@ -1,4 +1,4 @@
-"""Lattices in files: .pt, with all that is on them, and OpenFst text, for other tools."""
+"""Lattices in files: .safetensors, with all that is on them, and OpenFst text, for other tools."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from typing import Any, Optional, Union
 import torch
 from torch import Tensor
 
+from hainan_k2.files.atomic import write_atomic
+from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
+from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.fsavec import ragged_arcs
 from hainan_k2.fsa.openfst import Fst, read_fst_text
 from hainan_k2.fsa.paths import arc_owner
-from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
 
-KIND = "k2 lattice"
+KIND = Kind("k2 lattice", "hainan_k2.save_lattice")
 ATTRIBUTE = "attribute "
 
 
 def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]] = None) -> None:
     """Write an FsaVec of B.
 
-    A path that ends in .pt keeps scores and attributes, such as `frame` and `duration`, to the last bit. Any other is
-    OpenFst text as in Kaldi's archives: for every FSA a line with its name, its arcs `source target label [aux_label]
-    cost`, its final states and an empty line. Costs are negative scores; the times are lost there.
+    A path that ends in .safetensors keeps scores and attributes, such as `frame` and `duration`, to the last bit. Any
+    other is OpenFst text as in Kaldi's archives: for every FSA a line with its name, its arcs `source target label
+    aux_label cost`, its final states and an empty line; without aux_labels, the label stands there twice. Costs are
+    negative scores; the times are lost there.
 
     Args:
       names: of the B FSAs; default: 0, 1 ...
@@ -34,11 +37,8 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
       ValueError: for a single FSA, one that is not topologically sorted, an attribute that is not one value per arc, or
         names that do not fit.
     """
-    if len(lattice.shape) != 3:
-        raise ValueError("the lattice is a single FSA: make an FsaVec of it by k2.create_fsa_vec([fsa])")
-    target, source = lattice.arcs.values()[:, 1], lattice.arcs.values()[:, 0]
-    if (target <= source).any():
-        raise ValueError("the lattice is not topologically sorted: sort it by k2.top_sort")
+    check_lattice(lattice)
+    target = lattice.arcs.values()[:, 1]
     names = [str(i) for i in range(lattice.shape[0])] if names is None else list(names)
     if len(names) != lattice.shape[0] or any(len(name.split()) != 1 for name in names):
         raise ValueError(f"{lattice.shape[0]} lattices need as many names without spaces, not {names[:10]}")
@@ -46,20 +46,22 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
     for name, value in attributes.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"the lattice's attribute {name} is ragged: only one value per arc can be saved")
-    if Path(path).suffix != ".pt":
-        Path(path).write_text("".join(_archive(lattice, attributes.get("aux_labels"), names)), encoding="utf-8")
+    if Path(path).suffix == ".pt":
+        raise ValueError(f"{path}: .pt files are torch's: save a lattice as {SUFFIX} or, as OpenFst text, as .txt")
+    if Path(path).suffix != SUFFIX:
+        write_atomic(path, "".join(_archive(lattice, attributes.get("aux_labels"), names)))
         return
     shape = lattice.arcs.shape()
     tensors = {"num_states": shape.row_splits(1).diff(), "leaving": shape.row_splits(2).diff(),
                "target": target.clone(), "label": lattice.labels, "scores": lattice.scores,
                **{ATTRIBUTE + name: value for name, value in attributes.items() if name != "labels"}}
     fillers = {name: getattr(lattice, f"{name}_filler") for name in attributes if hasattr(lattice, f"{name}_filler")}
-    write_tensors(path, KIND, tensors, {"names": names, "fillers": fillers})
+    write_container(path, KIND, tensors, {"names": names, "fillers": fillers})
 
 
 def _archive(lattice, aux_labels: Optional[Tensor], names: Sequence[str]) -> Iterator[str]:
     lists = [arc_owner(lattice).tolist(), *lattice.arcs.values()[:, :3].T.tolist(), lattice.scores.tolist()]
-    lists.append([None] * len(lists[0]) if aux_labels is None else aux_labels.tolist())
+    lists.append((lattice.labels if aux_labels is None else aux_labels).tolist())  # Kaldi reads no acceptors
     lines: list[list[str]] = [[] for _ in names]
     for owner, source, target, label, score, aux in zip(*lists):
         cost = f"{0.0 - score:.9g}"
@@ -68,8 +70,7 @@ def _archive(lattice, aux_labels: Optional[Tensor], names: Sequence[str]) -> Ite
         if label == -1:
             lines[owner].append(f"{source} {cost}\n")
         else:
-            lines[owner].append(f"{source} {target} {label} {cost}\n" if aux is None else
-                                f"{source} {target} {label} {aux} {cost}\n")
+            lines[owner].append(f"{source} {target} {label} {aux} {cost}\n")
     for name, own in zip(names, lines):
         yield "".join([f"{name}\n", *own, "\n"])
 
@@ -83,7 +84,7 @@ def load_lattice(path: Union[str, Path]) -> tuple[Any, list[str]]:
       ValueError: one line that names the file and what is wrong with it.
     """
     path = Path(path)
-    if path.suffix == ".pt":
+    if path.suffix in (SUFFIX, ".pt"):  # read_container says how to make the latter anew
         return _load_tensors(path)
     try:
         text = path.read_bytes().decode("utf-8")
@@ -159,7 +160,7 @@ def _sorted_states(fst: Fst, where: str) -> dict[int, int]:
 
 
 def _load_tensors(path: Path) -> tuple[Any, list[str]]:
-    tensors, facts = read_tensors(path, KIND)
+    tensors, facts = read_container(path, KIND)
     names, fillers = facts.get("names"), facts.get("fillers")
     parts = [tensors.get(name) for name in ("num_states", "leaving", "target", "label", "scores")]
     attributes = {name[len(ATTRIBUTE):]: value for name, value in tensors.items() if name.startswith(ATTRIBUTE)}
@@ -209,5 +210,7 @@ def _build(path: Path, num_states: Tensor, leaving: Tensor, target: Tensor, labe
     lattice = k2.Fsa(ragged_arcs(num_states, leaving, arcs))
     lattice.scores = scores
     for name, value in attributes.items():
+        if not name.isidentifier() or name.startswith("_") or hasattr(lattice, name):
+            raise ValueError(f"{path} holds an attribute named {name[:40]!r}, which no lattice can have")
         setattr(lattice, name, value)
     return lattice

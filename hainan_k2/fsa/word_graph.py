@@ -1,6 +1,6 @@
 """LG: a language model over words, G, spelled out in tokens.
 
-G is an acceptor over word ids, e.g. an n-gram model from `lang/arpa_to_fst.py`: an arc h --- w ---> h' for every
+G is an acceptor over word ids, e.g. an n-gram model from `hainan-arpa-to-fst`: an arc h --- w ---> h' for every
 n-gram, and `#0` (or epsilon) from a history to the one to back off to. LG has a state (h, p) for every history h
 and every p that a word after h begins with; a word's arcs share those of the words that begin alike:
 
@@ -27,19 +27,20 @@ from hainan_k2.fsa.acceptor import Acceptor, join, k2_arcs, remove_epsilons
 from hainan_k2.fsa.lexicon import Lexicon
 
 
-def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Any, int]:
-    """LG as drawn above, and how many word arcs of `grammar` it lacks because their words have no spelling.
+def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Any, np.ndarray]:
+    """LG as drawn above, and the words of those arcs of `grammar` that it lacks because they have no spelling.
 
     Args:
-      grammar: an acceptor of word ids; its epsilons are 0 and #0.
+      grammar: an acceptor of word ids; its epsilons are those of Lexicon.epsilons.
     Returns:
-      A k2.Fsa, connected and arc-sorted: labels are tokens, aux_labels word ids or 0; and a number.
+      A k2.Fsa, connected and arc-sorted: labels are tokens, aux_labels word ids or 0; and
+      (M,) int64, word ids, one for each arc left out.
     Raises:
       ValueError: if LG would be without words or too large, or `grammar` has a cycle of epsilons.
     """
     import k2
 
-    words, trie = remove_epsilons(grammar, lexicon.backoff), _Trie.of(lexicon)
+    words, trie = remove_epsilons(grammar, lexicon.epsilons()), _Trie.of(lexicon)
     arc, step = join(words.label, trie.word)
     history = words.source[arc] * trie.size  # state (h, p) is number h * size + the node of p
     source, target, score = history + trie.node[step], history + trie.child[step], words.score[arc]
@@ -66,8 +67,8 @@ def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Any, int]:
     graph = k2.connect(k2.Fsa(arcs, torch.from_numpy(table[order, 3].astype(np.int32))))
     if not graph.num_arcs or not (graph.labels > 0).any():
         raise ValueError("the word graph has no word that the lexicon can spell in any of its sentences")
-    known = np.isin(grammar.label, (0, lexicon.backoff, *(word for word, _ in lexicon.spellings)))
-    return k2.arc_sort(graph), int((~known).sum())
+    known = np.isin(grammar.label, [*lexicon.epsilons(), *(word for word, _ in lexicon.spellings)])
+    return k2.arc_sort(graph), grammar.label[~known]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Search in a word graph: what a lexicon and a language model over words allow (`--graph LG.pt`).
+"""Search in a word graph: what a lexicon and a language model over words allow (`--graph LG.safetensors`).
 
 The graph, composed with the TDT topology (hainan_k2.fsa.topology), is searched by k2.intersect_dense_pruned over the
 encoder-only joint's log-probabilities. A score is that of the best path: tokens, durations, penalties and bonus as in

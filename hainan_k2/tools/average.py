@@ -12,6 +12,7 @@ more models.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any, Optional
 
 import torch
@@ -48,15 +49,29 @@ class RunningAverage:
             self.count, self.mean = state["count"], state["mean"]
 
 
+def average_of(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The running average in a checkpoint, as RunningAverage.state gave it; ValueError where there is none."""
+    average = state.get("average")
+    if not isinstance(average, dict) or not average.get("every"):
+        raise ValueError(f"{path} has no running average: it was trained without --average-every")
+    mean = average.get("mean")
+    numbers = all(type(average.get(key)) is int for key in ("every", "count"))
+    if not numbers or not isinstance(mean, dict) or not all(isinstance(value, Tensor) for value in mean.values()):
+        raise ValueError(f"{path} has a running average that is not complete")
+    return average
+
+
 def average_between(start: Optional[dict[str, Any]], end: dict[str, Any]) -> dict[str, Tensor]:
     """The mean, float32, of the samples between two states of a RunningAverage; `start` None is where training began.
 
-    Raises ValueError where there was no sample in between.
+    Raises ValueError where there was no sample in between, and where the two are of different models.
     """
     first, last = start["count"] if start else 0, end["count"]
     if last <= first:
         raise ValueError(f"the running average holds {last} samples, {first} of them before the epochs to average: "
                          "average more epochs, or train with a smaller --average-every")
+    if start and {n: v.shape for n, v in start["mean"].items()} != {n: v.shape for n, v in end["mean"].items()}:
+        raise ValueError("the running averages before and after these epochs are of different models")
     means: dict[str, Tensor] = {}
     for name, value in end["mean"].items():
         if value.is_floating_point() and first:

@@ -1,36 +1,46 @@
-"""Checkpoints: written atomically, loaded without executing anything, averaged."""
+"""Checkpoints: containers (hainan_k2.files.container) of all that training depends on; chosen, and averaged."""
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import torch
 
 from hainan_k2.config import ModelConfig, from_dict
+from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.tools.jsonl import read_lines
+from hainan_k2.tools.weights import model_of_weights
 
-LAST = "last.pt"
+KIND = Kind("checkpoint", "hainan-train")
+LAST = f"last{SUFFIX}"
 
 
-def _pack(value: Any, tensors: list[torch.Tensor]) -> Any:
-    """`value` as JSON can hold it, its tensors put aside."""
+def epoch_name(epoch: Union[int, str]) -> str:
+    """The file name of the checkpoint at the end of an epoch, from 1."""
+    return f"epoch-{epoch}{SUFFIX}"
+
+
+def _pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """`value` as JSON can hold it, its tensors put aside under their names: the keys that lead to them, / between."""
     if isinstance(value, torch.Tensor):
-        tensors.append(value)
-        return {"tensor": len(tensors) - 1}
+        if name in tensors:
+            raise ValueError(f"two tensors of the checkpoint are named {name}")
+        tensors[name] = value
+        return {"tensor": name}
+    below = f"{name}/" if name else ""
     if isinstance(value, dict):
-        return {"dict": [[key, _pack(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _pack(item, f"{below}{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
-        return [_pack(item, tensors) for item in value]
+        return [_pack(item, f"{below}{i}", tensors) for i, item in enumerate(value)]
     return value
 
 
-def _unpack(value: Any, tensors: list[torch.Tensor]) -> Any:
+def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, list):
         return [_unpack(item, tensors) for item in value]
     if isinstance(value, dict):
@@ -39,37 +49,62 @@ def _unpack(value: Any, tensors: list[torch.Tensor]) -> Any:
 
 
 def save_checkpoint(path: pathlib.Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) beside `path`, flush it to the disk, then rename: a kill leaves the old
-    file or the new one. Plain values travel as JSON, for torch 1.13's safe loader refuses even a float."""
-    tensors: list[torch.Tensor] = []
-    text = json.dumps(_pack(state, tensors))
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as stream:
-        torch.save({"json": text, "tensors": tensors}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    """Write `state` (tensors and plain values, nested in dicts, lists and tuples; tuples come back as lists). A kill
+    or a full disk leaves the old file or the new one. Raises OSError with the path."""
+    tensors: dict[str, torch.Tensor] = {}
+    facts = {"state": _pack(state, "", tensors)}
+    write_container(path, KIND, tensors, facts)
 
 
 def load_checkpoint(path: pathlib.Path) -> dict[str, Any]:
-    """A checkpoint's plain values and tensors, on the CPU; ValueError where the file is not one of ours."""
+    """A checkpoint's plain values and tensors, on the CPU; ValueError where it is damaged or not one of ours."""
     if not path.is_file():
         raise ValueError(f"no checkpoint {path}")
+    tensors, facts = read_container(path, KIND)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on truncated, foreign or malicious files
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is not a readable checkpoint: {reason}") from None
-    if not isinstance(state, dict) or set(state) != {"json", "tensors"}:
-        raise ValueError(f"{path} was not written by hainan_k2/train.py")
-    return _unpack(json.loads(state["json"]), state["tensors"])
+        state = _unpack(facts["state"], tensors)
+    except (LookupError, TypeError, ValueError, RecursionError):
+        state = None
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} is not complete: make it anew with {KIND.maker}")
+    return state
+
+
+def load_newest(exp_dir: pathlib.Path) -> Optional[tuple[pathlib.Path, dict[str, Any]]]:
+    """The newest checkpoint of an experiment that is intact, and its state; None where there is no checkpoint at all.
+
+    A damaged one is named in a warning. Raises ValueError where none is intact.
+    """
+    paths = [path for path in (exp_dir / LAST, *reversed(epoch_checkpoints(exp_dir).values())) if path.exists()]
+    complaints = []
+    for path in paths:
+        try:
+            state = load_checkpoint(path)
+        except ValueError as error:
+            complaints.append(str(error))
+            continue
+        for complaint in complaints:
+            logging.warning("%s; going on from %s", complaint, path)
+        return path, state
+    if complaints:
+        raise ValueError(f"no checkpoint of {exp_dir} is intact: " + "; ".join(complaints))
+    old = old_checkpoints(exp_dir)
+    if old:
+        raise ValueError(f"{exp_dir} has checkpoints of an older version of hainan_k2 ({', '.join(old[:3])}), which "
+                         "this one cannot read: train into another --exp-dir, or remove them")
+    return None
+
+
+def old_checkpoints(exp_dir: pathlib.Path) -> list[str]:
+    """Names of checkpoints that versions before 0.2 wrote."""
+    return sorted(path.name for path in exp_dir.glob("*.pt") if re.fullmatch(r"last|epoch-\d+", path.stem))
 
 
 def epoch_checkpoints(exp_dir: pathlib.Path) -> dict[int, pathlib.Path]:
-    """{epoch: path} of the epoch-N.pt files of an experiment, ascending."""
+    """{epoch: path} of the epoch-N.safetensors files of an experiment, ascending."""
     found = {}
-    for path in exp_dir.glob("epoch-*.pt"):
-        match = re.fullmatch(r"epoch-(\d+)\.pt", path.name)
+    for path in exp_dir.glob(f"epoch-*{SUFFIX}"):
+        match = re.fullmatch(r"epoch-(\d+)", path.stem)
         if match:
             found[int(match.group(1))] = path
     return dict(sorted(found.items()))
@@ -79,8 +114,12 @@ def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) ->
     """The `avg` epoch checkpoints that end with `epoch` (None: the newest); ValueError says what is missing."""
     found = epoch_checkpoints(exp_dir)
     if not found:
-        raise ValueError(f"no checkpoint epoch-N.pt in {exp_dir}: train one with `python hainan_k2/train.py --exp-dir "
-                         f"{exp_dir} ...` or run a recipe, e.g. ./recipes/librispeech/run.sh --stage 0")
+        old = old_checkpoints(exp_dir)
+        if old:
+            raise ValueError(f"{exp_dir} has only checkpoints of an older version of hainan_k2 ({', '.join(old[:3])}), "
+                             "which this one cannot read: train it anew")
+        raise ValueError(f"no checkpoint {epoch_name('N')} in {exp_dir}: train one with `python hainan_k2/train.py "
+                         f"--exp-dir {exp_dir} ...` or run a recipe, e.g. ./recipes/librispeech/run.sh --stage 0")
     last = max(found) if epoch is None else epoch
     wanted = range(last - avg + 1, last + 1)
     missing = [n for n in wanted if n not in found]
@@ -104,7 +143,7 @@ def best_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], count: int) ->
 
 
 def epoch_of(path: pathlib.Path) -> int:
-    """The N of epoch-N.pt."""
+    """The N of epoch-N.safetensors."""
     return int(path.stem.partition("-")[2])
 
 
@@ -120,16 +159,35 @@ def average_states(states: Iterable[dict[str, torch.Tensor]]) -> dict[str, torch
     return {name: (value / count).float() if value.is_floating_point() else value for name, value in total.items()}
 
 
+def model_of_state(state: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    """The dimensions and the weights of a checkpoint's model; ValueError where they are missing or of other types."""
+    config, weights, provenance = (state.get(key, {}) for key in ("model_config", "model", "provenance"))
+    sound = all(isinstance(part, dict) for part in (config, weights, provenance, state.get("progress", {})))
+    sound = sound and isinstance(provenance.get("options", {}), dict) and bool(config)
+    if not sound or not all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in weights.items()):
+        raise ValueError(f"{path} holds no model")
+    try:
+        return from_dict(ModelConfig, {str(name): value for name, value in config.items()}), weights
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def load_model(paths: list[pathlib.Path]) -> tuple[Hainan, dict[str, Any]]:
-    """The average of checkpoints as a model in eval mode, and the last checkpoint's other contents."""
+    """The average of checkpoints as a model in eval mode, and the last checkpoint's other contents. ValueError where
+    one is damaged, or of another model than the last."""
     last: dict[str, Any] = {}
+    dimensions: list[tuple[ModelConfig, dict[str, torch.Size]]] = []
 
     def states():
         for path in paths:
+            last.clear()  # one at a time: each is several times the model
             last.update(load_checkpoint(path))
-            yield last["model"]
+            config, weights = model_of_state(last, path)
+            dimensions.append((config, {name: value.shape for name, value in weights.items()}))
+            if dimensions[-1] != dimensions[0]:
+                raise ValueError(f"{paths[0]} and {path} are of different models: they have no average")
+            yield weights
 
     average = average_states(states())
-    model = Hainan(from_dict(ModelConfig, last["model_config"]))
-    model.load_state_dict(average)
+    model = model_of_weights(dimensions[0][0], average, paths[-1], "its own dimensions", training_heads=True)
     return model.eval(), last

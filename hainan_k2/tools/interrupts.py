@@ -12,9 +12,8 @@ from contextlib import contextmanager
 def uninterrupted() -> Iterator[None]:
     """What is done inside is done whole: a SIGINT that comes meanwhile is raised again at the end.
 
-    An update that is half made, or made and not counted, could not be resumed exactly, and an exception in the middle
-    of `torch.save` aborts the process (its C++ writer throws in a destructor). Outside the main thread, which alone
-    hears signals, nothing is to be done.
+    An update that is half made, or made and not counted, could not be resumed exactly. Outside the main thread, which
+    alone gets signals, nothing is to be done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

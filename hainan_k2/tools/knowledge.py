@@ -8,8 +8,8 @@ from typing import Optional
 
 from hainan_k2.config import option
 from hainan_k2.fsa.decoding_graph import DecodingGraph
-from hainan_k2.fsa.grammar import read_grammar
 from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.lang.grammar_files import load_grammar
 from hainan_k2.search.knowledge import Knowledge
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.hotwords import read_hotwords
@@ -21,9 +21,11 @@ class KnowledgeConfig:
 
     lm: str = option("", "token-level n-gram LM, ARPA: for viterbi-lm and nbest-lm")
     lodr_lm: str = option("", "token-level n-gram LM of low order, ARPA, that viterbi-lm subtracts from --lm")
-    graph: str = option("", "word graph of lang/compile_graph.py, LG.pt or TLG.pt: for graph")
-    grammar: str = option("", "closed grammar: a text, OpenFst text or binary, or .pt of lang/compile_grammar.py: for "
-                          "grammar")
+    graph: str = option("", "word graph of hainan-compile-graph, LG.safetensors or TLG.safetensors: for graph")
+    grammar: str = option("", "closed grammar: a text, OpenFst text or binary, .safetensors of hainan-compile-grammar, "
+                          "or the name of an example (digits, dates, home, spelling): for grammar")
+    isymbols: str = option("", "symbol table of an OpenFst --grammar's input labels, lines `symbol id`")
+    osymbols: str = option("", "symbol table of its output labels; numbers are put out as such without")
     hotwords: str = option("", "phrases to expect, one a line with an optional ' :weight' behind it")
 
 
@@ -31,7 +33,9 @@ def load_knowledge(config: KnowledgeConfig, tokenizer: Tokenizer) -> Knowledge:
     """Read the files that `config` names; ValueError with file and line of what is wrong."""
     hotwords = read_hotwords(config.hotwords, tokenizer) if config.hotwords else None
     graph = DecodingGraph.read(config.graph, tokenizer.pieces) if config.graph else None
-    grammar = read_grammar(config.grammar, tokenizer) if config.grammar else None
+    if not config.grammar and (config.isymbols or config.osymbols):
+        raise ValueError("--isymbols and --osymbols are the symbols of --grammar: give it as well")
+    grammar = load_grammar(config.grammar, tokenizer, config.isymbols, config.osymbols) if config.grammar else None
     return Knowledge(lm=_load_lm(config.lm, tokenizer), lodr_lm=_load_lm(config.lodr_lm, tokenizer), graph=graph,
                      grammar=grammar, hotwords=hotwords, pieces=tokenizer.pieces)
 

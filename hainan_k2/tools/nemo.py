@@ -6,14 +6,45 @@ Token i there is token i + 1 here, in the embedding and in the joint's output.
 
 from __future__ import annotations
 
+import tarfile
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig
+from hainan_k2.files.torch_archive import read_torch_archive
 from hainan_k2.model.hainan import Hainan
 
 _TRAINING_ONLY = ("simple_am.", "simple_lm.")
+_WEIGHTS = "model_weights.ckpt"
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """The weights of a .nemo archive, or of the .ckpt in it, by their published names; float arrays are float32.
+
+    Nothing in the file is executed. Raises ValueError: one line that names the file, where it is missing, damaged or
+    holds anything but tensors.
+    """
+    if path.suffix == ".nemo":
+        try:
+            with tarfile.open(path, "r:") as archive:
+                members = [m for m in archive.getmembers() if m.name.rpartition("/")[2] == _WEIGHTS]
+                if len(members) != 1 or not members[0].isreg() or members[0].issparse():
+                    raise ValueError(f"{path} does not hold one file {_WEIGHTS}")
+                state = read_torch_archive(archive.extractfile(members[0]), f"{path}: {_WEIGHTS}")
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror or error}") from None
+        except tarfile.TarError as error:
+            raise ValueError(f"{path} is no uncompressed tar archive, as .nemo files are: {error}") from None
+    else:
+        state = read_torch_archive(path)
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    tensors = state.items() if isinstance(state, dict) else ()
+    if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors):
+        raise ValueError(f"{path} holds no dict of tensors")
+    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in tensors}
 
 
 def model_config(config: dict, weights: dict[str, np.ndarray]) -> ModelConfig:

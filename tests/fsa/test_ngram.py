@@ -3,6 +3,7 @@ import math
 import random
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.fsa.arpa import MAX_ORDER
 from hainan_k2.fsa.ngram import NgramLm
 from tests.oracle_lm import SYMBOLS, DictionaryLm, language_models
 
@@ -151,6 +153,11 @@ def test_without_an_end_nothing_ends(arpa):
         ("-0.5\t▁a\t-0.2", "-0.5", ":10: '-0.5' is not an entry of 1 words"),
         ("-0.5\t▁a\t-0.2", "-0.5\t▁a\t-0.2\t1", "is not an entry of 1 words"),
         ("<s> ▁a b", "<s> ▁a b\t-1", ":22: back-off weight '-1' of an 3-gram, the highest order"),
+        ("-0.5\t", "-1e308\t", ":10: '-1e308' is below -1000, the log of 0 is -99"),
+        ("\t-0.2\n", "\t-1e308\n", ":10: '-1e308' is below -1000, the log of 0 is -99"),
+        ("\t-0.2\n", "\t1e308\n", ":10: back-off weight '1e308' is above 10"),
+        ("ngram 2=4", f"ngram 2={'4' * 5000}", ":5: 'ngram 2=4444.* stands where 'ngram 2=COUNT' should"),
+        ("ngram 2=4", f"ngram {'2' * 5000}=4", ":5: 'ngram 2222.* stands where 'ngram 2=COUNT' should"),
         ("▁a\t-0.2", "▁a", ":10: this 1-gram begins longer ones but has no back-off weight"),
         ("▁a b\t0", "▁a b", ":17: this 2-gram begins longer ones but has no back-off weight"),
         ("▁a b </s>", "b b </s>", ":23: this 3-gram is without history"),
@@ -162,6 +169,34 @@ def test_what_is_wrong_is_said_with_its_line(arpa, old, new, message):
     with pytest.raises(ValueError, match=message) as error:
         arpa(lambda text: text.replace(old, new, 1))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("order, message", [
+    (MAX_ORDER, "5 1-grams follow, the header says 0"),
+    (MAX_ORDER + 1, ":24: 21-grams: models of order 20 at most are read"),
+    (500, ":24: 21-grams: models of order 20 at most are read"),
+])
+def test_the_order_is_limited(arpa, order, message):
+    """Every order takes time: 500 of them took a minute."""
+    header = "".join(f"ngram {n}=0\n" for n in range(1, order + 1))
+    with pytest.raises(ValueError, match=message):
+        arpa(lambda text: text[: text.index("ngram 1")] + header + text[text.index("\n\\1-"):])
+
+
+@pytest.mark.parametrize("place", ["-0.5\t▁a\t-0.2", "ngram 2=4", "\\2-grams:", "<s> ▁a b"])
+def test_a_long_line_is_not_taken_apart(tmp_path, place):
+    """It is refused for a few times the memory of the file, whatever it holds."""
+    path, long = tmp_path / "lm.arpa", " ".join(["ab"] * 1_000_000)
+    assert place in ARPA
+    path.write_text(ARPA.replace(place, f"{place} {long}", 1), encoding="utf-8")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"lm.arpa:\d+: ") as error:
+            NgramLm.read(str(path), SYMBOLS)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(str(error.value)) < 400 and peak < 5 * len(long)
 
 
 def test_files_that_cannot_be_read(tmp_path):

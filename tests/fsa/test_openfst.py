@@ -21,8 +21,13 @@ from tests.fsa.grammars import as_automaton, automata, compiled, refused
     ("0 1 2\n1 2 3 4 5 6\n1", "g:2: 6 fields; an acceptor has lines `source target label [cost]` and `state [cost]`"),
     ("0 1 2 2\n1 2 3 4 5 6\n1", "g:2: 6 fields; a transducer has lines `source target input output [cost]` and `state "
                                 "[cost]`"),
+    ("0 1 2\n1 " + "2 " * 99, "g:2: more than 6 fields; an acceptor has lines `source target label [cost]` and `state "
+                              "[cost]`"),
     ("0 -1 2\n1", "g:1: '-1' is no state number"),
-    ("0 1 8\n1", "g:1: token 8 is beyond the tokenizer's 8 pieces"),
+    ("0 1 8\n1", "g:1: token 8 is beyond the tokenizer's 8 pieces: an FST of words needs their symbol table "
+                 "(--isymbols)"),
+    ("0 1 ab\n0 1 <unk>\n1", "g:2: <unk> is a symbol and no word: take its arcs out, or name the words it stands for"),
+    ("sentence: ab | <unk>", "g:1: <unk> is a symbol and no word: take its arcs out, or name the words it stands for"),
     ("0 1 ▁a\n0 1 ▁d\n1", "g:2: '▁d' is none of the tokenizer's 8 pieces"),
     ("0 1 ab\n0 1 de\n1", "g:2: the tokenizer cannot spell 'de'"),
     ("0 1 <eps> x 0.5\n1", "g: there is output for the empty sentence: every output needs a token to stand on"),
@@ -96,3 +101,37 @@ def test_binary_files_that_cannot_be_used(tmp_path):
         "g: claims 257 arcs, which its")
     kaldifst.StdVectorFst().write(str(tmp_path / "fst"))
     assert refused(tmp_path, (tmp_path / "fst").read_bytes()) == "g: an FST without a start state: it accepts nothing"
+
+
+SILENT = ("#0", "#1", "#23", "!SIL", "<SIL>", "<s>", "</s>", "<eps>")
+
+
+@pytest.mark.parametrize("symbol", SILENT)
+@pytest.mark.parametrize("kind", ["names", "ids", "binary"])
+def test_disambiguation_symbols_and_silence_are_epsilon(tmp_path, kind, symbol):
+    """A word a, back off by `symbol`, then b: no tokens for the symbol, on neither side."""
+    table = {0: "<none>", 1: "a", 2: "b", 3: symbol}
+    names = f"0 1 a a 0.5\n1 2 {symbol} {symbol} 0.25\n2 3 b b\n3"
+    if kind == "names":
+        grammar = compiled(tmp_path, names)
+    elif kind == "ids":
+        grammar = compiled(tmp_path, "0 1 1 1 0.5\n1 2 3 0 0.25\n2 3 2 2\n3", input_symbols=table)
+    else:
+        lines = "".join(f"{name} {id}\n" for id, name in table.items())
+        symbols = pytest.importorskip("kaldifst").SymbolTable.from_str(lines)
+        fst = kaldifst.compile(names, isymbols=symbols, osymbols=symbols, keep_isymbols=True, keep_osymbols=True)
+        fst.write(str(tmp_path / "g"))
+        grammar = compiled(tmp_path, (tmp_path / "g").read_bytes())
+    assert not grammar.transduces
+    assert oracle.sentences(as_automaton(grammar), 4) == {((2, 3), ()): -0.75}
+
+
+def test_numbers_without_symbol_table_are_said_to_be_tokens(tmp_path, caplog):
+    compiled(tmp_path, "0 1 2\n1")
+    message, = caplog.messages
+    assert message == (f"{tmp_path}/g has numbers and no symbol table: they are taken for ids of the tokenizer's 8 "
+                       "tokens; if they are of words, name their table by --isymbols")
+    caplog.clear()
+    compiled(tmp_path, "0 1 2\n1", level="token")  # the user has said so
+    compiled(tmp_path, "0 1 1\n1", input_symbols={0: "<eps>", 1: "a"})
+    assert not caplog.messages

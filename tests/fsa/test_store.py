@@ -9,9 +9,9 @@ from hypothesis import given, settings
 
 from hainan_k2 import compose, draw_lattice, hypotheses_from_lattice, load_lattice, nar_lattice, save_lattice
 from hainan_k2 import shortest_path as best_of
+from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.draw import DrawnArc, dot_source
 from hainan_k2.fsa.store import KIND
-from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
 from tests.fsa.test_nar_lattice import problems, tables
 
 k2 = pytest.importorskip("k2")
@@ -29,8 +29,8 @@ def totals(lattice):
 @given(problems(max_frames=6))
 def test_what_is_saved_comes_back(tmp_path_factory, problem):
     lattice, folder = nar_lattice(*problem), tmp_path_factory.mktemp("lattices")
-    save_lattice(lattice, folder / "lattice.pt")
-    same, names = load_lattice(folder / "lattice.pt")
+    save_lattice(lattice, folder / "lattice.safetensors")
+    same, names = load_lattice(folder / "lattice.safetensors")
     assert names == [str(i) for i in range(len(problem[2]))]
     assert torch.equal(same.arcs.values(), lattice.arcs.values()) and same.shape == lattice.shape
     for name in ("frame", "duration", "frame_filler", "duration_filler"):
@@ -47,7 +47,7 @@ def test_what_is_saved_comes_back(tmp_path_factory, problem):
 def test_outputs_are_saved(tmp_path):
     own = k2.Fsa.from_str("0 1 1 7 -0.5\n0 1 2 8 -0.25\n1 2 -1 -1 0\n2\n", acceptor=False)
     composed = compose(make(), own)
-    for name in ("l.pt", "l.fst.txt"):
+    for name in ("l.safetensors", "l.fst.txt"):
         save_lattice(composed, tmp_path / name, ["a", "b", "c"])
         same, names = load_lattice(tmp_path / name)
         assert names == ["a", "b", "c"] and same.shape == composed.shape
@@ -60,13 +60,39 @@ def test_openfst_reads_the_text(tmp_path):
     lattice = make(lens=(3,))
     save_lattice(lattice, tmp_path / "l.txt", ["utterance"])
     name, text = (tmp_path / "l.txt").read_text().split("\n", 1)
-    fst = kaldifst.compile(text, acceptor=True)
+    fst = kaldifst.compile(text, acceptor=False)
     assert name == "utterance" and fst.num_states == 7
     best = kaldifst.shortest_path(fst)
     _, labels, _, weight = kaldifst.get_linear_symbol_sequence(best)
     path = best_of(lattice)
     assert -weight.value == pytest.approx(float(path.get_tot_scores(True, False)), abs=1e-4)
     assert labels == [label for label in path.labels.tolist() if label > 0]
+
+
+@pytest.mark.parametrize("outputs", [False, True])
+def test_kaldis_readers_read_the_archive(tmp_path, outputs):
+    lattice = make(lens=(3, 2))
+    if outputs:
+        own = k2.Fsa.from_str("0 1 1 7 -0.5\n0 1 2 8 -0.25\n1 2 -1 -1 0\n2\n", acceptor=False)
+        lattice = compose(lattice, own)
+    save_lattice(lattice, tmp_path / "l.txt", ["a", "b"])
+    names, best = [], best_of(lattice).get_tot_scores(True, False).tolist()
+    with kaldifst.SequentialVectorFstReader(f"ark:{tmp_path}/l.txt") as reader:
+        for (name, fst), score in zip(reader, best):  # an FST lives until the next one is read
+            names.append(name)
+            _, labels, words, weight = kaldifst.get_linear_symbol_sequence(kaldifst.shortest_path(fst))
+            assert -weight.value == pytest.approx(score, abs=1e-4)
+            assert words and set(words) <= {7, 8} if outputs else labels == words
+    assert names == ["a", "b"]
+
+
+def test_acceptors_of_four_columns_are_read(tmp_path):
+    """As save_lattice wrote them at first, and fstprint --acceptor does."""
+    (tmp_path / "l.txt").write_text("a\n0 1 2 0.5\n1 2 3 0.25\n2 0\n")
+    (tmp_path / "m.txt").write_text("a\n0 1 2 2 0.5\n1 2 3 3 0.25\n2 0\n")
+    (four, _), (five, _) = (load_lattice(tmp_path / name) for name in ("l.txt", "m.txt"))
+    assert torch.equal(four.arcs.values(), five.arcs.values()) and not hasattr(four, "aux_labels")
+    assert not hasattr(five, "aux_labels")
 
 
 @pytest.mark.parametrize("text, message", [
@@ -97,41 +123,37 @@ def test_broken_texts(tmp_path, text, message):
     ("num_states", 1, 3, "arcs and 16 states do not fit each other"),
 ])
 def test_broken_tensors(tmp_path, name, place, value, message):
-    save_lattice(make(), tmp_path / "l.pt")
-    tensors, facts = read_tensors(tmp_path / "l.pt", KIND)
+    save_lattice(make(), tmp_path / "l.safetensors")
+    tensors, facts = read_container(tmp_path / "l.safetensors", KIND)
     tensors[name][place] = value
-    write_tensors(tmp_path / "l.pt", KIND, tensors, facts)
+    write_container(tmp_path / "l.safetensors", KIND, tensors, facts)
     with pytest.raises(ValueError, match=message):
-        load_lattice(tmp_path / "l.pt")
+        load_lattice(tmp_path / "l.safetensors")
 
 
 def test_what_cannot_be_saved_is_refused(tmp_path):
     lattice = make()
     with pytest.raises(ValueError, match="the lattice is a single FSA"):
-        save_lattice(lattice[0], tmp_path / "l.pt")
+        save_lattice(lattice[0], tmp_path / "l.safetensors")
     with pytest.raises(ValueError, match="3 lattices need as many names without spaces"):
         save_lattice(lattice, tmp_path / "l.txt", ["a", "b c", "d"])
     loop = k2.create_fsa_vec([k2.Fsa.from_str("0 0 1 0\n0 1 -1 0\n1\n")])
     with pytest.raises(ValueError, match="not topologically sorted"):
-        save_lattice(loop, tmp_path / "l.pt")
+        save_lattice(loop, tmp_path / "l.safetensors")
     lattice.words = k2.RaggedTensor([[1]] * lattice.num_arcs)
     with pytest.raises(ValueError, match="attribute words is ragged"):
-        save_lattice(lattice, tmp_path / "l.pt")
+        save_lattice(lattice, tmp_path / "l.safetensors")
     with pytest.raises(ValueError, match="No such file"):
         load_lattice(tmp_path / "none.txt")
 
 
-def test_pt_files_of_other_kinds(tmp_path):
-    torch.save({"a": torch.zeros(2)}, str(tmp_path / "a.pt"))
-    with pytest.raises(ValueError, match="a.pt holds something else, not a k2 lattice"):
-        load_lattice(tmp_path / "a.pt")
-    write_tensors(tmp_path / "b.pt", "poem", {}, {})
-    with pytest.raises(ValueError, match="b.pt holds a poem, not a k2 lattice"):
-        load_lattice(tmp_path / "b.pt")
-    huge = torch.zeros(1).expand(10**9)
-    torch.save({"kind": KIND, "facts": "{}", "tensor x": huge}, str(tmp_path / "c.pt"))
-    with pytest.raises(ValueError, match="x is no tensor that .* bytes can hold"):
-        load_lattice(tmp_path / "c.pt")
+def test_attributes_that_no_lattice_can_have(tmp_path):
+    save_lattice(make(), tmp_path / "l.safetensors")
+    tensors, facts = read_container(tmp_path / "l.safetensors", KIND)
+    for name in ("arcs", "_cache", "__class__", "to", "a b"):
+        write_container(tmp_path / "l.safetensors", KIND, {**tensors, f"attribute {name}": tensors["scores"]}, facts)
+        with pytest.raises(ValueError, match=f"l.safetensors holds an attribute named '{name}'"):
+            load_lattice(tmp_path / "l.safetensors")
 
 
 class Evil:
@@ -139,11 +161,19 @@ class Evil:
         return (print, ("executed",))
 
 
-def test_pt_files_execute_nothing(tmp_path, capsys):
-    torch.save({"kind": KIND, "facts": "{}", "tensor x": Evil()}, str(tmp_path / "a.pt"))
-    with pytest.raises(ValueError, match="a.pt cannot be read as a k2 lattice"):
-        load_lattice(tmp_path / "a.pt")
+def test_files_of_other_kinds(tmp_path, capsys):
+    write_container(tmp_path / "b.safetensors", Kind("poem", "a poet"), {}, {})
+    with pytest.raises(ValueError, match="b.safetensors holds a poem, not a k2 lattice"):
+        load_lattice(tmp_path / "b.safetensors")
+    for content in (torch.zeros(2), Evil()):
+        for name in ("a.pt", "a.safetensors"):
+            torch.save({"kind": "k2 lattice", "facts": "{}", "tensor x": content}, str(tmp_path / name))
+            with pytest.raises(ValueError, match=f"{name} cannot be read as a k2 lattice: it is a zip archive, of an "
+                                                 "older version of hainan_k2, .* make it anew with hainan_k2.save_lat"):
+                load_lattice(tmp_path / name)
     assert "executed" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=".pt files are torch's: save a lattice as .safetensors"):
+        save_lattice(make(), tmp_path / "l.pt")
 
 
 PIECES = ["<blk>", '▁a"', "b\\", "▁c"]

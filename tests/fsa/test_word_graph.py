@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.files.container import write_container
 from hainan_k2.fsa.acceptor import read_acceptor, read_arpa_acceptor
 from hainan_k2.fsa.decoding_graph import KIND, DecodingGraph
 from hainan_k2.fsa.lexicon import Lexicon, lexicon_fst
-from hainan_k2.fsa.tensorfile import write_tensors
 from hainan_k2.fsa.word_graph import spell_out
 from tests import oracle_graph
 from tests.search.test_graph import PIECES, openfst_text, random_lexicon
@@ -63,6 +63,17 @@ def test_disambiguation_symbols_stand_where_kaldi_puts_them():
     assert lexicon.disambiguated(10) == [(1, (1, 11)), (2, (1, 12)), (3, (1, 2)), (4, (3, 2))]
 
 
+def test_disambiguation_symbols_in_a_word_graph_are_epsilon():
+    """#1, <s> and !SIL lead on; <unk>, which has no spelling, is left out and named; !SIL with a spelling is a word."""
+    words = ("<eps>", "w", "#1", "!SIL", "<unk>", "#0", "<s>", "</s>")
+    grammar = read_acceptor("0 1 6 6 0.5\n1 2 1 1 1\n2 3 2 0 0.25\n3 4 3 3\n4 5 1 1\n4 5 4 4\n5\n", "G", len(words))
+    graph, missing = spell_out(grammar, Lexicon(words, ((1, (1, 2)),)))
+    assert missing.tolist() == [4]
+    assert best_score(graph, [1, 2, 1, 2]) == pytest.approx(-1.75)
+    graph, missing = spell_out(grammar, Lexicon(words, ((1, (1, 2)), (3, (4,)))))
+    assert best_score(graph, [1, 2, 4, 1, 2]) == pytest.approx(-1.75)
+
+
 def test_every_arc_bears_what_the_words_beyond_it_have_in_common():
     lexicon = Lexicon(("<eps>", "w", "x", "#0", "<s>", "</s>"), ((1, (1, 2, 3)), (2, (1, 2, 4))))
     graph, _ = spell_out(read_acceptor("0 1 1 1 2.0\n0 1 2 2 3.0\n1\n", "G", 6), lexicon)
@@ -106,12 +117,12 @@ def one_word_graph():
 
 def test_a_graph_survives_its_file(tmp_path):
     graph = one_word_graph()
-    graph.save(tmp_path / "LG.pt")
-    again = DecodingGraph.read(tmp_path / "LG.pt", PIECES)
+    graph.save(tmp_path / "LG.safetensors")
+    again = DecodingGraph.read(tmp_path / "LG.safetensors", PIECES)
     assert torch.equal(graph.arcs, again.arcs) and torch.equal(graph.aux_labels, again.aux_labels)
     assert (graph.words, graph.pieces, graph.durations) == (again.words, again.pieces, again.durations)
     with pytest.raises(ValueError, match="spelled in 5 pieces that are not the 3"):
-        DecodingGraph.read(tmp_path / "LG.pt", PIECES[:3])
+        DecodingGraph.read(tmp_path / "LG.safetensors", PIECES[:3])
 
 
 @pytest.mark.parametrize(("row", "column", "value", "complaint"), [
@@ -122,18 +133,18 @@ def test_a_graph_survives_its_file(tmp_path):
 def test_graphs_that_k2_could_not_search_are_refused(tmp_path, row, column, value, complaint):
     graph = one_word_graph()
     graph.arcs[row, column] = value
-    graph.save(tmp_path / "LG.pt")
+    graph.save(tmp_path / "LG.safetensors")
     with pytest.raises(ValueError, match=complaint):
-        DecodingGraph.read(tmp_path / "LG.pt", PIECES)
+        DecodingGraph.read(tmp_path / "LG.safetensors", PIECES)
 
 
 def test_files_that_are_no_graphs_are_refused(tmp_path):
-    path = tmp_path / "LG.pt"
+    path = tmp_path / "LG.safetensors"
     for content in (b"", b"PK\x03\x04", b"0 1 1 1\n"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="LG.pt cannot be read as a decoding graph"):
+        with pytest.raises(ValueError, match="LG.safetensors cannot be read as a decoding graph"):
             DecodingGraph.read(path, PIECES)
-    write_tensors(path, KIND, {"arcs": torch.zeros(1, 4)}, {"words": [], "pieces": [], "durations": None})
+    write_container(path, KIND, {"arcs": torch.zeros(1, 4)}, {"words": [], "pieces": [], "durations": None})
     with pytest.raises(ValueError, match="is not complete"):
         DecodingGraph.read(path, PIECES)
     graph = one_word_graph()

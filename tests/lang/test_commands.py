@@ -8,10 +8,13 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hainan_k2.fsa.decoding_graph import DecodingGraph
 from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.lang.grammar_files import load_grammar
 from hainan_k2.text import Tokenizer, normalise
+from tests.fsa.grammars import accepts
 from tests.toy import ROOT, WORDS
 
 COMMANDS = ("make_lexicon", "train_lm", "arpa_to_fst", "compile_graph")
@@ -31,12 +34,10 @@ def succeed(command, *options):
 @pytest.fixture
 def refuse(capsys, monkeypatch):
     """The one line that a command refuses with; the command runs in this process, which has imported all it needs."""
-    monkeypatch.syspath_prepend(ROOT / "lang")
-
     def check(command, *options):
         monkeypatch.setattr(sys, "argv", [f"lang/{command}.py", *map(str, options)])
         with pytest.raises(SystemExit) as stopped:
-            importlib.import_module(command).main()
+            importlib.import_module(f"hainan_k2.lang.{command}").main()
         shown = capsys.readouterr()
         line, = shown.err.splitlines()
         assert stopped.value.code == 2 and shown.out == "" and line.startswith(f"{command}.py: error: ")
@@ -78,12 +79,24 @@ def test_from_text_to_graph(lang, tmp_path):
     succeed("arpa_to_fst", "--arpa", arpa, "--words", lang / "words.txt", "--out-dir", tmp_path)
     shown = succeed("compile_graph", "--lang-dir", lang, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path,
                     "--durations", "0,1,2")
-    assert "LG.pt: " in shown and "TLG.pt: " in shown and "without spelling" not in shown
-    for name in ("G.pt", "L.pt"):
-        assert k2.Fsa.from_dict(torch.load(tmp_path / name)).num_arcs > len(WORDS)
+    assert "LG.safetensors: " in shown and "TLG.safetensors: " in shown and "without spelling" not in shown
+    for name in ("G.safetensors", "L.safetensors"):
+        assert k2.Fsa.from_dict(load_file(tmp_path / name)).num_arcs > len(WORDS)
     pieces = Tokenizer(lang).pieces
-    assert DecodingGraph.read(tmp_path / "LG.pt", pieces).durations is None
-    assert DecodingGraph.read(tmp_path / "TLG.pt", pieces).durations == (0, 1, 2)
+    assert DecodingGraph.read(tmp_path / "LG.safetensors", pieces).durations is None
+    assert DecodingGraph.read(tmp_path / "TLG.safetensors", pieces).durations == (0, 1, 2)
+
+
+def test_an_n_gram_model_as_a_grammar(lang, tmp_path):
+    """The back-off arcs of G, #0, are epsilons: they are not spelled as the word "zero"."""
+    succeed("arpa_to_fst", "--arpa", lang / "words.arpa", "--words", lang / "words.txt", "--out-dir", tmp_path)
+    tokenizer = Tokenizer(lang)
+    grammar = load_grammar(str(tmp_path / "G.fst.txt"), tokenizer, str(lang / "words.txt"), str(lang / "words.txt"))
+    assert not grammar.transduces
+    assert grammar.tokens().tolist() == sorted({id for word in WORDS for id in tokenizer.encode(word)})
+    # Every pair of words is a sentence of it, by back-off where the file has no bigram.
+    spelled = [[*tokenizer.encode(a), *tokenizer.encode(b)] for a in WORDS for b in WORDS]
+    assert all(accepts(grammar, tokens) for tokens in spelled)
 
 
 def test_a_token_level_acceptor(lang, tmp_path):
@@ -134,7 +147,7 @@ def test_words_that_the_tokenizer_cannot_spell_are_reported(lang, tmp_path):
     pytest.importorskip("k2")
     (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n0 1 9 9\n1\n")
     shown = succeed("compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path)
-    assert "1 of 2 word arcs" in shown
+    assert "1 of 2 word arcs" in shown and "left out (żółw)" in shown
 
 
 def test_texts_that_no_model_can_be_trained_on_are_refused(lang, tmp_path, refuse):
@@ -196,7 +209,7 @@ def test_broken_arpa_files_are_refused_with_their_line(lang, tmp_path, refuse, t
     ("G.fst.txt", "0 0 1 1\n1\n", "no word that the lexicon can spell"),
     ("G.fst.txt", "0\n", "no word that the lexicon can spell"),
     ("G.fst.txt", None, "No such file"),
-    ("words.txt", None, "make it with `python lang/make_lexicon.py`"),
+    ("words.txt", None, "make it with `hainan-make-lexicon`"),
 ])
 def test_what_makes_no_graph_is_refused(lang, tmp_path, refuse, name, text, complaint):
     pytest.importorskip("k2")

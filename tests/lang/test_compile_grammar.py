@@ -1,23 +1,21 @@
-"""The grammar's commands as a user runs them: lang/compile_grammar.py, and decode.py with --grammar."""
+"""The grammar's commands as a user runs them: hainan-compile-grammar, and decode.py with --grammar."""
 
 import json
 import re
 import subprocess
 import sys
 
-import kaldifst
 import pytest
 import torch
 
 from hainan_k2 import Hainan, ModelConfig, decode, read_grammar
 from hainan_k2.config import as_dict
+from hainan_k2.lang import compile_grammar
+from hainan_k2.lang.train_bpe import train_bpe, write_lang
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.checkpoint import save_checkpoint
+from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge
 from tests.toy import ROOT
-
-sys.path.insert(0, str(ROOT / "lang"))
-
-import compile_grammar  # noqa: E402
 
 GRAMMAR = """sentence: $word{1,2}
 word: (alfa : a@@ | bravo : b@@
@@ -48,12 +46,12 @@ def test_a_text(toy, tmp_path):
     (tmp_path / "g.grammar").write_text(GRAMMAR)
     command = [sys.executable, ROOT / "lang" / "compile_grammar.py", "--lang-dir", toy / "lang", "--grammar",
                tmp_path / "g.grammar"]
-    shown = subprocess.run([*command, "--out", tmp_path / "g.pt"], text=True, capture_output=True)
+    shown = subprocess.run([*command, "--out", tmp_path / "g.safetensors"], text=True, capture_output=True)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"g.grammar: a transducer with 3 outputs of \d+ states and \d+ arcs over \d+ tokens, written to "
-                     rf"{tmp_path}/g.pt$", shown.stderr.strip())
+                     rf"{tmp_path}/g.safetensors$", shown.stderr.strip())
     tokenizer = Tokenizer(toy / "lang")
-    same, saved = (read_grammar(tmp_path / name, tokenizer) for name in ("g.grammar", "g.pt"))
+    same, saved = (read_grammar(tmp_path / name, tokenizer) for name in ("g.grammar", "g.safetensors"))
     assert torch.equal(same.arcs, saved.arcs) and same.outputs == saved.outputs == ("", "a@@", "b@@", "g@@")
 
 
@@ -92,7 +90,7 @@ def test_what_is_refused(toy, tmp_path, call, text, message):
 
 def test_broken_symbol_tables(toy, tmp_path, call):
     (tmp_path / "i.txt").write_text("<eps> 0\nalfa\n")
-    code, _, log = call(compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", "g", "--isymbols",
+    code, _, log = call(compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", "digits", "--isymbols",
                         tmp_path / "i.txt")
     assert (code, log) == (2, f"{tmp_path}/i.txt:2: a symbol table has lines `symbol id`, not 'alfa'")
 
@@ -106,18 +104,25 @@ def test_what_is_missing(toy, tmp_path, call):
 
 @pytest.fixture(scope="module")
 def untrained(toy, tmp_path_factory):
-    """An experiment whose model has learnt nothing, and a grammar, compiled by OpenFst, in every form."""
+    """An experiment whose model has learnt nothing, and a grammar."""
     folder = tmp_path_factory.mktemp("exp")
     torch.manual_seed(0)
     config = ModelConfig.preset("tiny", vocab_size=Tokenizer(toy / "lang").vocab_size)
-    save_checkpoint(folder / "epoch-1.pt", {"model": Hainan(config).state_dict(), "model_config": as_dict(config)})
+    save_checkpoint(folder / "epoch-1.safetensors", {"model": Hainan(config).state_dict(),
+                                                     "model_config": as_dict(config)})
     (folder / "g.grammar").write_text(GRAMMAR)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def openfst(untrained):
+    """The grammar, compiled by OpenFst."""
+    kaldifst = pytest.importorskip("kaldifst")
     table = kaldifst.SymbolTable.from_str("<eps> 0\nalfa 1\nbravo 2\ngolf 3\na 4\nb 5\ng 6\n")
     lines = [f"{s} {s + 1} {word} {word[0]}" for s in (0, 1) for word in ("alfa", "bravo", "golf")]
     fst = kaldifst.compile("\n".join([*lines, "1", "2"]), isymbols=table, osymbols=table, keep_isymbols=True,
                            keep_osymbols=True)
-    fst.write(str(folder / "g.fst"))
-    return folder
+    fst.write(str(untrained / "g.fst"))
 
 
 def decoding(toy, folder):
@@ -126,8 +131,10 @@ def decoding(toy, folder):
 
 
 @pytest.mark.parametrize("name", ["g.grammar", "g.fst"])
-def test_decoding(toy, untrained, tmp_path, call, name):
+def test_decoding(toy, untrained, tmp_path, call, name, request):
     pytest.importorskip("k2")
+    if name == "g.fst":
+        request.getfixturevalue("openfst")
     code, shown, log = call(*decoding(toy, untrained), "--grammar", untrained / name, "--out-dir", tmp_path, "--write",
                             "jsonl", "--grammar-threshold", "0", "--draw-lattice", "dev-003")
     assert code == 0, log
@@ -151,3 +158,27 @@ def test_decoding_refuses(toy, untrained, tmp_path, call):
     (tmp_path / "g").write_text("0 1 alfa\n1")
     code, _, log = call(*command, "--grammar", tmp_path / "g", "--draw-lattice", "nobody")
     assert code == 2 and "no utterance 'nobody' to draw among the cuts" in log
+
+
+def test_an_example_by_name(tmp_path, call):
+    """`--grammar digits` of compile_grammar, decode and transcribe."""
+    words = "zero oh one two three four five six seven eight nine double"
+    lang = write_lang(train_bpe([words] * 3 + list(words.split()), 60), tmp_path)
+    code, _, log = call(compile_grammar.main, "--lang-dir", tmp_path, "--grammar", "digits")
+    assert code == 0 and log.startswith("digits: a transducer with ")
+    assert "22@@" in load_knowledge(KnowledgeConfig(grammar="digits"), lang).grammar.outputs
+    code, _, log = call(compile_grammar.main, "--lang-dir", tmp_path, "--grammar", "digit")
+    assert (code, log) == (2, "digit: no such file, and no example grammar either: there are dates, digits, home, "
+                              "spelling")
+
+
+def test_decoding_takes_symbol_tables(toy, tmp_path):
+    """As compile_grammar does; `decode.py` and `transcribe.py` share these options."""
+    (tmp_path / "G.txt").write_text("0 1 1 2\n1\n")
+    (tmp_path / "words.txt").write_text("<eps> 0\nalfa 1\nbravo 2\n")
+    tokenizer, table = Tokenizer(toy / "lang"), str(tmp_path / "words.txt")
+    files = KnowledgeConfig(grammar=str(tmp_path / "G.txt"), isymbols=table, osymbols=table)
+    grammar = load_knowledge(files, tokenizer).grammar
+    assert grammar.outputs == ("", "bravo") and grammar.tokens().tolist() == sorted(tokenizer.encode("alfa"))
+    with pytest.raises(ValueError, match="--isymbols and --osymbols are the symbols of --grammar: give it as well"):
+        load_knowledge(KnowledgeConfig(osymbols=table), tokenizer)

@@ -53,7 +53,7 @@ def openfst_text(ngrams, words):
 
 def make_graph(ngrams, lexicon):
     fsa, unspelled = spell_out(read_acceptor(openfst_text(ngrams, lexicon.words), "G", len(lexicon.words)), lexicon)
-    assert unspelled == 0
+    assert not len(unspelled)
     return DecodingGraph.of(fsa, lexicon.words, PIECES)
 
 

@@ -29,10 +29,10 @@ def test_the_mean_between_any_two_checkpoints_survives_the_disk_and_resuming(tmp
         if update % every == 0:
             samples.append({k: v.clone() for k, v in model.state_dict().items()})
         if update % 10 == 0:
-            save_checkpoint(tmp_path / "a.pt", average.state())
-            states[update] = load_checkpoint(tmp_path / "a.pt")
+            save_checkpoint(tmp_path / "a.safetensors", average.state())
+            states[update] = load_checkpoint(tmp_path / "a.safetensors")
             average = RunningAverage(every)  # the process ends here and another goes on
-            average.load(load_checkpoint(tmp_path / "a.pt"))
+            average.load(load_checkpoint(tmp_path / "a.safetensors"))
     for start, end in ((0, 10), (0, 30), (10, 20), (20, 30), (10, 30)):
         mean = average_between(states[start], states[end])
         part = samples[start // every:end // every]

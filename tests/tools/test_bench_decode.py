@@ -28,7 +28,7 @@ def test_every_method_and_batch_size_is_measured(tmp_path, capsys):
 @pytest.mark.parametrize("flags, message", [
     (["--method", "magic"], "no method 'magic'; there are ar-greedy"),
     (["--batch-sizes", "0"], "should be at least 1"),
-    (["--exp-dir", "nowhere"], "no checkpoint epoch-N.pt in nowhere"),
+    (["--exp-dir", "nowhere"], "no checkpoint epoch-N.safetensors in nowhere"),
     (["--wer", "setup.cfg"], "setup.cfg is not a summary"),
 ])
 def test_what_cannot_be_measured_is_said_in_one_line(flags, message, capsys, tmp_path):

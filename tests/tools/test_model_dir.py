@@ -145,7 +145,7 @@ def test_a_config_that_does_not_fit(copy, key, value, message):
     ("other.weight", np.zeros(2, np.float32), "other.weight has no place"),
     ("joiner.out.bias", np.full(49, np.nan, np.float32), "not finite"),
     ("joiner.out.bias", np.zeros(49, np.int64), "type torch.int64"),
-    ("joiner.out.bias", np.zeros(49, np.float64), "type F64"),
+    ("joiner.out.bias", np.zeros(49, np.float64), "type torch.float64"),
     ("joiner.out.weight.scale", np.zeros(2, np.float32), "a scale for every row"),
     ("joiner.out.bias", np.zeros(49, np.int8), "a scale for every row"),
     ("joiner.out.weight.scale", None, "a scale for every row"), ("joiner.out.bias", None, "missing")])

@@ -22,7 +22,8 @@ def talker(toy):
 
 def test_decode_writes_a_page(toy, talker, tmp_path):
     pytest.importorskip("k2")
-    save_checkpoint(tmp_path / "epoch-1.pt", {"model": talker.state_dict(), "model_config": as_dict(talker.config)})
+    save_checkpoint(tmp_path / "epoch-1.safetensors", {"model": talker.state_dict(),
+                                                       "model_config": as_dict(talker.config)})
     out = tmp_path / "sub" / "page.html"
     decode.main(["--exp-dir", str(tmp_path), "--cuts", str(toy / "dev.jsonl.gz"), "--lang-dir", str(toy / "lang"),
                  "--num-workers", "0", "--method", "nar-greedy,viterbi", "--report", str(out)])

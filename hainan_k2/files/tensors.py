@@ -1,0 +1,82 @@
+"""Tensors as safetensors bytes, and back: the format of every file of tensors that this package writes.
+
+A file is the length of a header (8 bytes, little endian), the header, JSON padded with spaces to whole words, and the
+values of all tensors, the widest types first so that each is aligned. The header holds `__metadata__`, texts by name,
+and for every tensor its type, shape and place. https://github.com/huggingface/safetensors describes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, deserialize
+from torch import Tensor
+
+TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+         "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool}
+_CODES = {kind: code for code, kind in TYPES.items()}
+_MAX_HEADER = 100_000_000  # bytes; the library reads no longer one
+
+
+def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[Any]:
+    """The file in pieces: the length of the header with the header, then the values of each tensor.
+
+    The library's own `save` makes two copies of everything first, and a checkpoint is several times the model; this
+    takes no memory but for tensors of other devices and of scattered values, one at a time.
+
+    Raises:
+      ValueError: for a tensor that is sparse, or of a type that the format does not have.
+    """
+    for name, value in tensors.items():
+        if value.layout != torch.strided or value.dtype not in _CODES:
+            raise ValueError(f"{name} is a {value.layout} tensor of {value.dtype}: {', '.join(TYPES)} can be written")
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        value = tensors[name]
+        start, end = end, end + value.numel() * value.element_size()
+        header[name] = {"dtype": _CODES[value.dtype], "shape": list(value.shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > _MAX_HEADER:
+        raise ValueError(f"names and facts take {len(text)} bytes: the format has room for {_MAX_HEADER}")
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        value = tensors[name].detach().cpu().contiguous()
+        if value.numel():  # as_strided, for the stride of a single value may be anything
+            yield memoryview(value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy())
+
+
+def header_of(data: bytes) -> bytes:
+    """The JSON of the header; empty where `data` is too short or begins otherwise."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return bytes(data[8:end]) if data[8:9] == b"{" and end <= len(data) else b""
+
+
+def deserialise(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors, on the CPU, and the metadata.
+
+    Raises:
+      ValueError: where these are no safetensors, by the library's reader, or of a type that is not among TYPES.
+    """
+    try:
+        entries = deserialize(data)
+        metadata = json.loads(header_of(data)).get("__metadata__") or {}
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"not a safetensors file: {' '.join(str(error).split())}") from None
+    tensors = {}
+    for name, entry in entries:
+        code, shape, values = entry["dtype"], entry["shape"], entry["data"]
+        if code not in TYPES:
+            raise ValueError(f"{name} is of type {code}; {', '.join(TYPES)} are read")
+        stored = torch.uint8 if code == "BOOL" else TYPES[code]  # another byte than 0 and 1 would be no bool
+        flat = torch.frombuffer(values, dtype=stored) if len(values) else torch.empty(0, dtype=stored)
+        try:
+            tensors[name] = (flat != 0 if code == "BOOL" else flat).reshape(shape)
+        except (RuntimeError, OverflowError, TypeError):  # of no values, which any shape with a zero has
+            raise ValueError(f"{name} has the impossible shape {shape}") from None
+    return tensors, metadata

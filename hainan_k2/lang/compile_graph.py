@@ -1,0 +1,79 @@
+"""Compiles lexicon and word-level language model into the graph of `decode.py --method graph --graph LG.safetensors`.
+
+    hainan-compile-graph --lang-dir data/lang_bpe_128 --g data/lm/G.fst.txt --out-dir data/graph
+    hainan-compile-graph --lang-dir data/lang_bpe_128 --g data/lm/G.fst.txt --out-dir data/graph \\
+        --durations 0,1,2,3,4,5,6,7,8
+
+The first writes `LG.safetensors`, and `L.safetensors`, the lexicon's transducer with disambiguation symbols, for other
+compositions: `k2.Fsa.from_dict(safetensors.torch.load_file("L.safetensors"))` loads it; `#k` has the id k after the
+last token. The second writes `TLG.safetensors` as well: LG composed with the TDT topology of these durations, which
+decode.py otherwise does each time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from hainan_k2.config import fail, option, parse
+from hainan_k2.files.container import Kind, write_container
+from hainan_k2.fsa.acceptor import read_acceptor
+from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.lexicon import lexicon_fst, read_lexicon
+from hainan_k2.fsa.topology import compile_tdt_graph
+from hainan_k2.fsa.word_graph import spell_out
+from hainan_k2.text import Tokenizer
+
+KIND = Kind("lexicon transducer", "hainan-compile-graph")
+
+
+@dataclass(frozen=True)
+class GraphConfig:
+    lang_dir: str = option("", "folder with bpe.model, words.txt and lexicon.txt (required)")
+    g: str = option("", "G.fst.txt of hainan-arpa-to-fst, or any acceptor of word ids in OpenFst text (required)")
+    out_dir: str = option("", "folder to write to (required)")
+    durations: tuple[int, ...] = option((), "the model's durations, e.g. 0,1,2,4,8: writes TLG.safetensors too",
+        at_least=0, at_most=1000)
+
+
+def compile_graph(config: GraphConfig) -> None:
+    """Read, compile, write. ValueError on what does not fit together."""
+    tokenizer, folder = Tokenizer(config.lang_dir), Path(config.out_dir)
+    lexicon = read_lexicon(Path(config.lang_dir), tokenizer.pieces)
+    grammar = read_acceptor(Path(config.g).read_text(encoding="utf-8"), config.g, len(lexicon.words))
+    fsa, unspelled = spell_out(grammar, lexicon)
+    if len(unspelled):
+        names = [lexicon.words[word] for word in sorted(set(unspelled.tolist()))]
+        logging.warning("%d of %d word arcs of %s have words without spelling: left out (%s)", len(unspelled),
+                        len(grammar.label), config.g, " ".join(names[:5]) + (" ..." if len(names) > 5 else ""))
+    folder.mkdir(parents=True, exist_ok=True)
+    transducer = lexicon_fst(lexicon, tokenizer.vocab_size).as_dict()
+    write_container(folder / "L.safetensors", KIND, {name: transducer[name] for name in ("arcs", "aux_labels")}, {})
+    graphs = {"LG.safetensors": DecodingGraph.of(fsa, lexicon.words, tokenizer.pieces)}
+    if config.durations:
+        composed = compile_tdt_graph(fsa, tokenizer.vocab_size, config.durations)
+        graphs["TLG.safetensors"] = DecodingGraph.of(composed, lexicon.words, tokenizer.pieces, config.durations)
+    for name, graph in graphs.items():
+        graph.save(folder / name)
+        logging.info("%s: %d states, %d arcs", folder / name, int(graph.arcs[:, 1].max()) + 1, len(graph.arcs))
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config, = parse(argv, __doc__.split("\n")[0], GraphConfig)
+    if not config.lang_dir or not config.g or not config.out_dir:
+        fail("give --lang-dir, --g and --out-dir")
+    if importlib.util.find_spec("k2") is None:
+        fail("k2 is not installed: the README says how to get it")
+    try:
+        compile_graph(config)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+if __name__ == "__main__":
+    main()

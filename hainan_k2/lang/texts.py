@@ -1,0 +1,23 @@
+"""The sentences that tokenizers and language models are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from hainan_k2.text import normalise
+
+
+def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:
+    """The normal form of every distinct recording's text and of every line; empty ones are left out.
+
+    Copies of a cut at other speeds (lhotse names them ID_sp0.9 and so on) are not counted again.
+    """
+    for path in files:
+        with open(path, encoding="utf-8") as lines:
+            yield from filter(None, map(normalise, lines))
+    if cuts:
+        from lhotse import CutSet
+    for path in cuts:
+        for cut in CutSet.from_file(path):
+            if "_sp" not in cut.id:
+                yield from filter(None, (normalise(s.text or "") for s in cut.supervisions))

@@ -1,0 +1,134 @@
+"""Trains an n-gram language model on texts: Kneser-Ney smoothing by kaldingram, written as ARPA.
+
+    hainan-train-lm --text train.txt --exclude test.txt --lang-dir data/lang_bpe_128 --arpa tokens.arpa
+    hainan-train-lm --text train.txt --exclude test.txt --order 3 --arpa words.arpa
+
+With --lang-dir the model is of the tokenizer's pieces, for `--lm`; without, of words, for hainan-arpa-to-fst. Lowest
+order probabilities are discounted too and what that leaves is spread over the vocabulary, so that every piece of the
+tokenizer, and every word of --words, has one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Optional
+
+from tqdm import tqdm
+
+from hainan_k2.config import fail, option, parse
+from hainan_k2.fsa.lexicon import BACKOFF, EPSILON, read_words
+from hainan_k2.lang.texts import read_texts
+from hainan_k2.text import Tokenizer
+
+BOS, EOS = "<s>", "</s>"
+
+
+@dataclass(frozen=True)
+class LmConfig:
+    arpa: str = option("", "file to write (required)")
+    text: tuple[str, ...] = option((), "text files, one sentence a line, separated by commas")
+    cuts: tuple[str, ...] = option((), "cut manifests to take text from, separated by commas")
+    exclude: tuple[str, ...] = option((), "text files whose sentences are left out: those of the test sets")
+    exclude_cuts: tuple[str, ...] = option((), "cut manifests whose sentences are left out")
+    order: int = option(3, "longest n-gram",
+        at_least=1, at_most=20)
+    lang_dir: str = option("", "folder with bpe.model: train on its pieces instead of words")
+    words: str = option("", "words.txt of hainan-make-lexicon: words that get a probability though no text has them")
+
+
+def split(texts: Iterable[str], config: LmConfig) -> tuple[list[list[str]], list[str]]:
+    """The sentences as symbols - pieces or words - and the vocabulary that they are from, as far as it is given."""
+    if config.lang_dir:
+        tokenizer = Tokenizer(config.lang_dir)
+        return [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts], tokenizer.pieces[1:]
+    known = read_words(Path(config.words)) if config.words else ()
+    return [text.split() for text in texts], [word for word in known if word not in (EPSILON, BACKOFF, BOS, EOS)]
+
+
+def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterable[str]) -> Any:
+    """kaldingram's NgramCounts, with probabilities, of sentences of symbols; unigrams are of `vocabulary` too.
+
+    Raises:
+      ValueError: where the sentences are too few or too much alike to estimate a discount from.
+    """
+    if importlib.util.find_spec("kaldingram") is None:
+        raise ValueError("kaldingram is not installed: pip install hainan_k2[lm]")
+    import kaldingram.train
+
+    kaldingram.train.tqdm = partial(tqdm, disable=True)  # it would draw a bar for each of its loops
+    counts = kaldingram.train.NgramCounts(order, bos_symbol=BOS, eos_symbol=EOS)
+    for sentence in sentences:
+        counts.add_raw_counts_from_line(" ".join(sentence))
+    counts.cal_discounting_constants()
+    for n, discount in enumerate(counts.d, 1):
+        if discount >= 1:
+            raise ValueError(f"no {n}-gram of the text occurs exactly twice, so how likely unseen ones are cannot be "
+                             f"told: give more text or --order {n - 1}")
+    counts.cal_f()
+    _spread(counts.counts[0][()], order, vocabulary)
+    counts.cal_bow()
+    _complete_backoffs(counts)
+    return counts
+
+
+def _spread(unigrams: Any, order: int, vocabulary: Iterable[str]) -> None:
+    """Absolute discounting of the unigrams; what it leaves goes to all symbols evenly."""
+    seen = {symbol: count if order == 1 else len(unigrams.word_to_context[symbol])
+            for symbol, count in unigrams.word_to_count.items() if symbol != BOS}
+    times = Counter(seen.values())
+    discount = times[1] / (times[1] + 2 * times[2]) if times[1] and times[2] else 0.5
+    every, total = sorted({*seen, *vocabulary}), sum(seen.values())
+    unigrams.word_to_f[BOS] = 0.0  # nothing is followed by it
+    for symbol in every:
+        unigrams.word_to_count[symbol] += 0
+        kept = max(0.0, seen.get(symbol, 0) - discount)
+        unigrams.word_to_f[symbol] = (kept + discount * len(seen) / len(every)) / total
+
+
+def _complete_backoffs(counts: Any) -> None:
+    """Where every symbol follows a history nothing is left to back off to, and kaldingram's weight is missing or a
+    quotient of rounding errors: it becomes the mass that the history keeps for the unseen."""
+    for n, histories in enumerate(counts.counts[:-1]):
+        for history, here in histories.items():
+            for word, weight in here.word_to_bow.items():
+                after = counts.counts[n + 1].get((*history, word))
+                if after is not None and word != EOS and (weight is None or weight > 1e6):
+                    here.word_to_bow[word] = max(1e-9, 1.0 - sum(after.word_to_f.values()))
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config, = parse(argv, __doc__.split("\n")[0], LmConfig)
+    if not config.arpa or not (config.text or config.cuts) or config.order < 1:
+        fail("give --arpa, --text or --cuts, and --order above 0")
+    try:
+        excluded = set(read_texts(config.exclude_cuts, config.exclude))
+        texts = list(read_texts(config.cuts, config.text))
+        kept = [text for text in texts if text not in excluded]
+        if not kept:
+            raise ValueError(f"no text to train on: {len(texts)} sentences, {len(texts)} of them excluded")
+        sentences, vocabulary = split(kept, config)
+        counts = train_lm(sentences, config.order, vocabulary)
+        part = Path(config.arpa + ".part")
+        with open(part, "w", encoding="utf-8") as stream:
+            counts.print_as_arpa(stream)
+        os.replace(part, config.arpa)
+    except (ValueError, OSError) as error:
+        fail(str(error))
+    logging.info("%d sentences, %d of them left out because --exclude has them", len(texts), len(texts) - len(kept))
+    logging.info("%s: %d running symbols, %d distinct ones and %d more of the vocabulary; n-grams: %s", config.arpa,
+                 sum(map(len, sentences)), len({symbol for sentence in sentences for symbol in sentence}),
+                 len(set(vocabulary) - {symbol for sentence in sentences for symbol in sentence}),
+                 ", ".join(f"{n}: {sum(len(h.word_to_f) for h in order.values())}"
+                           for n, order in enumerate(counts.counts, 1)))
+
+
+if __name__ == "__main__":
+    main()
