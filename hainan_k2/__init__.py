@@ -7,6 +7,8 @@ builds lattices with it imports k2 when called.
 
 from typing import Any
 
+__version__ = "0.1.0"  # setup.cfg reads it here
+
 from hainan_k2.config import ModelConfig
 from hainan_k2.fsa import (
     Grammar,
