@@ -11,7 +11,6 @@ LG composed with the TDT topology of these durations, which decode.py otherwise 
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from hainan_k2.config import fail, option, parse
 from hainan_k2.fsa.acceptor import read_acceptor
 from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.lexicon import lexicon_fst, read_lexicon
 from hainan_k2.fsa.topology import compile_tdt_graph
 from hainan_k2.fsa.word_graph import spell_out
@@ -60,8 +60,8 @@ def main() -> None:
     config, = parse(None, __doc__.split("\n")[0], GraphConfig)
     if not config.lang_dir or not config.g or not config.out_dir:
         fail("give --lang-dir, --g and --out-dir")
-    if importlib.util.find_spec("k2") is None:
-        fail("k2 is not installed: the README says how to get it")
+    if why_no_k2():
+        fail(f"compiling a graph needs k2: {why_no_k2()}")
     try:
         compile_graph(config)
     except (ValueError, OSError) as error:

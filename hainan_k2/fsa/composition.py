@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.grammar import GLUE, Grammar
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.paths import arc_owner
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
@@ -39,8 +40,7 @@ def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_
       ValueError: on a grammar with epsilons, of another device or batch size, with an attribute that the lattice has
         too, and, with sizes, before a composition of more than max_arcs arcs.
     """
-    import k2
-
+    k2 = load_k2()
     if len(lattice.shape) != 3:
         raise ValueError("the lattice is a single FSA: make an FsaVec of it by k2.create_fsa_vec([fsa])")
     batch, device = lattice.shape[0], lattice.labels.device
@@ -58,8 +58,7 @@ def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_
 
 def _grammar_vec(grammar: Union[Grammar, Any], lattice):
     """The grammar as an FsaVec that can be composed with the lattice."""
-    import k2
-
+    k2 = load_k2()
     fsa = grammar.fsa(lattice.labels.device) if isinstance(grammar, Grammar) else grammar
     if not isinstance(fsa, k2.Fsa):
         raise ValueError(f"the grammar is of type {type(grammar).__name__}: give a Grammar or a k2.Fsa")

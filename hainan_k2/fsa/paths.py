@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 
 def shortest_path(lattice):
     """The best path of every lattice, as an FsaVec of linear FSAs that keeps the attributes."""
-    import k2
-
+    k2 = load_k2()
     return k2.shortest_path(lattice, use_double_scores=True)
 
 

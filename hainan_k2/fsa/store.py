@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.openfst import Fst, read_fst_text
 from hainan_k2.fsa.paths import arc_owner
 from hainan_k2.fsa.tensorfile import read_tensors, write_tensors
@@ -181,8 +182,7 @@ def _load_tensors(path: Path) -> tuple[Any, list[str]]:
 def _build(path: Path, num_states: Tensor, leaving: Tensor, target: Tensor, label: Tensor, scores: Tensor,
            attributes: dict[str, Tensor]):
     """The FsaVec; ValueError where k2 would abort."""
-    import k2
-
+    k2 = load_k2()
     num_arcs = len(target)
     negative = any(len(x) and int(x.min()) < 0 for x in (num_states, leaving, target))
     sizes = {len(label), len(scores), *map(len, attributes.values())}

@@ -79,8 +79,8 @@ def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) ->
     """The `avg` epoch checkpoints that end with `epoch` (None: the newest); ValueError says what is missing."""
     found = epoch_checkpoints(exp_dir)
     if not found:
-        raise ValueError(f"no checkpoint epoch-N.pt in {exp_dir}: train one with `python hainan_k2/train.py --exp-dir "
-                         f"{exp_dir} ...` or run a recipe, e.g. ./recipes/librispeech/run.sh --stage 0")
+        raise ValueError(f"no checkpoint epoch-N.pt in {exp_dir}: train one with `hainan-train --exp-dir {exp_dir} "
+                         "...`")
     last = max(found) if epoch is None else epoch
     wanted = range(last - avg + 1, last + 1)
     missing = [n for n in wanted if n not in found]
