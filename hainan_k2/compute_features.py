@@ -27,7 +27,7 @@ from hainan_k2.tools.encoder_states import WhisperStates, WhisperStatesConfig  #
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--manifest-dir", type=Path, required=True, help="where hainan-prepare-manifests wrote")
+    parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
     parser.add_argument("--out-dir", type=Path, required=True, help="where features and their manifests go")
     parser.add_argument("--split", nargs="+", required=True, help="splits to do, e.g. train dev test")
     parser.add_argument("--speed-perturb", nargs="*", default=[], metavar="SPLIT",
