@@ -1,40 +1,123 @@
-"""Everything that needs no lattice works where k2 is not installed: import, training, AR, NAR and SAR decoding."""
+"""What needs no lattice works where k2 is missing or cannot be imported, and everything else says why it does not."""
 
+from __future__ import annotations
+
+import os
 import subprocess
 import sys
+import types
 
+import pytest
+
+from hainan_k2.fsa.k2 import load_k2, why_no_k2
 from tests.toy import ROOT, train_command
 
-BLOCKED = """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in ('k2', '_k2'):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Block())
-import importlib.util
-original = importlib.util.find_spec
-importlib.util.find_spec = lambda name, *a: None if name == 'k2' else original(name, *a)
-from hainan_k2 import decode, train
+# what a package k2 does when it is imported, and the reason that is given for it
+KINDS = {
+    "missing": ("raise ModuleNotFoundError('No module named k2', name='k2')", "k2 is not installed"),
+    "for another Python": ("import _k2_of_another_python", "k2 is installed but cannot be imported "
+                           "(ModuleNotFoundError: No module named '_k2_of_another_python')"),
+    "for another torch": ("raise ImportError('k2 was built using PyTorch 1.5.0\\nBut you are using PyTorch 2.13.0')",
+                          "k2 is installed but cannot be imported (ImportError: k2 was built using PyTorch 1.5.0 "
+                          "But you are using PyTorch 2.13.0)"),
+}
+
+
+class Without:
+    """Runs commands with a k2 that raises when it is imported."""
+
+    def __init__(self, folder, kind):
+        code, reason = KINDS[kind]
+        self.reason = f"{reason}: take its wheel for exactly torch "
+        (folder / "k2").mkdir()
+        (folder / "k2" / "__init__.py").write_text(code + "\n")
+        self.folder, self.path = folder, os.pathsep.join([str(folder), str(ROOT)])
+
+    def run(self, *words):
+        return subprocess.run([sys.executable, *map(str, words)], text=True, capture_output=True, cwd=self.folder,
+                              env={**os.environ, "PYTHONPATH": self.path})
+
+    def command(self, name, *arguments):
+        return self.run("-c", f"from hainan_k2.{name} import main; main()", *arguments)
+
+
+@pytest.fixture(params=KINDS)
+def without(request, tmp_path):
+    return Without(tmp_path, request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(toy, tmp_path_factory):
+    """An experiment folder in toy/, trained where k2 is missing."""
+    without = Without(tmp_path_factory.mktemp("missing"), "missing")
+    shown = without.command("train", *train_command(toy, "no-k2", "--num-epochs", "1"))
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stderr.count(f"the losses take backend='torch': {without.reason}") == 1  # not once a batch
+    return toy / "no-k2"
+
+
+def test_train_and_decode(without, toy, trained):
+    shown = without.command("decode", "--exp-dir", trained, "--cuts", toy / "dev.jsonl.gz", "--lang-dir", toy / "lang",
+                            "--method", "all", "--num-workers", "0", "--report", without.folder / "page.html")
+    assert shown.returncode == 0, shown.stderr
+    assert all(method in shown.stdout for method in ("ar-greedy", "ar-beam", "nar-greedy", "sar"))
+    assert f"5 of 9 methods are left out, viterbi, sar-viterbi, nbest, nbest-ar, mbr: {without.reason}" in shown.stderr
+    assert f"the page shows no lattices: {without.reason}" in shown.stderr
+
+
+@pytest.mark.parametrize("name, arguments, start", [
+    ("decode", ("--method", "viterbi", "--exp-dir", "none"), "method viterbi needs k2"),
+    ("transcribe", ("none.wav", "--method", "viterbi"), "method viterbi needs k2"),
+])
+def test_what_needs_k2_says_so_in_one_line(without, name, arguments, start):
+    shown = without.command(name, *arguments)
+    assert shown.returncode == 2 and shown.stderr.count("\n") == 1, shown.stderr
+    assert f"{start}: {without.reason}" in shown.stderr
+
+
+def test_a_training_that_asks_for_k2_says_so(without, toy):
+    shown = without.command("train", *train_command(toy, "wants-k2", "--num-epochs", "1", "--backend", "k2"))
+    assert shown.returncode == 2 and f"backend='k2': {without.reason}" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_graph_that_is_to_be_compiled_says_so(without):
+    shown = without.run(ROOT / "lang" / "compile_graph.py", "--lang-dir", "lang", "--g", "G.fst.txt", "--out-dir", ".")
+    assert shown.returncode == 2 and f"compiling a graph needs k2: {without.reason}" in shown.stderr
+
+
+LIBRARY = """
+import torch, hainan_k2
+frames = torch.zeros(1, 2, 3).log_softmax(-1), torch.zeros(1, 2, 2).log_softmax(-1), torch.tensor([2]), (0, 1)
+loss = torch.zeros(1, 2, 2, 3 + 2), torch.tensor([[1]]), torch.tensor([2]), torch.tensor([1]), (0, 1)
+print(float(hainan_k2.tdt_loss(*loss)), float(hainan_k2.tdt_loss(*loss)))
+for call in (lambda: hainan_k2.tdt_loss(*loss, backend="k2"), lambda: hainan_k2.nar_lattice(*frames),
+             lambda: hainan_k2.shortest_path(None), lambda: hainan_k2.load_lattice("none.fst.txt")):
+    try:
+        call()
+    except ValueError as error:
+        print(error)
 """
 
 
-def run(code, *arguments):
-    return subprocess.run([sys.executable, "-c", BLOCKED + code, *arguments], capture_output=True, text=True, cwd=ROOT)
-
-
-def test_train_and_decode(toy):
-    shown = run("train.main(sys.argv[1:])", *train_command(toy, "no-k2", "--num-epochs", "2"))
+def test_functions_raise_the_reason_and_warn_once(without):
+    (without.folder / "none.fst.txt").write_text("a\n0 1 5 0.5\n1 0.0\n\n")
+    shown = without.run("-c", LIBRARY)
     assert shown.returncode == 0, shown.stderr
-    shown = run("decode.main(sys.argv[1:])", "--exp-dir", str(toy / "no-k2"), "--cuts", str(toy / "dev.jsonl.gz"),
-                "--lang-dir", str(toy / "lang"), "--method", "all", "--num-workers", "0")
-    assert shown.returncode == 0, shown.stderr
-    assert "k2 is not installed: without viterbi" in shown.stderr
-    assert all(method in shown.stdout for method in ("ar-greedy", "ar-beam", "nar-greedy", "sar"))
+    assert shown.stderr.count("\n") == 1 and f"the losses take backend='torch': {without.reason}" in shown.stderr
+    losses, *reasons = shown.stdout.splitlines()
+    assert all(float(loss) > 0 for loss in losses.split())
+    assert len(reasons) == 4 and all(without.reason in line for line in reasons), shown.stdout
 
 
-def test_what_needs_k2_says_so(toy):
-    shown = run("decode.main(sys.argv[1:])", "--method", "viterbi", "--exp-dir", str(toy))
-    assert shown.returncode == 2 and "needs k2" in shown.stderr
-    shown = run("train.main(sys.argv[1:])", *train_command(toy, "wants-k2", "--num-epochs", "1", "--backend", "k2"))
-    assert shown.returncode == 2 and "k2 is not installed" in shown.stderr
+def test_a_folder_of_the_name_is_no_k2(monkeypatch):
+    """Python imports any folder on its path as an empty package, where there is no other of the name."""
+    empty = types.ModuleType("k2")
+    empty.__path__ = ["somewhere/k2"]
+    monkeypatch.setitem(sys.modules, "k2", empty)
+    assert why_no_k2.__wrapped__().startswith("somewhere/k2 is not the k2 of k2-fsa: take its wheel")
+
+
+def test_where_k2_works_it_is_loaded():
+    k2 = pytest.importorskip("k2")
+    assert not why_no_k2() and load_k2() is k2

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 from hainan_k2.config import check_options, option
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.augment import NoiseMix, SpecAugment, generator
+from hainan_k2.frontend.compatibility import check_lhotse
 from hainan_k2.frontend.dataset import SpeechDataset, check_cut, short_frames
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 from hainan_k2.frontend.waves import Waves
@@ -167,7 +168,7 @@ def open_cuts(cuts: Cuts) -> CutSet:
     """A manifest, read while it is iterated over, of audio brought to 16 kHz; ValueError if there is none."""
     if not isinstance(cuts, CutSet):
         if not Path(cuts).is_file():
-            raise ValueError(f"{cuts}: no such cut manifest (compute_features.py writes it)")
+            raise ValueError(f"{cuts}: no such cut manifest (hainan-compute-features writes it)")
         cuts = StoredCuts(cuts)
     return CutSet(LazyMapper(cuts, _at_sampling_rate))
 
@@ -235,6 +236,7 @@ class EpochSampler:
 
 def _bucketing_sampler(cuts: CutSet, wanted: Callable[[Cut], bool], config: DataConfig,
                        **options: Any) -> DynamicBucketingSampler:
+    check_lhotse()
     sample = list(islice((cut for cut in cuts if wanted(cut)), CUTS_FOR_BUCKETS))
     if not sample:
         raise ValueError("no cut is left to train on: all are excluded or outside "

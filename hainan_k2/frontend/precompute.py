@@ -74,7 +74,7 @@ def precompute(cuts_path: Path, out_dir: Path, name: str, extractor: FeatureExtr
 
 def _digest(path: Path) -> str:
     if not path.is_file():
-        raise ValueError(f"{path}: no such cut manifest; prepare_manifests.py writes it")
+        raise ValueError(f"{path}: no such cut manifest; hainan-prepare-manifests writes it")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.k2 import load_k2
+
 
 def check_durations(durations: Sequence[int]) -> tuple[int, ...]:
     """The durations as a tuple. ValueError unless ascending non-negative integers, one of them positive."""
@@ -112,7 +114,7 @@ def check_bounds(
 
 def check_lattice(lattice, name: str = "the lattice") -> None:
     """ValueError unless a k2.Fsa that is an FsaVec and topologically sorted, so that it has no cycles either."""
-    import k2
+    k2 = load_k2()
 
     if not isinstance(lattice, k2.Fsa):
         raise ValueError(f"{name} is of type {type(lattice).__name__}: a k2.Fsa is needed")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.grammar import GLUE, Grammar
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.paths import arc_owner
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
@@ -42,8 +43,7 @@ def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_
         size, with an attribute that the lattice has too, and, with sizes, before a composition of more than max_arcs
         arcs.
     """
-    import k2
-
+    k2 = load_k2()
     check_lattice(lattice)
     batch, device = lattice.shape[0], lattice.labels.device
     fsa = _grammar_vec(grammar, lattice)
@@ -60,8 +60,7 @@ def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_
 
 def _grammar_vec(grammar: Union[Grammar, Any], lattice):
     """The grammar as an FsaVec that can be composed with the lattice."""
-    import k2
-
+    k2 = load_k2()
     fsa = grammar.fsa(lattice.labels.device) if isinstance(grammar, Grammar) else grammar
     if not isinstance(fsa, k2.Fsa):
         raise ValueError(f"the grammar is of type {type(grammar).__name__}: give a Grammar or a k2.Fsa")

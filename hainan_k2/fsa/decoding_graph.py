@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.files.container import Kind, read_container, write_container
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.topology import compile_tdt_graph
 
 KIND = Kind("decoding graph", "hainan-compile-graph")
@@ -43,8 +44,7 @@ class DecodingGraph:
 
     def fsa(self):
         """The graph as a k2.Fsa."""
-        import k2
-
+        k2 = load_k2()
         return k2.Fsa(self.arcs.clone(), self.aux_labels)  # a clone: k2 keeps scores in the arcs it is given
 
     def search_graph(self, durations: Sequence[int], scale: float = 1.0, device: Union[str, torch.device] = "cpu"):

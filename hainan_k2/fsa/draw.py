@@ -13,6 +13,7 @@ from typing import Optional, Union
 import torch
 
 from hainan_k2.fsa.checks import check_lattice
+from hainan_k2.fsa.k2 import load_k2
 
 MAX_DRAWN = 1500  # arcs; with more of them dot takes minutes, and nobody reads the drawing
 SECONDS = 60.0  # for dot
@@ -73,8 +74,7 @@ def draw_lattice(
 def _drawn(lattice, index: int, pieces: Sequence[str], min_posterior: float, outputs: Optional[Sequence[str]]
            ) -> tuple[list[DrawnArc], int]:
     """The arcs to draw, and the final state."""
-    import k2
-
+    k2 = load_k2()
     one = k2.index_fsa(lattice, torch.tensor([index], dtype=torch.int32, device=lattice.labels.device))
     if not one.num_arcs:
         return [], 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.lattice import TrainingLattice
 
 _MAX_ARCS = 2**31 - 1  # k2 counts arcs in int32
@@ -52,8 +53,8 @@ def ragged_arcs(num_states: Tensor, leaving: Tensor, arcs: Tensor):
       num_states: (B,) states of every FSA.
       leaving: (S,) arcs that leave each of their states.
     """
+    k2 = load_k2()
     import _k2
-    import k2
 
     shape1, shape2 = (
         k2.ragged.create_ragged_shape2(
@@ -81,8 +82,7 @@ def forward_backward(
     Raises:
       ValueError: if there are more arcs than k2 can count.
     """
-    import k2
-
+    k2 = load_k2()
     if lattice.num_arcs > _MAX_ARCS:
         batch, frames, band, kinds = lattice.valid.shape
         raise ValueError(

@@ -21,6 +21,7 @@ from torch import Tensor
 from hainan_k2.files.container import Kind, is_container, read_container, write_container
 from hainan_k2.fsa.automaton import EPSILON, Arc, Automaton, merge_alike, remove_epsilons
 from hainan_k2.fsa.grammar_rules import compile_text
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.openfst import Fst, is_binary_fst, read_fst_binary, read_fst_text
 from hainan_k2.fsa.spelling import Speller, Vocabulary, is_silent
 from hainan_k2.result import WORD_START
@@ -58,8 +59,7 @@ class Grammar:
     def fsa(self, device: Union[str, torch.device] = "cpu"):
         """The grammar as a k2.Fsa; `aux_labels` are output ids, `grammar_score` its scores once more, so that they can
         be told from a lattice's after composition. Made once for every device."""
-        import k2
-
+        k2 = load_k2()
         device = torch.device(device)
         if device not in self._made:
             fsa = k2.Fsa(torch.cat([self.arcs[:, :3], torch.zeros_like(self.arcs[:, :1])], dim=1).contiguous())

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.k2 import load_k2
 
 MAX_ARCS = 20_000_000  # of an FSA: 20 bytes each
 
@@ -199,12 +200,11 @@ class HotwordGraph:
         Raises:
           ValueError: beyond 20 million arcs.
         """
-        import k2
-
         size, vocab_size = self.num_states, self.vocab_size
         if size * (vocab_size + 1) > MAX_ARCS:
             raise ValueError(f"{size} states of hotwords x {vocab_size} tokens are more than {MAX_ARCS} arcs: let the "
                              "search compose them on the fly")
+        k2 = load_k2()
         states = torch.arange(size, device=self.failure.device)
         weights, reached = self.advance_all(states)
         labels = torch.arange(vocab_size + 1, device=states.device).expand(size, -1).clone()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.spelling import is_silent
 
 EPSILON, BACKOFF, BLANK_NAME = "<eps>", "#0", "<blk>"
@@ -141,8 +142,7 @@ def lexicon_fst(lexicon: Lexicon, vocab_size: int):
 
     A word of one token is a loop at state 0. #k has label vocab_size + k; spellings are those of `disambiguated`.
     """
-    import k2
-
+    k2 = load_k2()
     arcs = [(0, 0, vocab_size, lexicon.backoff)]
     state = 0
     for word, pieces in lexicon.disambiguated(vocab_size):

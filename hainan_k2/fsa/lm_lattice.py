@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.lm_search import Composition, compose_pruned, survivors
 from hainan_k2.fsa.nar_lattice import Tables, make_tables
 from hainan_k2.fsa.scorers import Scorer, WeightedScorers
@@ -59,8 +60,7 @@ def lm_lattice(
 
 def _assemble(tables: Tables, durations: Tensor, found: Composition, landings: Tensor, finals: Tensor):
     """The FsaVec of landings (A,) bool and final states (S,) bool."""
-    import k2
-
+    k2 = load_k2()
     said, target = found.said[landings], found.target[landings]
     row = torch.div(found.place[said], tables.labels.shape[1], rounding_mode="floor")
     which, index = (tables.landing[row] == found.frame[target, None]).nonzero().unbind(1)  # durations that lead there

@@ -24,10 +24,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hainan_k2.fsa import checks, fsavec, recursion
+from hainan_k2.fsa.k2 import load_k2, why_no_k2
 from hainan_k2.fsa.lattice import band_positions, training_lattice
 from hainan_k2.fsa.logprobs import JointLogits, accumulation_dtype
 
 BACKENDS = {"k2": fsavec.forward_backward, "torch": recursion.forward_backward}
+logger = logging.getLogger(__name__)
+
 REDUCTIONS = ("none", "sum", "mean", "mean_volume")
 
 
@@ -64,24 +67,23 @@ class LossOptions:
         return nll.to(dtype)
 
 
-@functools.cache
-def _k2_serves(device_type: str) -> bool:
-    try:
-        import k2
-    except ImportError:
-        return False
-    return device_type == "cpu" or (device_type == "cuda" and k2.with_cuda)
-
-
 def find_backend(name: str, device: torch.device) -> Callable:
-    """The forward-backward of that name; "auto" means k2 if it is installed for the device, else torch."""
-    if name == "k2" and not _k2_serves(device.type):
-        raise ValueError(
-            f"backend='k2': k2 is not installed, or not built for {device.type}; use backend='torch'"
-        )
-    if name == "auto":
-        name = "k2" if _k2_serves(device.type) else "torch"
+    """The forward-backward of that name; "auto" means k2 where it works on the device, else torch and one warning."""
+    if name != "torch":
+        why = why_no_k2()
+        if not why and device.type != "cpu" and not (device.type == "cuda" and load_k2().with_cuda):
+            why = f"k2 is not built for {device.type}"
+        if why and name == "k2":
+            raise ValueError(f"backend='k2': {why}; backend='torch' does without")
+        if why:
+            _warn_once(why)
+        name = "torch" if why else "k2"
     return BACKENDS[name]
+
+
+@functools.cache
+def _warn_once(why: str) -> None:
+    logger.warning("the losses take backend='torch': %s", why)
 
 
 def _round_to_zero(occupancies: Tensor) -> Tensor:
@@ -180,7 +182,7 @@ def tdt_loss(
       durations: the D durations in frames, ascending; channel V + i is the logit of durations[i].
       sigma: logit under-normalization: subtracted from every token log-probability; for training only.
       reduction: "none" (B,), "sum", "mean" over utterances, or "mean_volume": sum over all labels' number.
-      backend: "k2", "torch", or "auto": k2 where it is installed for the device, else torch. Same values.
+      backend: "k2", "torch", or "auto": k2 where it works on the device, else torch. Same values.
       fastemit_lambda: FastEmit (arXiv 2010.11148): the token logits' gradient takes emissions of labels
         (1 + lambda) times. The loss value and the duration logits' gradient stay.
       clamp: if positive, limits every token logit's gradient to [-clamp, clamp], that is the gradient of the

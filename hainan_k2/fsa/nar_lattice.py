@@ -26,6 +26,7 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
 from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import load_k2
 
 
 def nar_lattice(
@@ -147,8 +148,7 @@ def _assemble(tables: Tables, durations: Tensor):
     Arcs are laid out as a table with a row for every t in [0, T] of every utterance and a column for every
     arc that leaves 2t, then 2t+1. Row T has the final arc alone.
     """
-    import k2
-
+    k2 = load_k2()
     lens, device, width = tables.lens, tables.lens.device, tables.labels.shape[1]
     utterance = torch.repeat_interleave(lens + 1)
     time = torch.arange(len(utterance), device=device) - ((lens + 1).cumsum(0) - lens - 1)[utterance]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice, check_lengths
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 
@@ -19,8 +20,7 @@ def shortest_path(lattice):
 
     ValueError for a single FSA and for one that is not topologically sorted.
     """
-    import k2
-
+    k2 = load_k2()
     check_lattice(lattice)
     return k2.shortest_path(lattice, use_double_scores=True)
 

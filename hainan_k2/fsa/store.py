@@ -16,6 +16,7 @@ from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
 from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.openfst import Fst, read_fst_text
 from hainan_k2.fsa.paths import arc_owner
 
@@ -182,8 +183,7 @@ def _load_tensors(path: Path) -> tuple[Any, list[str]]:
 def _build(path: Path, num_states: Tensor, leaving: Tensor, target: Tensor, label: Tensor, scores: Tensor,
            attributes: dict[str, Tensor]):
     """The FsaVec; ValueError where k2 would abort."""
-    import k2
-
+    k2 = load_k2()
     num_arcs = len(target)
     negative = any(len(x) and int(x.min()) < 0 for x in (num_states, leaving, target))
     sizes = {len(label), len(scores), *map(len, attributes.values())}

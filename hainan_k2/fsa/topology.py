@@ -31,6 +31,7 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
+from hainan_k2.fsa.k2 import load_k2
 
 _MAX_ARCS = 2**31 - 1  # k2 counts arcs in int32
 
@@ -44,8 +45,7 @@ def tdt_topo(vocab_size: int, durations: Sequence[int]):
     Raises:
       ValueError: if there is no token beside blank or the durations are none.
     """
-    import k2
-
+    k2 = load_k2()
     if vocab_size < 2:
         raise ValueError(f"vocab_size is {vocab_size}: there should be a token beside blank")
     steps = [max(1, duration) for duration in check_durations(durations)]
@@ -72,8 +72,7 @@ def compile_tdt_graph(graph, vocab_size: int, durations: Sequence[int]):
     Raises:
       ValueError: for labels that are no tokens, or a result of more arcs than k2 counts.
     """
-    import k2
-
+    k2 = load_k2()
     topology = tdt_topo(vocab_size, durations)
     wrong = (graph.labels == BLANK) | (graph.labels < -1) | (graph.labels >= vocab_size)
     if wrong.any():
@@ -105,8 +104,7 @@ def tdt_dense(
     Raises:
       ValueError: where sizes do not fit or an utterance has no frame, which k2 cannot hold.
     """
-    import k2
-
+    k2 = load_k2()
     batch, longest, vocab_size = token_log_probs.shape
     counts = frame_lens.tolist()
     if duration_log_probs.shape[:2] != (batch, longest):
@@ -144,8 +142,7 @@ def intersect_tdt(
       (token arcs) and `duration` (duration arcs) are -1 elsewhere, so that path_tokens and hypotheses_from_lattice read
       it. An utterance that the graph or the beam leaves no path has no states.
     """
-    import k2
-
+    k2 = load_k2()
     lattice = k2.intersect_dense_pruned(
         graph, dense, search_beam, output_beam, min_active_states, max_active_states, frame_idx_name="row")
     column, nothing = lattice.labels, torch.full_like(lattice.labels, -1)

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from hainan_k2.fsa.acceptor import Acceptor, join, k2_arcs, remove_epsilons
+from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.lexicon import Lexicon
 
 
@@ -38,8 +39,7 @@ def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Any, np.ndarray]:
     Raises:
       ValueError: if LG would be without words or too large, or `grammar` has a cycle of epsilons.
     """
-    import k2
-
+    k2 = load_k2()
     words, trie = remove_epsilons(grammar, lexicon.epsilons()), _Trie.of(lexicon)
     arc, step = join(words.label, trie.word)
     history = words.source[arc] * trie.size  # state (h, p) is number h * size + the node of p

@@ -12,7 +12,6 @@ decode.py otherwise does each time.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from hainan_k2.config import fail, option, parse
 from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.acceptor import read_acceptor
 from hainan_k2.fsa.decoding_graph import DecodingGraph
+from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.lexicon import lexicon_fst, read_lexicon
 from hainan_k2.fsa.topology import compile_tdt_graph
 from hainan_k2.fsa.word_graph import spell_out
@@ -67,8 +67,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     config, = parse(argv, __doc__.split("\n")[0], GraphConfig)
     if not config.lang_dir or not config.g or not config.out_dir:
         fail("give --lang-dir, --g and --out-dir")
-    if importlib.util.find_spec("k2") is None:
-        fail("k2 is not installed: the README says how to get it")
+    if why_no_k2():
+        fail(f"compiling a graph needs k2: {why_no_k2()}")
     try:
         compile_graph(config)
     except (ValueError, OSError) as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
+from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.search.beam import ar_beam
 from hainan_k2.search.grammar import grammar
 from hainan_k2.search.graph import graph
@@ -74,12 +74,8 @@ def check_methods(names: Sequence[str]) -> None:
     for name in names if tuple(names) != ("all",) else ():
         if name not in METHODS:
             raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}, and all")
-        if METHODS[name].needs_k2 and not _has_k2():
-            raise ValueError(f"method {name} needs k2, which is not installed: the README says how to get it")
-
-
-def _has_k2() -> bool:
-    return importlib.util.find_spec("k2") is not None
+        if METHODS[name].needs_k2 and why_no_k2():
+            raise ValueError(f"method {name} needs k2: {why_no_k2()}")
 
 
 def choose_methods(names: Sequence[str], knowledge: Knowledge = NOTHING) -> list[str]:
@@ -101,9 +97,10 @@ def _choose(names: Sequence[str], knowledge: Knowledge) -> list[str]:
     if tuple(names) == ("all",):
         able = [method for method in METHODS.values()
                 if not method.oracle and all(getattr(knowledge, need) for need in method.needs)]
-        missing = [method.name for method in able if method.needs_k2 and not _has_k2()]
+        missing = [method.name for method in able if method.needs_k2 and why_no_k2()]
         if missing:
-            logging.warning("k2 is not installed: without %s", ", ".join(missing))
+            logging.warning("%d of %d methods are left out, %s: %s", len(missing), len(able), ", ".join(missing),
+                            why_no_k2())
         return [method.name for method in able if method.name not in missing]
     for name in names:
         for need in METHODS[name].needs:

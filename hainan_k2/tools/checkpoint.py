@@ -118,8 +118,8 @@ def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) ->
         if old:
             raise ValueError(f"{exp_dir} has only checkpoints of an older version of hainan_k2 ({', '.join(old[:3])}), "
                              "which this one cannot read: train it anew")
-        raise ValueError(f"no checkpoint {epoch_name('N')} in {exp_dir}: train one with `python hainan_k2/train.py "
-                         f"--exp-dir {exp_dir} ...` or run a recipe, e.g. ./recipes/librispeech/run.sh --stage 0")
+        raise ValueError(f"no checkpoint {epoch_name('N')} in {exp_dir}: train one with `hainan-train "
+                         f"--exp-dir {exp_dir} ...`")
     last = max(found) if epoch is None else epoch
     wanted = range(last - avg + 1, last + 1)
     missing = [n for n in wanted if n not in found]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from hainan_k2.fsa.composition import compose
 from hainan_k2.fsa.draw import draw_lattice
+from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.nar_lattice import nar_lattice
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import Knowledge
@@ -26,10 +26,10 @@ def draw_utterance(model: Hainan, batches: Iterable[Batch], name: str, folder: P
     The lattice is that of the encoder alone, within `knowledge.grammar` if there is one.
 
     Raises:
-      ValueError: if k2 is not installed, no batch has the utterance, or the grammar allows none of its paths.
+      ValueError: if k2 cannot be used, no batch has the utterance, or the grammar allows none of its paths.
     """
-    if importlib.util.find_spec("k2") is None:
-        raise ValueError("drawing a lattice needs k2, which is not installed: the README says how to get it")
+    if why_no_k2():
+        raise ValueError(f"drawing a lattice needs k2: {why_no_k2()}")
     device = next(model.parameters()).device
     for batch in batches:
         if name not in batch.ids:

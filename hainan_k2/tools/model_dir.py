@@ -37,7 +37,7 @@ def find_model(name: Union[str, Path]) -> Path:
     """The directory of that name; "released" is the one that comes with the package."""
     path = RELEASED if str(name) == "released" else Path(name)
     if not path.is_dir():
-        raise ValueError(f"{path}: no such model directory: make one with `python hainan_k2/export.py`"
+        raise ValueError(f"{path}: no such model directory: make one with hainan-export"
                          + (", this package came without a released one" if path == RELEASED else ""))
     return path
 

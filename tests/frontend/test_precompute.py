@@ -111,7 +111,7 @@ def test_audio_that_is_gone_is_an_error(manifests, capsys):
 
 @pytest.mark.parametrize("options, message", [
     (["--split", "train", "--speed-perturb", "dev"], "--speed-perturb dev is not among the splits"),
-    (["--split", "test"], "librispeech_cuts_test.jsonl.gz: no such cut manifest; prepare_manifests"),
+    (["--split", "test"], "librispeech_cuts_test.jsonl.gz: no such cut manifest; hainan-prepare-manifests"),
     (["--split", "train", "--num-mel-bins", "200"], "num_mel_bins is 200")])
 def test_bad_options(manifests, capsys, options, message):
     with pytest.raises(SystemExit) as stopped:

@@ -1,12 +1,16 @@
 """Grammars that come as OpenFst texts and binaries."""
 
-import kaldifst
 import pytest
 from hypothesis import given, settings
 
 from hainan_k2.fsa.openfst import read_fst_binary, read_fst_text
 from tests import oracle_grammar as oracle
 from tests.fsa.grammars import as_automaton, automata, compiled, refused
+
+
+@pytest.fixture(scope="module")
+def kaldifst():
+    return pytest.importorskip("kaldifst")
 
 
 @pytest.mark.parametrize("text, message", [
@@ -63,14 +67,14 @@ def test_levels_of_openfst_texts(tmp_path, kind):
     assert oracle.sentences(as_automaton(grammar), 3) == {((2, 6), ("x",)): -1.0}
 
 
-def table(*symbols):
+def table(kaldifst, *symbols):
     return kaldifst.SymbolTable.from_str("".join(f"{symbol} {i}\n" for i, symbol in enumerate(symbols)))
 
 
 @pytest.mark.parametrize("fst_type", ["vector", "const"])
 @settings(max_examples=15, deadline=None)
 @given(automaton=automata())
-def test_openfst_text_and_binary_are_the_same(tmp_path_factory, fst_type, automaton):
+def test_openfst_text_and_binary_are_the_same(kaldifst, tmp_path_factory, fst_type, automaton):
     path, names = tmp_path_factory.mktemp("fst") / "g.fst", ("<eps>", "x", "y", "z")
     lines = [f"{a.source} {a.target} {a.label} {names.index(a.output[0]) if a.output else 0} {-a.score}\n"
              for a in sorted(automaton.arcs, key=lambda a: a.source)]
@@ -82,8 +86,8 @@ def test_openfst_text_and_binary_are_the_same(tmp_path_factory, fst_type, automa
     assert binary.finals == printed.finals and binary.start == printed.start
 
 
-def test_binary_files_keep_their_symbols(tmp_path):
-    names = {"isymbols": table("<eps>", "ab", "c"), "osymbols": table("<eps>", "x", "y")}
+def test_binary_files_keep_their_symbols(kaldifst, tmp_path):
+    names = {"isymbols": table(kaldifst, "<eps>", "ab", "c"), "osymbols": table(kaldifst, "<eps>", "x", "y")}
     fst = kaldifst.compile("0 1 ab x 0.5\n1 1 c y\n1\n", **names, keep_isymbols=True, keep_osymbols=True)
     for kept in (fst, kaldifst.StdConstFst(fst)):
         kept.write(str(tmp_path / "fst"))
@@ -91,7 +95,7 @@ def test_binary_files_keep_their_symbols(tmp_path):
         assert oracle.sentences(as_automaton(grammar), 3) == {((2, 6), ("x",)): -0.5, ((2, 6, 4), ("x", "y")): -0.5}
 
 
-def test_binary_files_that_cannot_be_used(tmp_path):
+def test_binary_files_that_cannot_be_used(kaldifst, tmp_path):
     kaldifst.compile("0 1 2 2\n1", acceptor=False).write(str(tmp_path / "fst"))
     data = (tmp_path / "fst").read_bytes()
     assert refused(tmp_path, data[:40]) == "g: ends at byte 40, in the middle of the FST"

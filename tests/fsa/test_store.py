@@ -2,7 +2,6 @@ import re
 import shutil
 import stat
 
-import kaldifst
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from hainan_k2.fsa.store import KIND
 from tests.fsa.test_nar_lattice import problems, tables
 
 k2 = pytest.importorskip("k2")
+kaldifst = pytest.importorskip("kaldifst")
 
 
 def make(lens=(3, 0, 2), durations=(0, 1, 3)):

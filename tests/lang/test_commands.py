@@ -49,6 +49,7 @@ def refuse(capsys, monkeypatch):
 @pytest.fixture(scope="module")
 def lang(toy, tmp_path_factory):
     """A folder with bpe.model, the lexicon's files, train.txt, words.arpa and tokens.arpa."""
+    pytest.importorskip("kaldingram")
     folder = tmp_path_factory.mktemp("lang")
     for name in ("bpe.model", "tokens.txt"):
         (folder / name).write_bytes((toy / "lang" / name).read_bytes())

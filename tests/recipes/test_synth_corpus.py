@@ -16,6 +16,8 @@ from tests.recipes.shell import ROOT, bash
 RECIPE = ROOT / "recipes" / "librispeech"
 sys.path[:0] = [str(RECIPE / "local"), str(ROOT / "recipes" / "shared")]
 
+pytest.importorskip("hibari")  # the voice
+
 from grammar import Grammar, inflect  # noqa: E402
 from synth_corpus import CorpusConfig, plan, speak_chapter  # noqa: E402
 from voice import EDGE, FADE, MARGIN, PAUSE, RATE, draw_silences, with_silences  # noqa: E402

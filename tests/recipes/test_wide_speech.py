@@ -16,6 +16,8 @@ from tests.recipes.shell import ROOT, bash
 RECIPE = ROOT / "recipes" / "amazon_queen"
 sys.path.insert(0, str(RECIPE / "local"))
 
+pytest.importorskip("hibari")  # the voice
+
 import wide_speech  # noqa: E402
 from brown import read_brown, write  # noqa: E402
 from texts import select  # noqa: E402

@@ -69,7 +69,7 @@ def test_report(monkeypatch, tmp_path, capsys):
 
 
 def test_without_k2_the_rest_is_measured(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(loss, "_k2_serves", lambda device_type: False)
+    monkeypatch.setattr(loss, "why_no_k2", lambda: "k2 is not installed")
     monkeypatch.setattr(bench_loss, "measure", lambda *arguments: (1.0, 1))
     bench.main(["loss", *TINY.split(), "--frames", "9", "--out-dir", str(tmp_path)])
     rows = json.loads((tmp_path / "bench-loss.json").read_text())["rows"]

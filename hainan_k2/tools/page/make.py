@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from lhotse import CutSet
 
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.frontend.datamodule import DataConfig, open_cuts
+from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.recognizer import Recognizer, Result
 from hainan_k2.result import Hypothesis
@@ -56,8 +56,8 @@ def write_transcription(path: Path, recognizer: Recognizer, results: Sequence[Re
     They are decoded anew, by `method` and by the common ones, to be compared: there are no references.
     """
     model, pieces = recognizer.model, recognizer.tokenizer.pieces
-    rows = [Row(name, name, options) for name in dict.fromkeys((method, *COMPARED)) if _has_k2() or not
-            METHODS[name].needs_k2]
+    rows = [Row(name, name, options) for name in dict.fromkeys((method, *COMPARED)) if not
+            (METHODS[name].needs_k2 and why_no_k2())]
     watch, decoded, details = Stopwatch(synchronise=True), [], {}
     for result in evenly(results):
         samples = read_audio(result.name)
@@ -69,7 +69,7 @@ def write_transcription(path: Path, recognizer: Recognizer, results: Sequence[Re
                 (found,), = search(model, *encoded, [row], knowledge, [result.name])
             utterance.add(row, found, pieces)
         paths: tuple[Hypothesis, ...] = ()
-        if _has_k2() and result.seconds <= LATTICE_SECONDS:
+        if not why_no_k2() and result.seconds <= LATTICE_SECONDS:
             (best,), = search(model, *encoded, [_lattice_row(options)], knowledge, [result.name])
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=result.seconds).alternatives
         decoded.append(utterance)
@@ -99,8 +99,8 @@ def samples_of(cut) -> Optional[np.ndarray]:
 def lattice_paths(model: Hainan, cuts: CutSet, tokenizer: Tokenizer, knowledge: Knowledge, options: SearchConfig
                   ) -> dict[str, tuple[Hypothesis, ...]]:
     """By id, the most probable texts of every cut's lattice with their words; none, and a warning, without k2."""
-    if not _has_k2():
-        logging.warning("k2 is not installed: the page shows no lattices")
+    if why_no_k2():
+        logging.warning("the page shows no lattices: %s", why_no_k2())
         return {}
     short = CutSet.from_cuts(cut for cut in cuts if cut.duration <= LATTICE_SECONDS)
     if not len(short):
@@ -112,10 +112,6 @@ def lattice_paths(model: Hainan, cuts: CutSet, tokenizer: Tokenizer, knowledge: 
 
 def _lattice_row(options: SearchConfig) -> Row:
     return Row("nbest", "nbest", replace(options, nbest=PATHS, num_paths=max(options.num_paths, PATHS)))
-
-
-def _has_k2() -> bool:
-    return importlib.util.find_spec("k2") is not None
 
 
 def write_page(path: Path, page: Page) -> None:
