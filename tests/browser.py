@@ -32,8 +32,8 @@ def find_browser() -> tuple[str, str]:
         raise LookupError(f"Selenium cannot be imported ({error}): pip install selenium") from None
     browser, driver = (next(filter(None, map(shutil.which, names)), None) for names in (BROWSERS, DRIVERS))
     if browser is None or driver is None:
-        missing = " and no ".join(name for name, path in (("browser", browser), ("chromedriver", driver)) if path is None)
-        raise LookupError(f"no {missing}: tests/browser.sh fetches them on Debian")
+        missing = [name for name, path in (("browser", browser), ("chromedriver", driver)) if path is None]
+        raise LookupError(f"no {' and no '.join(missing)}: tests/browser.sh fetches them on Debian")
     if (ours := _version(browser)) != (theirs := _version(driver)):
         raise LookupError(f"{browser} is version {ours}, {driver} version {theirs}: they should be the same")
     return browser, driver

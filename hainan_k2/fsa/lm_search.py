@@ -141,8 +141,8 @@ class _Search:
         return [score, score - self.scorer.refundable(state)] if self.scorer.refunds else [score]
 
     def _best(self, utterance: Tensor, state: Tensor, score: Tensor, count: int) -> Tensor | None:
-        """Rows, of (R,) in order of utterances, not worse than their utterance's `count`-th best by one of their values;
-        None for all."""
+        """Rows, of (R,) in order of utterances, not worse by one of their values than their utterance's `count`-th
+        best; None for all."""
         if score.numel() <= count:
             return None
         values = self._values(state, score)
