@@ -27,7 +27,8 @@ from hainan_k2.search.knowledge import Knowledge
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.batches import audio_features
 from hainan_k2.tools.device import pick_device
-from hainan_k2.tools.evaluate import reason, search
+from hainan_k2.tools.evaluate import search
+from hainan_k2.tools.failures import reason
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge
 from hainan_k2.tools.model_dir import find_model, read_model
 from hainan_k2.tools.stretches import LONGEST, search_stretches, takes_whole

@@ -1,122 +1,112 @@
-"""A browser of the Chromium family without a window, told what to do through a pipe (Chrome DevTools Protocol)."""
+"""A headless Chromium, driven by Selenium: the one that tests/browser.sh fetches, or the system's.
+
+As a program it says whether there is one: exit code 0, or 1 and the reason.
+"""
 
 from __future__ import annotations
 
-import base64
-import fcntl
 import io
-import json
-import os
-import select
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
-import numpy as np
-from matplotlib import image
+FETCHED = Path(__file__).resolve().parents[1] / ".venv" / "browser"
+BROWSERS = (str(FETCHED / "run"), "chromium", "google-chrome")
+DRIVERS = (str(FETCHED / "driver"), "chromedriver")
+OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
+           "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+           "--hide-scrollbars", "--autoplay-policy=no-user-gesture-required", "--window-size=1200,1600")
+PATIENCE = 120.0  # seconds that a browser may take to answer
 
-from tests.toy import ROOT
 
-INSTALLED = ("chromium", "chromium-headless-shell", "google-chrome")
-PATIENCE = 120.0  # seconds that a browser may be silent while it is asked something
+def find_browser() -> tuple[str, str]:
+    """The paths of a browser and of its driver; LookupError says what is missing."""
+    try:
+        import selenium  # noqa: F401
+    except ImportError as error:
+        raise LookupError(f"Selenium cannot be imported ({error}): pip install selenium") from None
+    browser, driver = (next(filter(None, map(shutil.which, names)), None) for names in (BROWSERS, DRIVERS))
+    if browser is None or driver is None:
+        missing = [name for name, path in (("browser", browser), ("chromedriver", driver)) if path is None]
+        raise LookupError(f"no {' and no '.join(missing)}: tests/browser.sh fetches them on Debian")
+    if (ours := _version(browser)) != (theirs := _version(driver)):
+        raise LookupError(f"{browser} is version {ours}, {driver} version {theirs}: they should be the same")
+    return browser, driver
 
 
-def find_browser() -> Optional[str]:
-    """The one that tests/browser.sh puts under .venv, or else an installed one."""
-    ours = ROOT / ".venv" / "browser" / "run"
-    return str(ours) if ours.exists() else next(filter(None, map(shutil.which, INSTALLED)), None)
+def _version(program: str) -> str:
+    """The number before the first dot of what a program says to --version."""
+    result = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=PATIENCE)
+    found = re.search(r"(\d+)\.\d", result.stdout)
+    if result.returncode or not found:
+        said = (result.stderr or result.stdout).strip().splitlines()[:1]
+        raise LookupError(f"{program} does not start: {' '.join(said) or result.returncode}")
+    return found[1]
 
 
 class Tab:
-    """One page in a browser that listens at `commands` and answers at `answers`; `logged`: all on its console."""
+    """The page of a Selenium driver."""
 
-    def __init__(self, commands: int, answers: int):
-        self._commands, self._answers, self._buffer, self._count = commands, answers, b"", 0
-        self._session: Optional[str] = None
-        self.logged: list[str] = []
-        target = self.ask("Target.createTarget", url="about:blank", width=1200, height=1600)["targetId"]
-        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self.ask(f"{domain}.enable")
-
-    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to a command of the protocol; RuntimeError where it is an error."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._next()
-            if answer.get("id") == self._count:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
-                return answer["result"]
-
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            if not select.select([self._answers], [], [], PATIENCE)[0]:
-                raise RuntimeError(f"the browser says nothing for {PATIENCE:.0f} s")
-            heard = os.read(self._answers, 1 << 20)
-            if not heard:
-                raise RuntimeError("the browser has ended")
-            self._buffer += heard
-        one, _, self._buffer = self._buffer.partition(b"\0")
-        message = json.loads(one)
-        if message.get("method") in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
-            self.logged.append(json.dumps(message["params"]))
-        return message
+    def __init__(self, driver: Any):
+        self._driver, self._logged = driver, []
 
     def open(self, path: Path) -> None:
         """Loads a file, and waits for the end of that."""
-        self.ask("Page.navigate", url=path.as_uri())
-        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+        self._driver.get(path.as_uri())
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, of a promise what it promises."""
-        result = self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
-                          userGesture=True)
-        if "exceptionDetails" in result:
-            raise RuntimeError(f"{expression}: {json.dumps(result['exceptionDetails'])}")
-        return result["result"].get("value")
+        return self._driver.execute_script(f"return ({expression});")
 
     def wait(self, condition: str) -> None:
-        """Until a JavaScript expression is true."""
-        self.evaluate(f"new Promise((done) => {{ const look = () => ({condition}) ? done(true) : setTimeout(look, 20); "
-                      "look(); })")
+        """Until a JavaScript expression is true; TimeoutException after PATIENCE seconds."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self._driver, PATIENCE, 0.02).until(lambda _: self.evaluate(condition), condition)
 
     def count(self, selector: str) -> int:
         """Elements that a CSS selector matches."""
-        return self.evaluate(f"document.querySelectorAll({json.dumps(selector)}).length")
+        return len(self._driver.find_elements("css selector", selector))
 
-    def picture(self) -> np.ndarray:
-        """A screenshot (H, W, 4) in [0, 1]."""
-        return image.imread(io.BytesIO(base64.b64decode(self.ask("Page.captureScreenshot")["data"])))
+    @property
+    def logged(self) -> list[str]:
+        """All that has appeared on the page's console: messages, errors, refused loads."""
+        self._logged += [entry["message"] for entry in self._driver.get_log("browser")]
+        return self._logged
+
+    def picture(self):
+        """A screenshot, array (H, W, 4) in [0, 1]."""
+        from matplotlib import image
+
+        return image.imread(io.BytesIO(self._driver.get_screenshot_as_png()))
 
 
 @contextmanager
-def browsing(program: str, profile: Path) -> Iterator[Tab]:
-    """A tab of a browser that ends with the block; `profile`: a folder for what the browser keeps."""
-    to_browser, from_browser = os.pipe(), os.pipe()
+def browsing(browser: str, driver: str, profile: Path) -> Iterator[Tab]:
+    """A page of a browser that ends with the block; `profile`: a new folder for what the browser keeps."""
+    from selenium import webdriver
 
-    def where_it_looks() -> None:  # for commands at descriptor 3, for a place for answers at 4
-        high = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser[0], from_browser[1])]
-        os.dup2(high[0], 3)
-        os.dup2(high[1], 4)
-
-    process = subprocess.Popen(
-        [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio",
-         "--remote-debugging-pipe", f"--user-data-dir={profile}"],
-        stderr=subprocess.DEVNULL, preexec_fn=where_it_looks, pass_fds=(3, 4))
-    os.close(to_browser[0])
-    os.close(from_browser[1])
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for option in (*OPTIONS, f"--user-data-dir={profile}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
-        yield Tab(to_browser[1], from_browser[0])
+        chrome.set_script_timeout(PATIENCE)
+        chrome.set_page_load_timeout(PATIENCE)
+        yield Tab(chrome)
     finally:
-        process.kill()
-        process.wait()
-        os.close(to_browser[1])
-        os.close(from_browser[0])
+        chrome.quit()
+
+
+if __name__ == "__main__":
+    try:
+        find_browser()
+    except LookupError as lacking:
+        sys.exit(str(lacking))

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Puts a headless Chromium and the libraries that it lacks under .venv, for the tests that look at pages: Debian's
-# packages, unpacked, not installed, so that no root is needed. Nothing to do where one works; where none can be had, one
-# line says why, and those tests are skipped.
+# Puts Chromium, its driver and the libraries that they lack under .venv, for the tests that look at pages: Debian's
+# packages, unpacked, not installed, so that no root is needed. Nothing to do where the system's work; where none can be
+# had, one line says why, and those tests are skipped.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/.venv/browser
 . "$root/recipes/shared/log.sh"
 
-works() { "$folder/run" --version >/dev/null 2>&1; }
+check() { (cd "$root" && .venv/bin/python -m tests.browser 2>&1); }  # fails and says why where there is no browser
 
 without() {
   log "no browser ($*): the tests that look at pages in one are skipped"
@@ -23,35 +23,42 @@ apt() {
 unpack() {
   mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
   apt update &&
-    apt install --download-only --no-install-recommends --yes chromium-headless-shell || return
+    apt install --download-only --no-install-recommends --yes chromium chromium-driver || return
   local package
   for package in "$folder"/cache/archives/*.deb; do
     dpkg-deb --extract "$package" "$folder" || return
   done
 }
 
+wrap() {  # NAME PROGRAM: a script that starts a program among what was unpacked; none where the system has it
+  if [[ ! -e $folder/$2 ]]; then return; fi
+  cat >"$folder/$1" <<END
+#!/bin/sh
+export LD_LIBRARY_PATH='$(find "$folder/usr/lib" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)'
+export FONTCONFIG_FILE='$folder/fonts.conf'
+exec '$folder/$2' "\$@"
+END
+  chmod +x "$folder/$1"
+}
+
 main() {
   exec 9<"${BASH_SOURCE[0]}"  # two runs begun together make one browser
   flock 9
-  if works || command -v chromium chromium-headless-shell google-chrome >/dev/null; then return; fi
+  if check >/dev/null; then return; fi
   if ! command -v apt-get >/dev/null; then without "no apt-get to fetch one with"; fi
   rm -rf "$folder"
   mkdir -p "$folder"
-  log "fetching a headless Chromium for the tests (about 110 MB)"
+  log "fetching Chromium and its driver for the tests (about 150 MB)"
   if ! unpack >"$folder.log" 2>&1; then without "$(tail -n 1 "$folder.log"), in $folder.log"; fi
   rm -rf "$folder/lists" "$folder/cache"
   cat >"$folder/fonts.conf" <<END
 <?xml version="1.0"?>
 <fontconfig><dir>/usr/share/fonts</dir><dir>$folder/usr/share/fonts</dir><cachedir>$folder/fonts</cachedir></fontconfig>
 END
-  cat >"$folder/run" <<END
-#!/bin/sh
-export LD_LIBRARY_PATH='$(find "$folder/usr/lib" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:)'
-export FONTCONFIG_FILE='$folder/fonts.conf'
-exec '$folder/usr/lib/chromium/chromium-headless-shell' "\$@"
-END
-  chmod +x "$folder/run"
-  if ! works; then without "$folder/run does not start"; fi
+  wrap run usr/lib/chromium/chromium
+  wrap driver usr/bin/chromedriver
+  local why
+  why=$(check) || without "$why"
 }
 
 main

@@ -20,6 +20,9 @@ and the step from q to r by v weighs  [v starts a word] ended(q) + credit(r) - c
 credit(q), where ended(q) is the first line of credit(q). Along any sequence the credits cancel and what is paid stays,
 exactly: unfinished phrases give everything back. Phrases begin with a token that starts a word, so they match at word
 starts only.
+
+So the credit at q is what may still be taken back (`refundable`). A search that prunes has to look at scores with and
+without it: hainan_k2.fsa.lm_search says why.
 """
 
 from __future__ import annotations
@@ -170,6 +173,10 @@ class HotwordGraph:
     def final(self, states: Tensor) -> Tensor:
         """The weights (N,) of the end at states (N,)."""
         return self.ended[states] - self.credit[states]
+
+    def refundable(self, states: Tensor) -> Tensor:
+        """The part (N,) of the weights up to states (N,) that may still be taken back: their credit."""
+        return self.credit[states]
 
     def states(self, labels: Tensor) -> Tensor:
         """The states (N, U + 1) before every token of labels (N, U) and after the last; blanks change nothing."""

@@ -43,7 +43,8 @@ def lm_lattice(
       scorers: (automaton, weight) pairs; an automaton is an NgramLm, or anything with its start, num_states, advance,
         final and to. [(lm, 0.3), (bigram, -0.1)] subtracts a low-order LM, as density ratio fusion does.
       beam: natural log; paths that are worse than the utterance's best by more are dropped. infinity: none.
-      max_active: LM states, and tokens said in them, kept at every frame of an utterance.
+      max_active: LM states, and tokens said in them, kept at every frame of an utterance; up to twice as many with
+        scorers that take back what they gave (HotwordGraph).
     Returns:
       A k2.Fsa (FsaVec of B), topologically sorted and connected. It carries gradients to the log-probabilities. An
       utterance has no states where the LM allows nothing that the lattice holds.

@@ -15,6 +15,11 @@ of T numbers made beforehand from the back (pushing the weights, in FSA terms). 
 hypotheses that land there compete also with those that jump over it, and frames that only bad paths visit cost
 nothing. What is `beam` worse than the best is dropped. Of what remains at a frame `max_active` states stay, of what
 they say the best 2 x `max_active` are shown to the LM, and the best `max_active` of these stay.
+
+Hotwords credit a phrase before it is finished and take that back if it never is, so a score is between two values:
+with all its credit, and with none. Only what is `beam` worse with it than the best without is dropped, and the best
+`max_active` by either value stay. Scores with credit alone would let hypotheses with an unfinished phrase displace all
+others; these then emit blanks to the end of the utterance, because any other token costs them the credit.
 """
 
 from __future__ import annotations
@@ -105,9 +110,10 @@ class _Search:
 
     def land(self, frame: int) -> None:
         """The states at `frame`: what lands there, recombined and pruned."""
-        utterance, _, place = self.waiting
+        utterance, state, place = self.waiting
         landing, ahead = (self.reach.index_select(0, place + (frame - 1)) + self.waiting_score[:, None]).unbind(1)
-        best = torch.full_like(self.limit, -torch.inf).scatter_reduce_(0, utterance, ahead, "amax")
+        certain = self._values(state, ahead)[-1]
+        best = torch.full_like(self.limit, -torch.inf).scatter_reduce_(0, utterance, certain, "amax")
         self.limit = (best - self.beam).clamp_(min=_LOWEST)
         rows = (landing >= self.limit.index_select(0, utterance)).nonzero()[:, 0]
         utterance, state, _ = self.waiting.index_select(1, rows)
@@ -119,7 +125,7 @@ class _Search:
         target, first = new.cumsum(0) - 1, rows.index_select(0, new.nonzero()[:, 0])
         self.state = self.waiting[:2].index_select(1, first)
         self.score = landing.new_full(first.shape, -torch.inf).scatter_reduce_(0, target, landing, "amax")
-        keep = self._best(self.state[0], self.score, self.max_active)
+        keep = self._best(*self.state, self.score, self.max_active)
         if keep is not None:
             self.state, self.score = self.state.index_select(1, keep), self.score.index_select(0, keep)
             number = torch.full_like(first, -1).index_copy_(0, keep, torch.arange(keep.numel(), device=keep.device))
@@ -129,20 +135,30 @@ class _Search:
         before = sum(self.said_counts) - place.numel()
         self.landings.append((rows + before, target + self.num_states, landing))
 
-    def _best(self, utterance: Tensor, score: Tensor, count: int) -> Tensor | None:
-        """Rows, of (R,) in order of utterances, not worse than their utterance's `count`-th best; None for all."""
+    def _values(self, state: Tensor, score: Tensor) -> list[Tensor]:
+        """Scores (R,) of hypotheses in LM states (R,): with what may be taken back, and, where that is not the same,
+        without."""
+        return [score, score - self.scorer.refundable(state)] if self.scorer.refunds else [score]
+
+    def _best(self, utterance: Tensor, state: Tensor, score: Tensor, count: int) -> Tensor | None:
+        """Rows, of (R,) in order of utterances, not worse by one of their values than their utterance's `count`-th
+        best; None for all."""
         if score.numel() <= count:
             return None
+        values = self._values(state, score)
         if self.limit.numel() == 1:  # all of one utterance
-            return (score >= score.topk(count, sorted=False).values.amin()).nonzero()[:, 0]
+            kept = [value >= value.topk(count, sorted=False).values.amin() for value in values]
+            return torch.stack(kept).any(0).nonzero()[:, 0]
         rank = torch.arange(score.numel(), device=score.device) - torch.searchsorted(utterance, utterance)
         width = int(rank.max()) + 1
         if width <= count:
             return None
-        table = score.new_full((self.limit.numel(), width), -torch.inf)
-        table.view(-1).index_copy_(0, utterance * width + rank, score)
-        worst = table.topk(count, sorted=False).values.amin(1)
-        return (score >= worst.index_select(0, utterance)).nonzero()[:, 0]
+        kept = torch.zeros_like(utterance, dtype=torch.bool)
+        for value in values:
+            table = score.new_full((self.limit.numel(), width), -torch.inf)
+            table.view(-1).index_copy_(0, utterance * width + rank, value)
+            kept |= value >= table.topk(count, sorted=False).values.amin(1).index_select(0, utterance)
+        return kept.nonzero()[:, 0]
 
     def say(self, frame: int) -> None:
         """All that the states say at `frame`, pruned; where the utterance ends they say nothing."""
@@ -159,7 +175,7 @@ class _Search:
         kept = (score >= self.limit.index_select(0, columns[0])[:, None]).view(-1).nonzero()[:, 0]
         at = torch.div(kept, width, rounding_mode="floor")
         score = score.take(kept)
-        keep = self._best(columns[0].index_select(0, at), score, 2 * self.max_active)
+        keep = self._best(*columns[:2].index_select(1, at), score, 2 * self.max_active)
         if keep is not None:
             kept, at, score = (x.index_select(0, keep) for x in (kept, at, score))
         utterance, state, row, source = columns.index_select(1, at)
@@ -171,7 +187,7 @@ class _Search:
         lm_score = torch.zeros_like(score).index_copy_(0, spoken, paid)
         score += lm_score
         columns = torch.stack([utterance, state, row * self.span - frame, source, place])
-        keep = self._best(utterance, score, self.max_active)
+        keep = self._best(utterance, state, score, self.max_active)
         if keep is not None:
             columns, score, lm_score = columns.index_select(1, keep), score[keep], lm_score[keep]
         self.said.append((columns[3:], lm_score))

@@ -10,7 +10,11 @@ from torch import Tensor
 
 
 class Scorer(Protocol):
-    """A deterministic automaton over tokens: NgramLm, HotwordGraph and the like."""
+    """A deterministic automaton over tokens: NgramLm, HotwordGraph and the like.
+
+    One that scores in advance, as HotwordGraph does, also has `refundable(states)`: the part (N,) of the scores up to
+    states (N,) that it may take back later.
+    """
 
     start: int
     num_states: int
@@ -47,6 +51,19 @@ class WeightedScorers:
         total = torch.zeros_like(states, dtype=torch.float64)
         for (scorer, weight), state in zip(self.scorers, self._split(states)):
             total += _weigh(scorer.final(state), weight)
+        return total
+
+    @property
+    def refunds(self) -> bool:
+        """Whether a scorer may take back what it has given."""
+        return any(hasattr(scorer, "refundable") for scorer, _ in self.scorers)
+
+    def refundable(self, states: Tensor) -> Tensor:
+        """The part (N,) of the scores up to states (N,) that may be taken back later."""
+        total = torch.zeros_like(states, dtype=torch.float64)
+        for (scorer, weight), state in zip(self.scorers, self._split(states)):
+            if hasattr(scorer, "refundable"):
+                total += weight * scorer.refundable(state)
         return total
 
     def _split(self, states: Tensor) -> list[Tensor]:

@@ -14,7 +14,8 @@ likelier stay. So with a wide enough beam the scores are exact log-probabilities
 over all alignments.
 
 With hotwords a score holds their credit while phrases are under way, and at the end what they are paid
-(hainan_k2.fsa.hotwords).
+(hainan_k2.fsa.hotwords). The best by scores with credit are kept, and the best by scores without: otherwise hypotheses
+with an unfinished phrase displace all others (hainan_k2.fsa.lm_search).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def ar_beam(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
             return _results(beam, trail, frames.lens, options.nbest)
         successors = _extend(model, frames, beam[rows], rows, predicted[rows], options, hotwords)
         waiting = replace(beam[others], source=others, token=torch.full_like(others, BLANK))
-        time, beam = beam.time, _prune(Beam.join(successors, waiting), options.beam)
+        time, beam = beam.time, _prune(Beam.join(successors, waiting), options.beam, hotwords)
 
         predicted, state = predicted[beam.source], tuple(s[beam.source] for s in state)
         spoke = (beam.token != BLANK).nonzero()[:, 0]
@@ -115,10 +116,14 @@ def _extend(model, frames: Frames, beam: Beam, rows: Tensor, predicted: Tensor, 
     hidden = frames.values[frames.starts[beam.utterance] + beam.time]
     tokens, durations = model.joiner.log_probs(hidden, predicted)
     biased, phrase = tokens, beam.phrase[:, None].expand_as(tokens)
+    width = min(options.beam, tokens.shape[1] - 1)
     if hotwords is not None:
         weights, phrase = hotwords.advance_all(beam.phrase)
         biased = tokens + weights
-    token = 1 + biased[:, 1:].topk(min(options.beam, tokens.shape[1] - 1)).indices
+    token = 1 + biased[:, 1:].topk(width).indices
+    if hotwords is not None:  # and the best without credit, each token once
+        certain = (biased - hotwords.refundable(phrase)).scatter(1, token, -torch.inf)
+        token = torch.cat([token, 1 + certain[:, 1:].topk(min(width, tokens.shape[1] - 1 - width)).indices], dim=1)
     token = torch.cat([torch.full_like(token[:, :1], BLANK), token], dim=1)
     token_lp, biased, phrase = (table.gather(1, token)[:, :, None] for table in (tokens, biased, phrase))
     token = token[:, :, None]  # (n, 1 + W, 1)
@@ -135,6 +140,7 @@ def _extend(model, frames: Frames, beam: Beam, rows: Tensor, predicted: Tensor, 
     if hotwords is not None:
         ending = time == frames.lens[beam.utterance][:, None, None]
         prior = prior + torch.where(ending, hotwords.final(phrase), 0.0)
+        phrase = torch.where(ending, hotwords.start, phrase)
     history = beam.history[:, None, None]
     columns = (
         beam.utterance[:, None, None],
@@ -152,8 +158,9 @@ def _extend(model, frames: Frames, beam: Beam, rows: Tensor, predicted: Tensor, 
     return Beam(*(column.expand(time.shape).flatten() for column in columns))
 
 
-def _prune(pool: Beam, width: int) -> Beam:
-    """Adds up what has the same tokens at the same frame, then keeps every utterance's best `width`."""
+def _prune(pool: Beam, width: int, hotwords: HotwordGraph | None) -> Beam:
+    """Adds up what has the same tokens at the same frame, then keeps every utterance's best `width`, and with hotwords
+    also the best `width` by scores without credit. In order of utterances, the best first."""
     key = (pool.history * 2862933555777941757 + pool.time) * 3202034522624059733 + pool.utterance
     order = pool.score.sort(descending=True, stable=True).indices
     order = order[key[order].sort(stable=True).indices]  # together what is the same, the likeliest first
@@ -162,11 +169,20 @@ def _prune(pool: Beam, width: int) -> Beam:
     share = torch.zeros_like(merged.score).index_add(0, group, (score - merged.score[group]).exp())
     merged = replace(merged, score=merged.score + share.log())
 
-    order = merged.score.sort(descending=True, stable=True).indices
-    order = order[merged.utterance[order].sort(stable=True).indices]
-    owner = merged.utterance[order]
-    rank = torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
-    return merged[order[rank < width]]
+    order, rank = _rank(merged.utterance, merged.score)
+    kept = rank < width
+    if hotwords is not None:
+        certain, place = _rank(merged.utterance, merged.score - hotwords.refundable(merged.phrase))
+        kept |= torch.zeros_like(kept).index_fill(0, certain[place < width], True)[order]
+    return merged[order[kept]]
+
+
+def _rank(utterance: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (H,) in order of utterances, the best first, and their ranks (H,) in their utterance, from 0."""
+    order = score.sort(descending=True, stable=True).indices
+    order = order[utterance[order].sort(stable=True).indices]
+    owner = utterance[order]
+    return order, torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
 
 
 def _results(beam: Beam, trail: list[tuple[Tensor, ...]], lens: Tensor, nbest: int) -> list[Hypothesis]:

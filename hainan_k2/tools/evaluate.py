@@ -18,12 +18,12 @@ from hainan_k2.score import score
 from hainan_k2.search import METHODS, NOTHING, Knowledge
 from hainan_k2.text import Tokenizer, normalise
 from hainan_k2.tools.batches import Batch
+from hainan_k2.tools.failures import FailureLog
 from hainan_k2.tools.objective import LossConfig, transducer_losses
 from hainan_k2.tools.stopwatch import Stopwatch
 from hainan_k2.tools.sweep import Row, make_rows
 
-# What torch, k2 and the searches raise on an utterance that they cannot decode; anything else is a mistake of ours.
-FAILURES = (RuntimeError, ValueError, IndexError, MemoryError)
+failures = FailureLog()  # of the searches of this process
 
 
 @dataclass(frozen=True)
@@ -90,31 +90,26 @@ def search(model: Hainan, encoder_out: Tensor, lens: Tensor, run: Sequence[Row],
     """What every row of a run finds in encoder_out (B, T, C), lens (B,).
 
     Where the search of a batch fails, its utterances are searched one by one and row by row, so that none is lost by
-    another. An utterance that fails then has, instead of a Hypothesis, the reason.
+    another. An utterance that fails then has, instead of a Hypothesis, the reason; the log has the traceback where the
+    search itself seems to be at fault (FailureLog).
     """
     method = METHODS[run[0].method]
     try:
         if len(run) > 1:
             return method.function.sweep(model, encoder_out, lens, [row.options for row in run], knowledge)
         return [method.function(model, encoder_out, lens, run[0].options, knowledge)]
-    except FAILURES as error:
-        logging.warning("%s failed on a batch of %d utterances, which are tried one by one: %s", method.name, len(ids),
-                        reason(error))
+    except Exception as error:
+        what = f"{method.name} failed on a batch of {len(ids)} utterances, which are tried one by one"
+        failures.report(logging.WARNING, what, error)
 
     def alone(b: int, row: Row) -> Union[Hypothesis, str]:
         try:
             one = encoder_out[b : b + 1, : int(lens[b])], lens[b : b + 1]
             return method.function(model, *one, row.options, knowledge)[0]
-        except FAILURES as error:
-            logging.error("%s failed on utterance %s: %s", row.label, ids[b], reason(error))
-            return reason(error)
+        except Exception as error:
+            return failures.report(logging.ERROR, f"{row.label} failed on utterance {ids[b]}", error)
 
     return [[alone(b, row) for b in range(len(ids))] for row in run]
-
-
-def reason(error: Exception) -> str:
-    """An error in one line: its kind and the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def nearest(hypothesis: Hypothesis, reference: str) -> Hypothesis:

@@ -146,13 +146,13 @@ def test_an_utterance_is_normalised_alike_in_any_batch(lens, padding):
     segments = torch.tensor([[i, 0, n] for i, n in enumerate(lens)], dtype=torch.int32)
     for normalised in (normalise_batch(batch, torch.tensor(lens)), UtteranceNorm()(batch, segments)):
         for row, utterance in zip(normalised, utterances):
-            assert torch.equal(row[:len(utterance)], normalise(utterance))
+            assert torch.equal(row[:len(utterance)], normalise(utterance))  # each is reduced by itself: one shape
             assert not row[len(utterance):].any()
 
 
 def test_norm_without_segments_takes_whole_rows():
     batch = torch.randn(2, 30, 80)
-    assert torch.equal(UtteranceNorm()(batch), normalise_batch(batch, [30, 30]))
+    assert torch.equal(UtteranceNorm()(batch), normalise_batch(batch, [30, 30]))  # rows of one shape
 
 
 @pytest.mark.parametrize("lens", [[31, 5], [30]])

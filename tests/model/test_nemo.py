@@ -136,7 +136,7 @@ def test_any_published_shape_maps_one_to_one(changes):
     loaded = model_from_arrays(*published_form(ours))
     features, lens = torch.randn(2, 50, ours.config.num_mel_bins), torch.tensor([50, 33])
     labels = torch.tensor([[3, 10, 1], [5, 1, 1]])
-    with torch.no_grad():
+    with torch.no_grad():  # the same weights and shapes: equal to the last bit
         for a, b in zip(ours.encoder(features, lens), loaded.encoder(features, lens)):
             assert torch.equal(a, b)
         enc, pred = torch.randn(4, ours.config.joiner_dim), ours.predictor(labels)

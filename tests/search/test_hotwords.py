@@ -5,16 +5,20 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2 import Recognizer
 from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.result import WORD_START
 from hainan_k2.search import METHODS, Knowledge, SearchConfig, choose_methods
 from tests import oracle_search as oracle
 from tests.oracle_hotwords import encouragement, hotwords, paid
 from tests.oracle_search import Speaker, batches, encoder_output, shape
 from tests.search.test_methods import assert_same, check_alone_and_in_a_batch, knowledge_for
+from tests.toy import ROOT
 
 WHOLE = dict(lattice_beam=math.inf, lattice_states=10**6)  # nothing is pruned
 BIASED = [method for method in METHODS.values() if "hotwords" in method.uses and not method.needs]
@@ -125,6 +129,47 @@ def test_an_utterance_does_not_notice_its_batch(drawn):
             return search(*args[:4], knowledge)
 
         check_alone_and_in_a_batch(replace(method, function=biased), *batch)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), hotwords(4), st.sampled_from((0.5, 2.0, 8.0)), st.integers(1, 4))
+def test_a_pruned_viterbi_search_with_hotwords_lies_between_the_plain_one_and_the_exact(seed, drawn, beam, states):
+    """Whatever the limits: hotwords cost no more acoustic score than they pay, so they cannot drop audio."""
+    pytest.importorskip("k2")
+    model, method = Speaker(seed, 4, (1, 2, 3), blank_bias=0.0), METHODS["viterbi"]
+    encoded, lens = encoder_output(seed, [4, 0, 3])
+    options = SearchConfig(top_k=9, hotword_scale=4.0, lattice_beam=beam, lattice_states=states)
+    plain = method.function(model, encoded, lens, options)
+    pruned = method.function(model, encoded, lens, options, Knowledge(hotwords=HotwordGraph.build(*drawn)))
+    for row, length, low, found in zip(encoded, lens, plain, pruned):
+        paths = oracle.nar_paths(*oracle.nar_tables(model, row[:length]), model.durations)
+        exact = max(score + 4.0 * paid(*drawn, [id for id, _ in tokens]) for tokens, score in paths)
+        assert low.score - 1e-4 <= found.score <= exact + 1e-4
+
+
+@pytest.fixture(scope="module")
+def jfk():
+    """(the released model's recognizer, its encoder output for 11 s of speech with 22 words, lens)"""
+    samples, _ = soundfile.read(ROOT / "tests" / "data" / "jfk.flac", dtype="float32")
+    recognizer = Recognizer.load("released", device="cpu")
+    return recognizer, *recognizer.encode([samples])
+
+
+@pytest.mark.parametrize("method, phrase", [
+    ("viterbi", "ask not what kubernetes the fellow"),
+    ("ar-beam", "ask not what kubernetes the fellow"),
+    ("ar-beam", "and so my grace fellow americans"),
+])
+def test_an_unfinished_phrase_does_not_silence_the_rest(jfk, method, phrase):
+    recognizer, encoded, lens = jfk
+    if method not in choose_methods(["all"]):
+        pytest.skip("needs k2")
+    pieces, ids = recognizer.tokenizer.pieces, tuple(recognizer.tokenizer.encode(phrase))
+    graph = HotwordGraph.build({ids: 1.0}, [piece.startswith(WORD_START) for piece in pieces])
+    options = SearchConfig(hotword_scale=4.0, top_k=20, lattice_states=300)
+    hypothesis, = METHODS[method].function(recognizer.model, encoded, lens, options, Knowledge(hotwords=graph))
+    words = hypothesis.with_words(pieces).words
+    assert 20 <= len(words) <= 24 and " ".join(word.text for word in words).endswith("you can do for your country")
 
 
 class Parrot(Speaker):

@@ -10,8 +10,10 @@ from hainan_k2.config import ModelConfig
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token
 from hainan_k2.search import METHODS, Method
+from hainan_k2.tools import evaluate
 from hainan_k2.tools.batches import Batch
 from hainan_k2.tools.evaluate import decode_batches, nearest, runs
+from hainan_k2.tools.failures import FailureLog
 from hainan_k2.tools.stopwatch import Stopwatch
 from hainan_k2.tools.sweep import Row, SearchGrid, make_rows
 
@@ -90,10 +92,43 @@ def test_what_is_searched_together():
         ["nbest top_k=2"], ["nbest top_k=4"], ["ar-greedy"]]
 
 
-def test_mistakes_of_ours_are_not_hidden(model, monkeypatch):
-    monkeypatch.setitem(METHODS, "wrong", Method("wrong", failing({10}, TypeError("a mistake")), False, "raises"))
-    with pytest.raises(TypeError, match="a mistake"):
-        decode(model, [batch([80])], [replace(make_rows(["viterbi"])[0], method="wrong")])
+@pytest.mark.parametrize("error", [TypeError("a mistake"), IndexError("a mistake"), RuntimeError("a mistake")])
+def test_a_mistake_in_a_search_is_logged_with_its_traceback_once_and_counted(model, monkeypatch, caplog, error):
+    monkeypatch.setattr(evaluate, "failures", FailureLog())
+    monkeypatch.setitem(METHODS, "wrong", Method("wrong", failing({10, 20}, error), False, "raises"))
+    rows = [replace(make_rows(["viterbi"])[0], method="wrong", label="wrong")]
+    decoded = decode(model, [batch([80, 160, 240]), batch([80])], rows)
+    why = f"{type(error).__name__}: a mistake"
+    assert [d.failures for d in decoded] == [{"wrong": why}, {"wrong": why}, {}, {"wrong": why}]
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False, False, False, False]
+    assert caplog.text.count("Traceback") == 1 and "in function" in caplog.text
+    assert {record.name for record in caplog.records} == {"hainan_k2.tools.failures"}
+    (kind, file, _), count = evaluate.failures.counts.popitem()
+    assert (kind, file, count) == (type(error).__name__, __file__, 5) and not evaluate.failures.counts
+    assert caplog.messages[-1].startswith(f"wrong failed on utterance id-80: {why} (test_evaluate.py:")
+    assert caplog.messages[-1].endswith(", no. 5 of this kind)")
+
+
+def test_another_type_or_place_is_another_kind(caplog):
+    log = FailureLog()
+    for mistake in (lambda: [][1], lambda: {}[1], lambda: [][1], lambda: int(None)) * 2:
+        try:
+            mistake()
+        except Exception as error:
+            log.report(logging.ERROR, "it failed", error)
+    assert [bool(record.exc_info) for record in caplog.records] == [True, True, False, True] + [False] * 4
+    assert sorted(log.counts.values()) == [2, 2, 4]  # a line of code and a type: both lists are one
+
+
+def test_errors_of_the_input_stay_one_line(caplog):
+    log = FailureLog()
+    for _ in range(2):
+        try:
+            raise ValueError("too long\nby far")
+        except ValueError as error:
+            assert log.report(logging.ERROR, "it failed", error) == "ValueError: too long"
+    assert caplog.messages == ["it failed: ValueError: too long"] * 2
+    assert "Traceback" not in caplog.text and not log.counts
 
 
 def test_every_row_has_its_seconds(model):

@@ -14,10 +14,11 @@ SECONDS = 2.0
 @pytest.fixture
 def show(tmp_path):
     """Opens a page in a browser: a Tab."""
-    program = find_browser()
-    if program is None:
-        pytest.skip("no browser: tests/browser.sh fetches one on Debian, and says why where it cannot")
-    with browsing(program, tmp_path / "profile") as tab:
+    try:
+        programs = find_browser()
+    except LookupError as lacking:
+        pytest.skip(str(lacking))
+    with browsing(*programs, tmp_path / "profile") as tab:
         def shown(page):
             (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
             tab.open(tmp_path / "page.html")
