@@ -82,7 +82,8 @@ def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
     from scipy.signal import resample_poly
 
     up, down = ratio(rate, target_rate)
-    return resample_poly(samples, up, down, window=_filter(max(up, down)).astype(samples.dtype)).astype(np.float32)
+    window = _filter(max(up, down)).astype(np.result_type(samples, np.float32))
+    return resample_poly(samples, up, down, window=window).astype(np.float32)
 
 
 def ratio(rate: int, target_rate: int) -> tuple[int, int]:
@@ -183,8 +184,8 @@ def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:
         try:
             block = file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise ValueError(f"{path}: truncated or damaged: what follows {count / file.samplerate:.2f} s does not "
-                             f"decode ({_reason(error)})") from None
+            what = f"the {file.seconds:.2f} s in its header" if file.frames < UNKNOWN_LENGTH else "its samples"
+            raise ValueError(f"{path}: truncated or damaged: {what} do not all decode ({_reason(error)})") from None
         if not len(block):
             break
         count += len(block)

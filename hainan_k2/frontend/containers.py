@@ -66,14 +66,15 @@ class _Header:
 
     def __init__(self, file: BinaryIO):
         self.file, self.start = file, 0
+        self.size = file.seek(0, 2)
         while self.bytes(0, 3) == b"ID3":
             digits = self.bytes(6, 4)
-            self.start += 10 + sum((digit & 127) << 7 * (3 - i) for i, digit in enumerate(digits))
-        self.size = file.seek(0, 2) - self.start
+            tag = 10 + sum((digit & 127) << 7 * (3 - i) for i, digit in enumerate(digits))
+            self.start, self.size = self.start + tag, self.size - tag
 
     def bytes(self, at: int, count: int) -> bytes:
         """Fewer than `count` where the file ends before."""
-        if not 0 <= at < 2**62:
+        if not 0 <= at < self.size:
             return b""
         self.file.seek(self.start + at)
         return self.file.read(count)
@@ -148,14 +149,16 @@ def _nist(header: _Header) -> Optional[Samples]:
     return Samples(int(start[1]), count * channels * width)
 
 
-def _voc(header: _Header) -> Optional[Samples]:
-    at, = start, = header.unpack(20, "<H")
+def _voc(header: _Header) -> Samples:
+    """The first block of samples (type 1 or 9), as libsndfile reads no other. 24 bits are too few for the sizes of
+    blocks over 16 MB, of which libsndfile writes the rest alone: more is there than they state."""
+    at, = header.unpack(20, "<H")
     for _ in range(MAX_CHUNKS):
-        kind = header.bytes(at, 1)
-        if kind in (b"", b"\0"):  # the end, with its mark or without
-            return Samples(start, at - start)
-        low, high = header.unpack(at + 1, "<HB")
-        at += 4 + low + (high << 16)
+        kind, low, high = header.unpack(at, "<BHB")
+        block = Samples(at + 4, low + (high << 16))
+        if kind in (1, 9):
+            return block
+        at = block.start + block.size
     raise _TooManyChunks
 
 

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
 from typing import BinaryIO, Optional
 
@@ -109,6 +110,7 @@ def _stated_frames(frame: bytes) -> Optional[int]:
     return None
 
 
+@lru_cache(maxsize=1024)
 def _frame_length(head: int) -> int:
     """Bytes of the frame with this header of 32 bits; 0 where it is none, or of a free bit rate."""
     version, layer = (0, 0, 2, 1)[head >> 19 & 3] or 2.5, 4 - (head >> 17 & 3)

@@ -70,7 +70,7 @@ def test_the_resampling_filter_is_made_once(monkeypatch):
     blocks = list(resample_blocks([np.zeros(100_000, np.float32)] * 8, 44101, 16000))
     assert len(blocks) > 2 and made == [(2 * 10 * 44101 + 1, 1 / 44101)]
     whole = scipy.signal.resample_poly(sine(44100).astype(np.float32), 160, 441)
-    np.testing.assert_array_equal(resample(sine(44100).astype(np.float32), 44100, 16000), whole)
+    np.testing.assert_allclose(resample(sine(44100).astype(np.float32), 44100, 16000), whole, atol=1e-6)
 
 
 def damaged(tmp_path, name, keep, **options):
@@ -94,7 +94,7 @@ def test_damaged_in_the_middle(tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2:len(content) // 2 + 3000] = bytes(3000)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{path}: truncated or damaged: what follows \d.\d\d s does not decode"):
+    with pytest.raises(ValueError, match=rf"{path}: truncated or damaged: the 2.00 s in its header do not all decode"):
         decode_audio(path)
 
 

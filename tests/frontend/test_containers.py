@@ -27,14 +27,14 @@ def test_intact_files_are_read_whole(tmp_path, container, encoding):
 
 @pytest.mark.parametrize("container, encoding", [kind for kind in KINDS if kind[0] not in UNTOLD],
                          ids=[name for name in NAMES if not name.startswith(UNTOLD)])
-@pytest.mark.parametrize("keep", [0.3, 0.5, 0.9])
-def test_truncated_files_are_refused(tmp_path, container, encoding, keep):
+def test_truncated_files_are_refused(tmp_path, container, encoding):
     path, _ = write(tmp_path, container, encoding)
     content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content))])
     message = "not an audio file" if container == "HTK" else "truncated"  # HTK is known by its size alone
-    with pytest.raises(ValueError, match=f"^{path}: {message}"):
-        decode_audio(path)
+    for keep in (0.3, 0.5, 0.9):
+        path.write_bytes(content[: int(keep * len(content))])
+        with pytest.raises(ValueError, match=f"^{path}: {message}"):
+            decode_audio(path)
 
 
 @pytest.mark.parametrize("container", ["WAV", "AIFF", "AU", "W64", "RF64", "VOC", "NIST", "AVR", "SVX", "MAT5"])
@@ -100,6 +100,14 @@ def test_lengths_that_writers_to_pipes_leave_open(tmp_path, container, at, size)
     assert extent(path) is None and len(decode_audio(path)[0]) == len(samples)
 
 
+def test_voc_states_16_megabytes_at_most(tmp_path):
+    path, samples = write(tmp_path, "VOC", "PCM_16")
+    content = bytearray(path.read_bytes())
+    content[27:30] = (500).to_bytes(3, "little")  # as if the rest were a multiple of 16 MB
+    path.write_bytes(content)
+    assert extent(path).found == extent(path).stated == 500 and len(decode_audio(path)[0]) == len(samples)
+
+
 def test_three_gigabytes_are_not_a_length_left_open(tmp_path):
     path, _ = write(tmp_path, "WAV", "PCM_16")
     content = bytearray(path.read_bytes())
@@ -114,7 +122,7 @@ def test_flac_without_a_length(tmp_path):
     path.write_bytes(without_length(path.read_bytes()))
     assert len(decode_audio(path)[0]) == len(samples)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="truncated or damaged: what follows"):
+    with pytest.raises(ValueError, match="truncated or damaged: its samples do not all decode"):
         decode_audio(path)
 
 
@@ -247,13 +255,9 @@ def test_a_header_without_end(tmp_path):
         decode_audio(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("encoding", ["FLOAT", "DOUBLE"])
-@pytest.mark.parametrize("container", [name for name in soundfile.available_formats()
-                                       if name != "RAW" and "FLOAT" in soundfile.available_subtypes(name)])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
-def test_samples_that_are_not_finite(tmp_path, container, encoding, bad):
-    if encoding not in soundfile.available_subtypes(container):
-        encoding = "FLOAT"
-    soundfile.write(tmp_path / "a", np.array([0.0, bad, 0.5, bad]), 16000, format=container, subtype=encoding)
-    with pytest.raises(ValueError, match="a: 2 of 4 samples are not finite, or beyond"):
-        decode_audio(tmp_path / "a")
+@pytest.mark.parametrize("container, encoding", [kind for kind in KINDS if kind[1] in ("FLOAT", "DOUBLE")])
+def test_samples_that_are_not_finite(tmp_path, container, encoding):
+    for bad in (np.nan, np.inf, -np.inf, 1e30):
+        soundfile.write(tmp_path / "a", np.array([0.0, bad, 0.5, bad]), 16000, format=container, subtype=encoding)
+        with pytest.raises(ValueError, match="a: 2 of 4 samples are not finite, or beyond"):
+            decode_audio(tmp_path / "a")
