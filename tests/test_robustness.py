@@ -19,7 +19,7 @@ from hainan_k2.recognizer import Recognizer
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.bench_decode import random_model
 from hainan_k2.tools.model_dir import write_model
-from tests.frontend.containers import KINDS, UNTOLD
+from tests.frontend.containers import KINDS, UNTOLD, write
 from tests.frontend.corpus import babble
 from tests.fuzz_containers import fuzz_containers
 from tests.toy import ROOT, make_lang
@@ -133,6 +133,14 @@ def test_samples_that_are_no_numbers_fail_alone(recognizer, tmp_path):
     assert "nan.wav: 1 of 16001 samples are not finite" in first.failure
     assert "inf.wav: 1 of 16001 samples are not finite" in third.failure
     assert second.hypothesis is not None and not second.failure
+
+
+def test_half_a_recording_fails_alone(recognizer, tmp_path):
+    whole, _ = write(tmp_path, "AIFF", "PCM_16")
+    (tmp_path / "half.aiff").write_bytes(whole.read_bytes()[:32054])
+    half, other = recognizer.stream([tmp_path / "half.aiff", whole])
+    assert half.failure.startswith(f"{tmp_path / 'half.aiff'}: truncated: 1.00 of 2.00 s, 32000 of 64000 bytes")
+    assert half.hypothesis is None and other.hypothesis is not None and other.seconds == 2.0
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])

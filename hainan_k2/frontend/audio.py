@@ -133,7 +133,6 @@ class _Recording(soundfile.SoundFile):
 
     @property
     def seconds(self) -> float:
-        """As libsndfile has it: of what is there, in most containers."""
         return self.frames / self.samplerate
 
 
@@ -165,16 +164,15 @@ def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -
     if length.found > length.stated:
         return (f"several recordings in one file ({length.stated} of {length.found} {length.unit} are of the first): "
                 "split them, or join them with ffmpeg or sox")
-    seconds = file.seconds if file else 0.0  # of what is there
-    if file and file.format in ("MP3", "SDS"):  # whose header libsndfile believes
-        seconds *= min(1.0, length.found / length.stated) if length.stated < inf else 1.0
+    there = file.seconds if file else 0.0  # libsndfile's length is of what is there, but for some headers
+    seconds = length.found / length.per_second if length.per_second else there
     if length.stated == inf:
-        there = f"{length.found} {length.unit} are whole and the last one is missing"
-        there = f"{seconds:.2f} s are there, {there}" if seconds else there
+        parts = f"{length.found} {length.unit} are whole and the last one is missing"
+        parts = f"{seconds:.2f} s are there, {parts}" if seconds else parts
     else:
-        there = f"{length.found} of {length.stated} {length.unit} are there"
-        there = f"{seconds:.2f} of {seconds * length.stated / length.found:.2f} s, {there}" if seconds else there
-    return f"truncated: {there}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
+        parts = f"{length.found} of {length.stated} {length.unit} are there"
+        parts = f"{seconds:.2f} of {seconds * length.stated / max(1, length.found):.2f} s, {parts}" if seconds else parts
+    return f"truncated: {parts}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
 
 
 def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:

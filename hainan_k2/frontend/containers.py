@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, BinaryIO, Optional
 
@@ -51,14 +52,16 @@ class _TooManyChunks(Exception):
 
 @dataclass(frozen=True)
 class Samples:
-    """`size` bytes of samples that start at byte `start`, as a header states."""
+    """`size` bytes of samples that start at byte `start`, as a header states; so many make a second, where it is easily
+    told."""
 
     start: int
     size: int
+    per_second: float = 0.0
 
     def of(self, size: int) -> Extent:
         """This, in a container of `size` bytes."""
-        return Extent(max(0, min(self.size, size - self.start)), self.size, "bytes of samples")
+        return Extent(max(0, min(self.size, size - self.start)), self.size, "bytes of samples", self.per_second)
 
 
 class _Header:
@@ -120,8 +123,10 @@ def _w64(header: _Header) -> Optional[Samples]:
 
 
 def _caf(header: _Header) -> Optional[Samples]:
+    rate, size, samples = header.unpack(20, ">d8xII")  # bytes and samples of a packet
     data = header.chunk(8, b"data", ">4sq", align=1)  # the first 4 bytes count edits
-    return Samples(data.start + 4, data.size - 4) if data.size > 0 else None
+    per_second = rate * size / samples if samples and 0 < rate < inf else 0.0
+    return Samples(data.start + 4, data.size - 4, per_second) if data.size > 0 else None
 
 
 def _form(header: _Header) -> Optional[Samples]:
@@ -182,9 +187,10 @@ def _xi(header: _Header) -> Optional[Samples]:
 
 
 def _sds(header: _Header) -> Samples:
-    bits, low, middle, high = header.unpack(6, "<B3x3B")
-    per_packet = 120 // max(1, (bits + 6) // 7)
-    return Samples(21, -(-(low + (middle << 7) + (high << 14)) // max(1, per_packet)) * 127)
+    bits, *digits = header.unpack(6, "<7B")  # numbers have 7 bits in a byte
+    nanoseconds, count = (low + (middle << 7) + (high << 14) for low, middle, high in (digits[:3], digits[3:]))
+    per_packet = max(1, 120 // max(1, (bits + 6) // 7))  # of 127 bytes
+    return Samples(21, -(-count // per_packet) * 127, 1e9 / max(1, nanoseconds) / per_packet * 127)
 
 
 def _mat4(header: _Header) -> Samples:

@@ -15,12 +15,13 @@ SEARCHED = 1 << 12  # bytes read at a time where a stream continues behind damag
 
 @dataclass(frozen=True)
 class Extent:
-    """`found` of `stated` parts of a recording are in its file; `unit` is what is counted. `stated` is infinite where
-    more must follow and nothing says how much."""
+    """`found` of `stated` parts of a recording are in its file; `unit` is what is counted, `per_second` how many make a
+    second, 0 where the header does not say. `stated` is infinite where more must follow and nothing says how much."""
 
     found: int
     stated: float
     unit: str
+    per_second: float = 0.0
 
 
 def ogg_extent(file: BinaryIO, at: int) -> Extent:
@@ -71,18 +72,18 @@ def mpeg_extent(file: BinaryIO, at: int) -> Optional[Extent]:
     there are where one recording follows another, of which libsndfile reads the first. None where no frame is
     whole, or the first does not state its size.
     """
-    size, start, frames, kind, cut = file.seek(0, 2), at, 0, 0, False
+    size, frames, cut = file.seek(0, 2), 0, False
     file.seek(at)
-    stated = _stated_frames(file.read(200))
+    first = file.read(200)
+    kind, stated = int.from_bytes(first[:4], "big") & KIND, _stated_frames(first)
+    length, per_second = _frame(int.from_bytes(first[:4], "big"))
+    if not length:
+        return None
     while at < size:
         file.seek(at)
         first = file.read(4)
         head = int.from_bytes(first, "big")
-        length = _frame_length(head)
-        if not length and at == start:
-            return None
-        if at == start:
-            kind = head & KIND
+        length, _ = _frame(head)
         if len(first) < 4 and first[0] == 0xFF:
             cut, at = True, size
         elif not length or head & KIND != kind:
@@ -94,10 +95,10 @@ def mpeg_extent(file: BinaryIO, at: int) -> Optional[Extent]:
     if not frames:
         return None
     if stated is None:
-        return Extent(frames, inf if cut else frames, "frames")
+        return Extent(frames, inf if cut else frames, "frames", per_second)
     frames -= 1  # the header's own
     as_stated = -1 <= stated - frames <= (0 if cut else 1)
-    return Extent(frames, frames if as_stated else stated, "frames")
+    return Extent(frames, frames if as_stated else stated, "frames", per_second)
 
 
 def _stated_frames(frame: bytes) -> Optional[int]:
@@ -111,18 +112,17 @@ def _stated_frames(frame: bytes) -> Optional[int]:
 
 
 @lru_cache(maxsize=1024)
-def _frame_length(head: int) -> int:
-    """Bytes of the frame with this header of 32 bits; 0 where it is none, or of a free bit rate."""
+def _frame(head: int) -> tuple[int, float]:
+    """Of the frame with this header of 32 bits: its bytes, and how many such frames make a second. Zeros where it is no
+    frame, or of a free bit rate."""
     version, layer = (0, 0, 2, 1)[head >> 19 & 3] or 2.5, 4 - (head >> 17 & 3)
     bitrate, rate = head >> 12 & 15, head >> 10 & 3
     if head >> 21 != 0x7FF or head >> 19 & 3 == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
-        return 0
+        return 0, 0.0
     hertz = (44100, 48000, 32000)[rate] // {1: 1, 2: 2, 2.5: 4}[version]
     bits = 1000 * BITRATES[1 if version == 1 else 2, layer][bitrate - 1]
-    padding = head >> 9 & 1
-    if layer == 1:
-        return 4 * (12 * bits // hertz + padding)
-    return (72 if layer == 3 and version != 1 else 144) * bits // hertz + padding
+    slot, slots = (4, 12) if layer == 1 else (1, 72 if layer == 3 and version != 1 else 144)
+    return slot * (slots * bits // hertz + (head >> 9 & 1)), hertz / (8 * slot * slots)
 
 
 def _next_frame(file: BinaryIO, at: int, size: int, kind: int) -> int:
@@ -132,15 +132,15 @@ def _next_frame(file: BinaryIO, at: int, size: int, kind: int) -> int:
         b"".join(b"\\x%02x" % byte for byte in range(256) if byte & KIND >> shift & 255 == kind >> shift & 255)
         for shift in (16, 8))
     for place in _places(file, at, pattern, 4):
-        end = place + _header_length(file, place)
-        if place < end <= size and (end == size or _header_length(file, end)):
+        end = place + _frame_bytes(file, place)
+        if place < end <= size and (end == size or _frame_bytes(file, end)):
             return place
     return size
 
 
-def _header_length(file: BinaryIO, at: int) -> int:
+def _frame_bytes(file: BinaryIO, at: int) -> int:
     file.seek(at)
-    return _frame_length(int.from_bytes(file.read(4), "big"))
+    return _frame(int.from_bytes(file.read(4), "big"))[0]
 
 
 def _places(file: BinaryIO, at: int, pattern: bytes, width: int) -> Iterator[int]:

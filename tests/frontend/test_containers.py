@@ -64,13 +64,17 @@ def test_what_states_no_length_is_read_as_far_as_it_goes(tmp_path, container):
 
 
 def test_seconds_that_are_there_and_stated(tmp_path, mp3):
-    for container in ("WAV", "AIFF", "AU", "W64", "RF64", "VOC", "NIST"):
+    for container in ("WAV", "AIFF", "AU", "W64", "RF64", "VOC", "NIST", "CAF"):
         path, _ = write(tmp_path, container, "PCM_16")
         path.write_bytes(path.read_bytes()[:16044])
-        with pytest.raises(ValueError, match=r"truncated: 0.\d\d of 2.0\d s, 1\d{4} of 64\d{3} bytes of samples"):
+        with pytest.raises(ValueError, match=r"truncated: 0.\d\d of 2.00 s, 1\d{4} of 64\d{3} bytes of samples"):
             decode_audio(path)
+    path, _ = write(tmp_path, "SDS", "PCM_16")
+    path.write_bytes(path.read_bytes()[:50000])
+    with pytest.raises(ValueError, match=r"truncated: 0.98 of 2.00 s, 49979 of 101600 bytes of samples"):
+        decode_audio(path)
     mp3.write_bytes(mp3.read_bytes()[:7000])
-    with pytest.raises(ValueError, match=r"truncated: 0.93 of 2.00 s, 27 of 58 frames are there"):
+    with pytest.raises(ValueError, match=r"truncated: 0.97 of 2.09 s, 27 of 58 frames are there"):
         decode_audio(mp3)
 
 
