@@ -2,8 +2,9 @@
 
 FOLDER holds copies of the seed files and of what a reader looks for beside them. Each file is read as the reader
 promises, or refused with a ValueError of one line that names it; {name: how many were refused} is printed at the end,
-as JSON. Anything else ends the process: another exception, a crash in C, memory MEGABYTES above what sound files take,
-SECONDS of processor time for one file. The last line on stderr tells which file it was.
+as JSON, by `truncated_audio` {name: [how many were refused, how many read in part]}. Anything else ends the process:
+another exception, a crash in C, memory MEGABYTES above what sound files take, SECONDS of processor time for one file.
+The last line on stderr tells which file it was.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from hainan_k2.frontend.datamodule import open_cuts
 from hainan_k2.frontend.manifests import read_librispeech
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.model_dir import read_model
+from tests.frontend.containers import UNTOLD
 
 MEGABYTES, SECONDS = 512, 20
 
@@ -50,6 +52,11 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+def truncate(content: bytes, rng: random.Random) -> bytes:
+    """The file up to a place anywhere in it."""
+    return content[: rng.randrange(1, len(content))]
+
+
 def audio(path: Path) -> None:
     total = 0
     for block in audio_blocks(path):
@@ -58,6 +65,17 @@ def audio(path: Path) -> None:
     assert total
     samples, rate = decode_audio(path)
     assert samples.ndim == 2 and len(samples) and rate > 0
+
+
+WHOLE: dict[str, int] = {}  # samples of a file as it was
+
+
+def truncated_audio(path: Path) -> bool:
+    """Whether less than the whole recording was read, which must not be where its container can tell."""
+    count = len(decode_audio(path)[0])
+    part = count < WHOLE.setdefault(path.name, count)
+    assert not part or path.name.startswith((*UNTOLD, "open")), f"{count} of {WHOLE[path.name]} samples pass as whole"
+    return part
 
 
 def cuts(path: Path) -> None:
@@ -89,7 +107,7 @@ def model(path: Path) -> None:
     assert network.config.vocab_size == tokenizer.vocab_size and isinstance(provenance, dict)
 
 
-READERS = {reader.__name__: reader for reader in (audio, cuts, tokens, transcript, model)}
+READERS = {reader.__name__: reader for reader in (audio, truncated_audio, cuts, tokens, transcript, model)}
 
 
 def main(name: str, folder: str, count: str, *seeds: str) -> None:
@@ -100,21 +118,24 @@ def main(name: str, folder: str, count: str, *seeds: str) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (MEGABYTES << 20),) * 2)
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)  # ends the process, in the midst of C as well
+    change = truncate if read is truncated_audio else mutate
     rng, refused = random.Random(7), dict.fromkeys((path.name for path, _ in originals), 0)
+    partly = dict.fromkeys(refused, 0)
     for number in range(int(count)):
         path, content = originals[number % len(originals)]
-        path.write_bytes(mutate(content, rng))
+        path.write_bytes(change(content, rng))
         print(f"mutation {number}, of {path.name}", file=sys.stderr, flush=True)
         signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
         try:
-            read(path)
+            partly[path.name] += bool(read(path))
         except ValueError as error:
             refused[path.name] += 1
             named = path.parent if read is model else path  # of a model any file may be the one that does not fit
             assert str(named) in str(error) and "\n" not in str(error), error
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         path.write_bytes(content)
-    print(json.dumps(refused))
+    both = {name: [refused[name], partly[name]] for name in refused}
+    print(json.dumps(both if read is truncated_audio else refused))
 
 
 if __name__ == "__main__":

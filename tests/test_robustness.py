@@ -19,7 +19,9 @@ from hainan_k2.recognizer import Recognizer
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.bench_decode import random_model
 from hainan_k2.tools.model_dir import write_model
+from tests.frontend.containers import KINDS, UNTOLD, write
 from tests.frontend.corpus import babble
+from tests.fuzz_containers import fuzz_containers
 from tests.toy import ROOT, make_lang
 
 
@@ -44,6 +46,16 @@ def test_2000_mutated_recordings(tmp_path):
         soundfile.write(seeds[-1], np.stack([babble(600, seed=2)] * 2, axis=1), 22050, subtype=subtype)
     refused = fuzz(tmp_path, "audio", 2000, *seeds)
     assert all(100 < count < 500 for count in refused.values())
+
+
+def test_every_container_mutated_and_cut_off(tmp_path):
+    """A quick part of `python -m tests.fuzz_containers`: two of each file."""
+    rows = fuzz_containers(tmp_path, 4 * len(KINDS))
+    assert len(rows) > 20
+    for name, (tried, refused, cut, cut_refused, in_part) in rows.items():
+        assert tried == cut >= max(refused, cut_refused + in_part) > 0, name
+        assert name.startswith((*UNTOLD, "open")) or cut_refused == cut, name
+    assert sum(refused for _, refused, *_ in rows.values()) > len(KINDS)
 
 
 def test_mutated_cut_manifests(tmp_path):
@@ -105,11 +117,12 @@ def test_odd_but_sound_recordings_give_a_finite_result(recognizer, samples, meth
     assert all(0 <= w.start <= w.end <= len(samples) / 16000 and 0 <= w.confidence <= 1 for w in hypothesis.words)
 
 
-def test_10_ms_are_too_short_and_said_to_be(recognizer, tmp_path):
-    soundfile.write(tmp_path / "clip.wav", SPEECH[:160], 16000)
+@pytest.mark.parametrize("count, milliseconds", [(160, "10.0"), (399, "24.9")])
+def test_under_25_ms_are_too_short_and_reported_so(recognizer, tmp_path, count, milliseconds):
+    soundfile.write(tmp_path / "clip.wav", SPEECH[:count], 16000)
     result, = recognizer.stream([tmp_path / "clip.wav"])
-    assert result.hypothesis is None and result.failure == f"{tmp_path / 'clip.wav'}: 10 ms of audio: at least 25 ms " \
-        "are needed"
+    assert result.hypothesis is None and result.failure == f"{tmp_path / 'clip.wav'}: {milliseconds} ms of audio " \
+        f"({count} samples at 16000 Hz): at least 25 ms (400) are needed"
 
 
 def test_samples_that_are_no_numbers_fail_alone(recognizer, tmp_path):
@@ -120,6 +133,14 @@ def test_samples_that_are_no_numbers_fail_alone(recognizer, tmp_path):
     assert "nan.wav: 1 of 16001 samples are not finite" in first.failure
     assert "inf.wav: 1 of 16001 samples are not finite" in third.failure
     assert second.hypothesis is not None and not second.failure
+
+
+def test_half_a_recording_fails_alone(recognizer, tmp_path):
+    whole, _ = write(tmp_path, "AIFF", "PCM_16")
+    (tmp_path / "half.aiff").write_bytes(whole.read_bytes()[:32054])
+    half, other = recognizer.stream([tmp_path / "half.aiff", whole])
+    assert half.failure.startswith(f"{tmp_path / 'half.aiff'}: truncated: 1.00 of 2.00 s, 32000 of 64000 bytes")
+    assert half.hypothesis is None and other.hypothesis is not None and other.seconds == 2.0
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
@@ -155,7 +176,7 @@ def test_a_header_of_eight_hours_without_the_samples(tmp_path, name):
         list(audio_blocks(path))
 
 
-@pytest.mark.parametrize("rate", [1, 3999, 768001, 2**31 - 1])
+@pytest.mark.parametrize("rate", [1, 3999, 384001, 767999, 2**31 - 1])
 def test_a_header_of_an_impossible_rate(tmp_path, rate):
     soundfile.write(tmp_path / "a.wav", SPEECH[:100], 16000)
     content = bytearray((tmp_path / "a.wav").read_bytes())

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from math import ceil, gcd
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, inf
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import soundfile
+
+from hainan_k2.frontend.containers import extent
+from hainan_k2.frontend.streams import Extent
 
 SAMPLING_RATE = 16000
 # How names of audio files end, of the formats that libsndfile reads.
 ENDINGS = tuple(".aif .aifc .aiff .au .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav".split())
 BLOCK = 1 << 20  # samples decoded at a time, those of all channels
-MIN_RATE, MAX_RATE = 4000, 768000  # Hz: a header that states anything else is damaged, and costly to believe
+MIN_RATE, MAX_RATE = 4000, 384000  # Hz: a header that states anything else is damaged, and costly to believe
 LOUDEST = 2.0**31  # whole numbers written as floats, at most; a larger one is damage, and sums of it overflow
-# Programs that write a WAV to a pipe cannot know its length and state one near these limits instead.
-STREAMED_LENGTH = 0x7FFFF000
-# What libsndfile states where a FLAC header leaves the length open.
-UNKNOWN_LENGTH = 2**63 - 1
-REACH = 10  # periods of the lower rate that scipy's resampling filter spans to either side
+UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile states where a FLAC header leaves the length open
+REACH = 10  # periods of the lower rate that the resampling filter spans to either side
+LONGEST_PERIOD = 48000  # input samples after which the phases of the resampling filter repeat, at most
 
 
 def is_audio_name(name: str) -> bool:
@@ -31,9 +34,9 @@ def is_audio_name(name: str) -> bool:
 def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """Every sample of a file: float32 (N, channels), integers scaled to [-1, 1], and its sampling rate in Hz.
 
-    Raises ValueError, naming the file, where it is missing, not audio, empty, damaged, shorter than its
-    header states, or holds samples that are not finite or absurdly large. (The length in an MP3 header is an
-    estimate and not held against it.)
+    Raises ValueError, naming the file, where it is missing, not audio, empty, damaged, truncated as far as its format
+    can tell (hainan_k2.frontend.containers), several recordings in one file, at a rate outside of MIN_RATE to MAX_RATE,
+    or holds samples that are not finite or absurdly large.
     """
     with _open(path) as file:
         return np.concatenate(list(_decode(file, path))), file.samplerate
@@ -68,15 +71,35 @@ class Counted:
 
 
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
-    """Samples (N,) at `rate` Hz to float32 at `target_rate` Hz, by an anti-aliasing polyphase filter."""
+    """Samples (N,) at `rate` Hz to float32 (ceil(N * `ratio`),) at `target_rate` Hz, by an anti-aliasing filter.
+
+    Raises ValueError where a rate is below 1 Hz.
+    """
     if rate < 1 or target_rate < 1:
         raise ValueError(f"cannot resample from {rate} to {target_rate} Hz: rates are at least 1")
     if rate == target_rate:
         return samples.astype(np.float32, copy=False)
     from scipy.signal import resample_poly
 
-    divisor = gcd(rate, target_rate)
-    return resample_poly(samples, target_rate // divisor, rate // divisor).astype(np.float32)
+    up, down = ratio(rate, target_rate)
+    window = _filter(max(up, down)).astype(np.result_type(samples, np.float32))
+    return resample_poly(samples, up, down, window=window).astype(np.float32)
+
+
+def ratio(rate: int, target_rate: int) -> tuple[int, int]:
+    """`target_rate` / `rate` as a fraction with a denominator of at most LONGEST_PERIOD, as the filter is 20 times as
+    long. Exact for every rate up to that many Hz and all usual ones above; of others the nearest, which changes an hour
+    by less than 0.1 s."""
+    fraction = Fraction(target_rate, rate).limit_denominator(LONGEST_PERIOD)
+    return fraction.numerator, fraction.denominator
+
+
+@lru_cache(maxsize=4)
+def _filter(period: int) -> np.ndarray:
+    """The low-pass filter that `scipy.signal.resample_poly` makes by default, made once for all blocks."""
+    from scipy.signal import firwin
+
+    return firwin(2 * REACH * period + 1, 1.0 / period, window=("kaiser", 5.0))
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -> Iterator[np.ndarray]:
@@ -88,8 +111,7 @@ def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -
     if rate == target_rate:
         yield from blocks
         return
-    divisor = gcd(rate, target_rate)
-    up, down = target_rate // divisor, rate // divisor
+    up, down = ratio(rate, target_rate)
     margin = down * ceil((REACH * max(1.0, down / up) + 1) / down)
     held, past = np.zeros(0, dtype=np.float32), 0  # `past` of the samples held are out already
     for block in blocks:
@@ -102,38 +124,66 @@ def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -
     yield resample(held, rate, target_rate)[past * up // down :]
 
 
-def _open(path: str | Path) -> soundfile.SoundFile:
+class _Recording(soundfile.SoundFile):
+    """A file that is read from its start to its end. Seeking, which soundfile does after every block otherwise, is
+    refused by some codecs (DWVW) and not exact for others (MP3)."""
+
+    def seekable(self) -> bool:
+        return False
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.samplerate
+
+
+def _open(path: str | Path) -> _Recording:
     """The file, its header checked."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
+    length = extent(path)
     try:
-        file = soundfile.SoundFile(str(path))
+        file = _Recording(str(path))
     except soundfile.SoundFileError as error:
-        raise ValueError(f"{path}: not an audio file that libsndfile reads ({_reason(error)})") from None
+        problem = _wrong_length(length) or f"not an audio file that libsndfile reads ({_reason(error)})"
+        raise ValueError(f"{path}: {problem}") from None
     except TypeError:  # what soundfile says to *.raw
         raise ValueError(f"{path}: raw samples: nothing says their rate and format") from None
-    problem, missing = "", _missing_bytes(file.extra_info)
-    if file.frames == UNKNOWN_LENGTH:
-        problem = "its header does not state its length: decode and encode it anew"
-    elif not MIN_RATE <= file.samplerate <= MAX_RATE:
+    problem = _wrong_length(length, file)
+    if not MIN_RATE <= file.samplerate <= MAX_RATE:
         problem = f"its sampling rate of {file.samplerate} Hz is not one of {MIN_RATE} to {MAX_RATE} Hz"
-    elif missing:
-        problem = f"truncated: {missing} bytes of its samples are missing"
     if problem:
         file.close()
         raise ValueError(f"{path}: {problem}")
     return file
 
 
-def _decode(file: soundfile.SoundFile, path: str | Path) -> Iterator[np.ndarray]:
+def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -> str:
+    """What is wrong where a file, open where libsndfile reads it, does not hold what its container states."""
+    if not length or length.found == length.stated:
+        return ""
+    if length.found > length.stated:
+        return (f"several recordings in one file ({length.stated} of {length.found} {length.unit} are of the first): "
+                "split them, or join them with ffmpeg or sox")
+    there = file.seconds if file else 0.0  # libsndfile's length is of what is there, but for some headers
+    seconds = length.found / length.per_second if length.per_second else there
+    if length.stated == inf:
+        parts = f"{length.found} {length.unit} are whole and the last one is missing"
+        parts = f"{seconds:.2f} s are there, {parts}" if seconds else parts
+    else:
+        parts = f"{length.found} of {length.stated} {length.unit} are there"
+        parts = f"{seconds:.2f} of {seconds * length.stated / max(1, length.found):.2f} s, {parts}" if seconds else parts
+    return f"truncated: {parts}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
+
+
+def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:
     """The samples of a file in blocks (N, channels): what its header states may be far more than there is."""
     count = 0
     while True:
         try:
             block = file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            raise ValueError(f"{path}: truncated or damaged: the {file.frames} samples in its header do not "
-                             f"decode ({_reason(error)})") from None
+            what = f"the {file.seconds:.2f} s in its header" if file.frames < UNKNOWN_LENGTH else "its samples"
+            raise ValueError(f"{path}: truncated or damaged: {what} do not all decode ({_reason(error)})") from None
         if not len(block):
             break
         count += len(block)
@@ -143,18 +193,10 @@ def _decode(file: soundfile.SoundFile, path: str | Path) -> Iterator[np.ndarray]
         yield block
     if not count:
         raise ValueError(f"{path}: empty: no samples")
-    if count < file.frames and file.format != "MP3":
-        raise ValueError(f"{path}: truncated: {count} samples of the {file.frames} in its header")
+    if count < file.frames < UNKNOWN_LENGTH and file.format != "MP3":  # whose length may be an estimate
+        raise ValueError(f"{path}: truncated or damaged: {count / file.samplerate:.2f} of the {file.seconds:.2f} s in "
+                         "its header decode")
 
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "error_string", "") or str(error)).strip().rstrip(".") or "no reason given"
-
-
-def _missing_bytes(log: str) -> int:
-    """Bytes that a WAV header promises and the file lacks: libsndfile says so in its log alone."""
-    found = re.search(r"^data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if not found:
-        return 0
-    stated, present = map(int, found.groups())
-    return max(0, stated - present) if stated < STREAMED_LENGTH else 0
