@@ -123,7 +123,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         failures = decode(config, options, files)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
     if failures:
         raise SystemExit(1)

@@ -139,7 +139,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         export(config)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         fail(str(error))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from math import ceil, gcd
@@ -107,7 +108,7 @@ def _open(path: str | Path) -> soundfile.SoundFile:
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
     try:
-        file = soundfile.SoundFile(str(path))
+        file = soundfile.SoundFile(os.fsencode(path))  # bytes: a name need not be UTF-8
     except soundfile.SoundFileError as error:
         raise ValueError(f"{path}: not an audio file that libsndfile reads ({_reason(error)})") from None
     except TypeError:  # what soundfile says to *.raw
