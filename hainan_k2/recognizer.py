@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import Hypothesis
+from hainan_k2.result import FRAME_SHIFT, Hypothesis
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.search.knowledge import Knowledge
 from hainan_k2.text import Tokenizer
@@ -141,10 +142,21 @@ class Recognizer:
     def _search_run(self, run: Sequence[Row], encoder_out: Tensor, lens: Tensor, knowledge: Knowledge,
                     names: Sequence[str]) -> dict[str, list[Union[Hypothesis, str]]]:
         """By label, what rows that are searched together find in every input, or why they failed."""
-        if int(lens.max()) <= LONGEST or takes_whole(run[0], knowledge):
-            return dict(zip((row.label for row in run), search(self.model, encoder_out, lens, run, knowledge, names)))
-        return {row.label: [search_stretches(self.model, encoded[:length], row, knowledge, name, self.tokenizer.pieces)
-                            for encoded, length, name in zip(encoder_out, lens.tolist(), names)] for row in run}
+        lengths, whole = lens.tolist(), takes_whole(run[0], knowledge)
+        short = [i for i, length in enumerate(lengths) if whole or length <= LONGEST]
+        found: dict[tuple[str, int], Union[Hypothesis, str]] = {}
+        if short:
+            width = max(lengths[i] for i in short)
+            results = search(self.model, encoder_out[short, :width], lens[short], run, knowledge,
+                             [names[i] for i in short])
+            found.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
+        for row, i in product(run, sorted(set(range(len(names))) - set(short))):
+            if METHODS[row.method].oracle:
+                found[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
+            else:
+                found[row.label, i] = search_stretches(self.model, encoder_out[i, : lengths[i]], row, knowledge,
+                                                       names[i], self.tokenizer.pieces)
+        return {row.label: [found[row.label, i] for i in range(len(names))] for row in run}
 
     def _result(self, one: Result, row: Row, found: Union[Hypothesis, str], several: bool) -> Result:
         if isinstance(found, str):
