@@ -33,7 +33,7 @@ from hainan_k2.search import METHODS, check_methods, choose_methods  # noqa: E40
 from hainan_k2.tools.evaluate import Decoded, nearest  # noqa: E402
 from hainan_k2.tools.inputs import Inputs, shown, utterance_id  # noqa: E402
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
-from hainan_k2.tools.live import LiveConfig, pcm_blocks, show, transcribe_live  # noqa: E402
+from hainan_k2.tools.live import LiveConfig, check_method, pcm_blocks, show, transcribe_live  # noqa: E402
 from hainan_k2.tools.page.make import write_transcription  # noqa: E402
 from hainan_k2.tools.progress import Progress  # noqa: E402
 from hainan_k2.tools.references import References  # noqa: E402
@@ -103,7 +103,8 @@ def transcribe(config: TranscribeConfig, options: Any, files: KnowledgeConfig,
     knowledge = load_knowledge(files, recognizer.tokenizer)
     rows = make_rows(choose_methods(config.method, knowledge), options)
     labels = [row.label for row in rows]
-    settings = {"model": str(config.model), **as_dict(options), **as_dict(files), **as_dict(windows)}
+    chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
+    settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
     # A path on standard input may be all that comes for a while: it is not kept waiting for others.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
     out: Union[Transcripts, Printed] = Printed(labels)
@@ -154,12 +155,13 @@ def stream(config: TranscribeConfig, options: Any, files: KnowledgeConfig, live:
     given = [name for name, value in as_dict(files).items() if value]
     if given:
         raise ValueError(f"--{given[0].replace('_', '-')} cannot be used with --stream")
+    check_method(config.method[0])
+    row, *more = make_rows(config.method, options)
+    if more:
+        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device)
-    row, *more = make_rows(config.method, options)
-    if more:
-        raise ValueError("--stream takes one value of every option")
     show(transcribe_live(recognizer.model, recognizer.spec, recognizer.tokenizer.pieces, pcm_blocks(sys.stdin.buffer),
                          live, row.options, row.method), sys.stdout)
 

@@ -124,6 +124,14 @@ def test_several_methods_from_one_pass_of_the_encoder(model, recognizer, folder,
     assert shown == [f"{folder}/a.wav ({method})" for method in ("nar-greedy", "sar")]
 
 
+def test_options_with_several_values(model, recognizer, folder, tmp_path):
+    assert call("--model", model, folder / "a.wav", "--method", "sar", "--sar-rounds", "1,3", "--write", "txt",
+                "--out-dir", tmp_path) == 0
+    for rounds in (1, 3):
+        found, = recognizer.transcribe([folder / "a.wav"], "sar", SearchConfig(sar_rounds=rounds))
+        assert (tmp_path / f"transcripts.sar-sar_rounds={rounds}.txt").read_text() == f"{folder}/a.wav {found.text}\n"
+
+
 def test_all_is_every_method_that_can_run(model, folder, tmp_path):
     assert call("--model", model, folder / "a.wav", "--method", "all", "--write", "txt", "--out-dir", tmp_path) == 0
     found = {path.name.split(".")[1] for path in tmp_path.glob("transcripts.*.txt")}

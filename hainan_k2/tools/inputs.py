@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 import os
@@ -95,6 +96,8 @@ def kind_of(path: str) -> str:
     """"file", "folder", or, in words, why it is neither. Links are followed."""
     try:
         mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode) and not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except FileNotFoundError:
         return "a link that leads nowhere" if os.path.lexists(path) else "no such file"
     except OSError as error:

@@ -86,6 +86,13 @@ class LiveWords:
         return Hypothesis(tuple(tokens), 0.0, num_frames).with_words(self.pieces, audio_seconds=seconds).words
 
 
+def check_method(method: str) -> None:
+    """ValueError for a method that cannot search audio which has not ended yet."""
+    if method not in METHODS:
+        raise ValueError(f"method {method} needs the end of the audio before it begins; a stream is searched by "
+                         + " or ".join(METHODS))
+
+
 def transcribe_live(model: Hainan, spec: FeatureSpec, pieces: Sequence[str], blocks: Iterable[np.ndarray],
                     config: LiveConfig, options: SearchConfig, method: str = "ar-greedy") -> Iterator[Update]:
     """An Update after every window of mono 16 kHz audio `blocks`, each (N,), and one at the end.
@@ -94,9 +101,7 @@ def transcribe_live(model: Hainan, spec: FeatureSpec, pieces: Sequence[str], blo
     whatever the sizes of the blocks. Raises ValueError for another method than METHODS, and where the audio is
     shorter than 25 ms.
     """
-    if method not in METHODS:
-        raise ValueError(f"method {method} needs the end of the audio before it begins; a stream is searched by "
-                         + " or ".join(METHODS))
+    check_method(method)
     heard = Counted(blocks)
     search, words = LiveGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
     for kept, ahead in encode_windows(model, spec, heard, config.windows()):

@@ -56,7 +56,7 @@ class Printed:
 
 class Transcripts:
     """Results in a folder: transcripts.txt, .jsonl, .ctm, one file for all audio; NAME.srt, NAME.vtt for each. With
-    several methods their labels stand in the names: transcripts.sar.txt, NAME.sar.srt.
+    several methods their labels stand in the names: transcripts.sar.txt, NAME.sar.srt. Ids are `utterance_id`s.
 
     done.jsonl tells what is done: the settings, then for every recording its path, its failures if only some of the
     methods failed, and the sizes of the growing files after it. To resume, these are cut to the last sizes stated, so

@@ -82,6 +82,14 @@ def test_a_folder_that_cannot_be_read_costs_no_other(tmp_path, monkeypatch):
         f"{tmp_path}/locked: folder cannot be read: Permission denied"]
 
 
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    touch(tmp_path / "a.wav")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("a.wav") and access(path, mode))
+    touch(tmp_path / "b.wav")
+    assert told(search_folder(str(tmp_path)), tmp_path) == [("a.wav", "a.wav: Permission denied"), ("b.wav", "")]
+
+
 def test_bad_arguments_are_failures_among_the_others(tmp_path):
     good = str(touch(tmp_path / "a.wav"))
     (tmp_path / "empty").mkdir()

@@ -185,6 +185,8 @@ def test_the_command(tmp_path, monkeypatch, capsys):
                                ((pcm, "a.wav"), "takes samples from standard input"),
                                ((b"fLaC" + pcm,), "standard input is a FLAC file"),
                                ((pcm, "--method", "ar-greedy,nar-greedy"), "takes one --method"),
+                               ((pcm, "--method", "all"), "method all needs the end"),
+                               ((pcm, "--max-symbols", "1,2"), "takes one value of every option"),
                                ((pcm, "--ahead", "0"), "at least 1 encoder frame")):
         with pytest.raises(SystemExit) as stopped:
             lines(*arguments)
