@@ -8,9 +8,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
-from math import inf
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -18,37 +17,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.frontend.audio import BLOCK, SAMPLING_RATE, Counted, audio_blocks, resample_blocks
-from hainan_k2.frontend.features import MIN_SAMPLES
+from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import Hypothesis
-from hainan_k2.search import SearchConfig, choose_methods
+from hainan_k2.result import FRAME_SHIFT, Hypothesis
+from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.search.knowledge import Knowledge
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.batches import audio_features
 from hainan_k2.tools.device import pick_device
-from hainan_k2.tools.evaluate import search
+from hainan_k2.tools.evaluate import runs, search
 from hainan_k2.tools.failures import reason
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge
 from hainan_k2.tools.model_dir import find_model, read_model
+from hainan_k2.tools.samples import Audio, Result, Samples, batches, failure_of, read_each
+from hainan_k2.tools.stopwatch import Stopwatch
 from hainan_k2.tools.stretches import LONGEST, search_stretches, takes_whole
 from hainan_k2.tools.sweep import Row
 from hainan_k2.tools.windows import WindowConfig, encode_audio, read_features
 
-Audio = Union[str, Path, np.ndarray]
-Samples = Union[None, np.ndarray, Iterator[np.ndarray]]  # of an input: unreadable, all of them, or block after block
 DEFAULTS = SearchConfig()
 WINDOWS = WindowConfig()
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one input: its hypothesis, or why there is none. `seconds` is its length, 0 where unreadable."""
-
-    name: str
-    seconds: float = 0.0
-    hypothesis: Optional[Hypothesis] = None
-    failure: str = ""
 
 
 class Recognizer:
@@ -106,32 +94,77 @@ class Recognizer:
         said in its Result and costs no other. Only a batch is in memory, and of an input longer than a window only
         blocks of samples and the encoder's output; max_duration=0 makes each input a batch."""
         known = knowledge or self.knowledge()
-        row = Row(method, choose_methods([method], known)[0], options)
-        for batch in batches(read_each(audio, sampling_rate, self.windows.samples), max_duration):
-            found = iter(self._search([item for item in batch if item[1] is not None], row, known))
-            for result, samples in batch:
-                yield result if samples is None else next(found)
+        choose_methods([method], known)
+        if method == "all":
+            raise ValueError("method all gives several results for an input: name one method")
+        if METHODS[method].oracle:
+            raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
+        for result, in self.decode(audio, [Row(method, method, options)], known, sampling_rate, max_duration):
+            yield result
 
-    def _search(self, batch: list[tuple[Result, Samples]], row: Row, knowledge: Knowledge) -> list[Result]:
+    def decode(self, audio: Iterable[Union[Audio, Result]], rows: Sequence[Row],
+               knowledge: Optional[Knowledge] = None, sampling_rate: int = SAMPLING_RATE, max_duration: float = 60.0,
+               watch: Optional[Stopwatch] = None) -> Iterator[list[Result]]:
+        """Every input by every row, from one pass of the encoder: lists of a Result for each row, in order.
+
+        An input that is a Result has failed before it got here, and comes out again in its place. `watch` adds up the
+        seconds of "encoder" and, by its label, of every row's search. Oracles give their lists as alternatives, the
+        choice from them being the caller's.
+        """
+        known, watch = knowledge or self.knowledge(), watch or Stopwatch()
+        for batch in batches(read_each(audio, sampling_rate, self.windows.samples), max_duration):
+            found = iter(self._search([item for item in batch if item[1] is not None], rows, known, watch))
+            for result, samples in batch:
+                yield [result] * len(rows) if samples is None else next(found)
+
+    def _search(self, batch: list[tuple[Result, Samples]], rows: Sequence[Row], knowledge: Knowledge, watch: Stopwatch
+                ) -> list[list[Result]]:
         if not batch:
             return []
         try:
-            results, encoder_out, lens = self._hear(batch)
-        except (ValueError, RuntimeError, MemoryError) as error:  # damage behind the first window; memory is short
+            with watch.section("encoder"):
+                inputs, encoder_out, lens = self._encode_inputs(batch)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:  # damage behind the first window; no memory
             if len(batch) > 1:
-                return [result for one in batch for result in self._search([one], row, knowledge)]
-            why = str(error) if isinstance(error, ValueError) else f"{batch[0][0].name}: {reason(error)}"
-            return [replace(batch[0][0], failure=why)]
-        if int(lens.max()) <= LONGEST or takes_whole(row, knowledge):
-            found, = search(self.model, encoder_out, lens, [row], knowledge, [result.name for result in results])
-        else:
-            found = [search_stretches(self.model, encoded[:length], row, knowledge, result.name, self.tokenizer.pieces)
-                     for encoded, length, result in zip(encoder_out, lens.tolist(), results)]
-        return [replace(r, failure=f"{r.name}: {h}") if isinstance(h, str) else
-                replace(r, hypothesis=h.with_words(self.tokenizer.pieces, audio_seconds=r.seconds))
-                for r, h in zip(results, found)]
+                return [results for one in batch for results in self._search([one], rows, knowledge, watch)]
+            name = batch[0][0].name
+            why = failure_of(name, error) if isinstance(error, (ValueError, OSError)) else f"{name}: {reason(error)}"
+            return [[replace(batch[0][0], failure=why)] * len(rows)]
+        found: dict[str, list[Union[Hypothesis, str]]] = {}
+        for run in runs(rows):
+            start = watch.now()
+            found.update(self._search_run(run, encoder_out, lens, knowledge, [one.name for one in inputs]))
+            share = (watch.now() - start) / len(run)
+            for row in run:
+                watch.seconds[row.label] += share
+        return [[self._result(one, row, found[row.label][i], len(rows) > 1) for row in rows]
+                for i, one in enumerate(inputs)]
 
-    def _hear(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
+    def _search_run(self, run: Sequence[Row], encoder_out: Tensor, lens: Tensor, knowledge: Knowledge,
+                    names: Sequence[str]) -> dict[str, list[Union[Hypothesis, str]]]:
+        """By label, what rows that are searched together find in every input, or why they failed."""
+        lengths, whole = lens.tolist(), takes_whole(run[0], knowledge)
+        short = [i for i, length in enumerate(lengths) if whole or length <= LONGEST]
+        found: dict[tuple[str, int], Union[Hypothesis, str]] = {}
+        if short:
+            width = max(lengths[i] for i in short)
+            results = search(self.model, encoder_out[short, :width], lens[short], run, knowledge,
+                             [names[i] for i in short])
+            found.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
+        for row, i in product(run, sorted(set(range(len(names))) - set(short))):
+            if METHODS[row.method].oracle:
+                found[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
+            else:
+                found[row.label, i] = search_stretches(self.model, encoder_out[i, : lengths[i]], row, knowledge,
+                                                       names[i], self.tokenizer.pieces)
+        return {row.label: [found[row.label, i] for i in range(len(names))] for row in run}
+
+    def _result(self, one: Result, row: Row, found: Union[Hypothesis, str], several: bool) -> Result:
+        if isinstance(found, str):
+            return replace(one, failure=f"{one.name}: {row.label}: {found}" if several else f"{one.name}: {found}")
+        return replace(one, hypothesis=found.with_words(self.tokenizer.pieces, audio_seconds=one.seconds))
+
+    def _encode_inputs(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
         """The results, now with their seconds, and `encode` of their samples. What comes in blocks is by itself."""
         result, samples = batch[0]
         if isinstance(samples, np.ndarray):
@@ -155,66 +188,3 @@ class Recognizer:
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         device = next(self.model.parameters()).device
         return self.model.encoder(padded.to(device), lens.to(device))
-
-
-def read_each(audio: Iterable[Audio], sampling_rate: int, longest: int) -> Iterator[tuple[Result, Samples]]:
-    """Every input, still without a hypothesis, and its samples: in blocks, read as they are asked for, where they are
-    more than `longest`. The seconds of such a result are not known yet."""
-    for number, item in enumerate(audio):
-        name = f"array {number}" if isinstance(item, np.ndarray) else str(item)
-        try:
-            samples = read_samples(item, name, sampling_rate, longest)
-        except ValueError as error:
-            yield Result(name, failure=str(error)), None
-        else:
-            yield Result(name, len(samples) / SAMPLING_RATE if isinstance(samples, np.ndarray) else 0.0), samples
-
-
-def batches(inputs: Iterable[tuple[Result, Samples]], max_duration: float) -> Iterator[list]:
-    """Consecutive inputs in lists whose length times their longest is at most `max_duration` seconds, where they are
-    more than one; what comes in blocks, of unknown length, is one by itself. A list that is full is given without
-    waiting for the next input."""
-    batch, longest = [], 0.0
-    for result, samples in inputs:
-        seconds = inf if isinstance(samples, Iterator) else result.seconds
-        if batch and max(longest, seconds) * (len(batch) + 1) > max_duration:
-            yield batch
-            batch, longest = [], 0.0
-        batch.append((result, samples))
-        longest = max(longest, seconds)
-        if longest >= max_duration:
-            yield batch
-            batch, longest = [], 0.0
-    if batch:
-        yield batch
-
-
-def read_samples(audio: Audio, name: str, sampling_rate: int, longest: int) -> Union[np.ndarray, Iterator[np.ndarray]]:
-    """A file, or an array at `sampling_rate`, as mono float32 (N,) at 16 kHz; in blocks where N is above `longest`.
-
-    ValueError says what is wrong with it; what is wrong with a file after its first `longest` samples is said when they
-    are read.
-    """
-    blocks = _mono(audio, name, sampling_rate) if isinstance(audio, np.ndarray) else audio_blocks(audio)
-    begun, size = [], 0
-    for block in blocks:
-        begun.append(block)
-        size += len(block)
-        if size > longest:
-            return chain(begun, blocks)
-    if size < MIN_SAMPLES:
-        raise ValueError(f"{name}: {1000 * size / SAMPLING_RATE:.1f} ms of audio ({size} samples at {SAMPLING_RATE} "
-                         f"Hz): at least 25 ms ({MIN_SAMPLES}) are needed")
-    return np.concatenate(begun)
-
-
-def _mono(array: np.ndarray, name: str, rate: int) -> Iterator[np.ndarray]:
-    if array.ndim not in (1, 2) or not array.size or array.dtype.kind not in "fi":
-        raise ValueError(f"{name}: {array.dtype} of shape {array.shape}: samples are floats or signed integers, "
-                         "(N,) or (N, channels)")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} samples are not finite")
-    full = -float(np.iinfo(array.dtype).min) if array.dtype.kind == "i" else 1.0
-    parts = (array[i : i + BLOCK] / full for i in range(0, len(array), BLOCK))
-    mono = (part if part.ndim == 1 else part.mean(axis=1) for part in parts)
-    return resample_blocks((part.astype(np.float32) for part in mono), rate, SAMPLING_RATE)

@@ -2,8 +2,9 @@
 paths on standard input line by line, do as well.
 
 Words go to standard output, or, with --write and --out-dir, to OUT_DIR/transcripts.txt, .jsonl and .ctm, and for
-subtitles to OUT_DIR/NAME.srt or .vtt. Every result is written as soon as it is there; --resume goes on where a run with
-the same options was stopped.
+subtitles to OUT_DIR/NAME.srt or .vtt; with several methods each has files of its own, such as transcripts.sar.txt. Ids
+are paths in which spaces are %20 (hainan_k2/tools/inputs.py: utterance_id). Every result is written as soon as it is
+there; --resume goes on where a run with the same options was stopped. --reference prints error rates at the end.
 
 Audio of any length: what is longer than --window seconds is heard by overlapping windows. --stream true takes 16-bit
 mono PCM at 16 kHz from standard input instead of files, and prints words as they are spoken (hainan_k2/tools/live.py).
@@ -13,29 +14,32 @@ Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept;
 
 from __future__ import annotations
 
-import glob
 import logging
 import pathlib
 import sys
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 import torch  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 from hainan_k2.config import as_dict, fail, option, parse  # noqa: E402
-from hainan_k2.frontend.audio import is_audio_name  # noqa: E402
 from hainan_k2.recognizer import WINDOWS, Recognizer, Result  # noqa: E402
 from hainan_k2.result import WRITERS  # noqa: E402
-from hainan_k2.search import METHODS, SearchConfig, check_methods  # noqa: E402
+from hainan_k2.search import METHODS, check_methods, choose_methods  # noqa: E402
+from hainan_k2.tools.evaluate import Decoded, nearest  # noqa: E402
+from hainan_k2.tools.inputs import Inputs, shown, utterance_id  # noqa: E402
 from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
-from hainan_k2.tools.live import LiveConfig, pcm_blocks, show, transcribe_live  # noqa: E402
+from hainan_k2.tools.live import LiveConfig, check_method, pcm_blocks, show, transcribe_live  # noqa: E402
 from hainan_k2.tools.page.make import write_transcription  # noqa: E402
+from hainan_k2.tools.progress import Progress  # noqa: E402
+from hainan_k2.tools.references import References  # noqa: E402
+from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
+from hainan_k2.tools.sweep import Row, SearchGrid, make_rows  # noqa: E402
+from hainan_k2.tools.tally import Tally  # noqa: E402
 from hainan_k2.tools.transcripts import Printed, Transcripts  # noqa: E402
 from hainan_k2.tools.windows import WindowConfig  # noqa: E402
 
@@ -44,23 +48,31 @@ from hainan_k2.tools.windows import WindowConfig  # noqa: E402
 class TranscribeConfig:
     audio: tuple[str, ...] = option((), "files, folders, patterns; - reads paths from standard input", positional=True)
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
-    method: str = option("ar-greedy", "how to decode", tuple(METHODS))
+    method: tuple[str, ...] = option(("ar-greedy",), "methods, comma between: all, or of " + " ".join(METHODS))
     write: tuple[str, ...] = option((), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words "
                                     "with times to standard output")
     out_dir: str = option("", "folder that --write writes to")
+    reference: str = option("", "texts to print error rates against: .csv or .tsv with columns path and text, lines ID "
+                            "TEXT, a folder of *.trans.txt, or an ending such as .txt, of files beside the audio")
     stream: bool = option(False, "hear 16-bit mono PCM at 16 kHz on standard input, and print words as they come")
     report: str = option("", "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
-                         "where other methods differ; without those that --resume leaves out")
+                         "where methods differ, from the --reference if there is one; without those that --resume "
+                         "leaves out")
     resume: bool = option(False, "leave out what an earlier run with the same options wrote to --out-dir")
+    overwrite: bool = option(False, "begin anew in an --out-dir that holds results")
     max_duration: float = option(60.0, "seconds of audio in a batch, padding included; 0: every file by itself",
                                  at_least=0)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
 
     def __post_init__(self):
-        if self.stream and (self.audio or self.write or self.report):
+        if self.stream and (self.audio or self.write or self.report or self.reference):
             raise ValueError("--stream takes samples from standard input and prints words: no audio, no --write, "
-                             "no --report")
+                             "no --report, no --reference")
+        if self.stream and len(self.method) != 1:
+            raise ValueError("--stream takes one --method")
+        if "" in self.audio:
+            raise ValueError("an empty argument names no audio; the current folder is .")
         if not self.audio and not self.stream:
             raise ValueError("no audio given: name files, folders or patterns, or - for paths on standard input")
         unknown = [kind for kind in self.write if kind not in WRITERS]
@@ -68,121 +80,96 @@ class TranscribeConfig:
             raise ValueError(f"--write {','.join(unknown)}: there are {', '.join(WRITERS)}")
         if bool(self.write) != bool(self.out_dir):
             raise ValueError("--write and --out-dir go together: what to write, and where")
-        if self.resume and not self.out_dir:
-            raise ValueError("--resume needs --out-dir: what is done is known from the files there")
+        for name in ("resume", "overwrite"):
+            if getattr(self, name) and not self.out_dir:
+                raise ValueError(f"--{name} needs --out-dir: it is about the files there")
+        if self.resume and self.overwrite:
+            raise ValueError("--resume goes on with an earlier run, --overwrite discards it: give one of them")
+        for method in self.method:
+            if method in METHODS and METHODS[method].oracle and not self.reference:
+                raise ValueError(f"method {method} needs --reference: it picks the text that is nearest to it")
 
 
-def find_audio(arguments: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """(path, name under which its results are kept) of all audio that the arguments name, in order.
-
-    A folder is searched with all its subfolders for names that libsndfile knows the ending of; results keep its
-    structure. A name that is not there is a pattern. What leads to nothing is returned as it is: reading it says why.
-    """
-    for argument in arguments:
-        path = pathlib.Path(argument)
-        if argument == "-":
-            yield from find_audio(line.rstrip("\n") for line in sys.stdin if line.strip())
-        elif path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if is_audio_name(p.name) and p.is_file())
-            yield from ((str(p), str(p.relative_to(path))) for p in inside)
-            if not inside:
-                logging.warning("%s: no audio files in this folder", argument)
-                yield argument, path.name
-        elif not path.exists() and glob.has_magic(argument):
-            inside = sorted(p for p in glob.glob(argument, recursive=True) if is_audio_name(p))
-            yield from ((p, pathlib.Path(p).name) for p in inside or [argument])
-        else:
-            yield argument, path.name
-
-
-def transcribe(config: TranscribeConfig, options: SearchConfig, files: KnowledgeConfig,
+def transcribe(config: TranscribeConfig, options: Any, files: KnowledgeConfig,
                windows: WindowConfig = WINDOWS) -> list[str]:
-    """Write the words of all audio; returns why some failed, a line for each. ValueError where nothing can begin."""
-    check_methods([config.method])
+    """Write the words of all audio; `options` is a SearchGrid. Returns why some failed, a line for each.
+
+    ValueError or OSError where nothing can begin.
+    """
+    check_methods(config.method)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
+    references = References(config.reference) if config.reference else None
     recognizer = Recognizer.load(config.model, config.device, windows)
     knowledge = load_knowledge(files, recognizer.tokenizer)
-    settings = {"model": str(config.model), "method": config.method, **as_dict(options), **as_dict(files),
-                **as_dict(windows)}
+    rows = make_rows(choose_methods(config.method, knowledge), options)
+    labels = [row.label for row in rows]
+    chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
+    settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
     # A path on standard input may be all that comes for a while: it is not kept waiting for others.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
-    notes: Counter = Counter()
-    failures: list[str] = []
-    done: list[Result] = []
-    with Transcripts(config.out_dir, config.write, settings, config.resume) if config.out_dir else Printed() as out:
-        names: dict[str, str] = {}
-        skipped = 0
-
-        def audio() -> Iterator[str]:
-            nonlocal skipped
-            for path, name in find_audio(config.audio):
-                if path in names or out.has(path):
-                    skipped += path not in names
-                else:
-                    names[path] = name
-                    yield path
-
-        with Progress() as progress:
-            for result in recognizer.stream(audio(), config.method, options, knowledge, max_duration=max_duration):
-                error = result.failure or out.write(result, names[result.name])
-                if error:
-                    failures.append(error)
-                else:
-                    done.append(replace(result, hypothesis=None))
-                    notes.update([result.hypothesis.note] if result.hypothesis.note else [])
-                progress.show(result, error)
-    for note, count in notes.items():
-        logging.info("%d results: %s", count, note)
-    if skipped:
-        logging.info("%d files were done before", skipped)
+    out: Union[Transcripts, Printed] = Printed(labels)
+    if config.out_dir:
+        out = Transcripts(config.out_dir, config.write, labels, settings, config.resume, config.overwrite)
+    inputs = Inputs(config.audio, out.has)
+    audio = (Result(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
+    watch, tally = Stopwatch(synchronise=True), Tally(out.failures)
+    with out, Progress() as progress:
+        for results in recognizer.decode(audio, rows, knowledge, max_duration=max_duration, watch=watch):
+            source = inputs.by_path[results[0].name]
+            reference = references.of(source) if references and results[0].seconds else None
+            decoded = collect(results, rows, reference)
+            errors = list(dict.fromkeys(decoded.failures.values()))
+            if decoded.hypotheses:
+                errors += filter(None, [out.write(source, decoded)])
+            tally.add(source.path, decoded, reference, errors)
+            progress.show(source, decoded, errors)
+    tally.tell(inputs, references)
+    if tally.known:
+        print(tally.scores(labels, watch))
     if config.report:
-        write_transcription(pathlib.Path(config.report), recognizer, done, config.method, options, knowledge)
-    return failures
+        write_transcription(pathlib.Path(config.report), recognizer, tally.known or tally.others, rows, knowledge,
+                            watch.seconds if tally.known else None)
+    return tally.failures
 
 
-def stream(config: TranscribeConfig, options: SearchConfig, files: KnowledgeConfig, live: LiveConfig) -> None:
+def collect(results: Sequence[Result], rows: Sequence[Row], reference: Optional[str]) -> Decoded:
+    """What all rows found in one recording. An oracle's result is that of its n-best list nearest to the reference."""
+    path = results[0].name
+    decoded = Decoded(utterance_id(path), reference or "", results[0].seconds, {}, {})
+    for row, result in zip(rows, results):
+        found, failure = result.hypothesis, result.failure
+        if found is not None and METHODS[row.method].oracle:
+            if reference is None:
+                failure = f"{path}: {row.label}: no reference"
+            elif found.alternatives:
+                found = nearest(found, reference)
+        if failure:
+            decoded.failures[row.label] = failure
+        else:
+            decoded.hypotheses[row.label] = found
+    return decoded
+
+
+def stream(config: TranscribeConfig, options: Any, files: KnowledgeConfig, live: LiveConfig) -> None:
     """Print the words of standard input as they come. ValueError where it cannot begin, or the input is no PCM."""
     given = [name for name, value in as_dict(files).items() if value]
     if given:
         raise ValueError(f"--{given[0].replace('_', '-')} cannot be used with --stream")
+    check_method(config.method[0])
+    row, *more = make_rows(config.method, options)
+    if more:
+        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device)
     show(transcribe_live(recognizer.model, recognizer.spec, recognizer.tokenizer.pieces, pcm_blocks(sys.stdin.buffer),
-                         live, options, config.method), sys.stdout)
-
-
-class Progress:
-    """A bar on a terminal, else a line for each file. Used as a context; the end sums up."""
-
-    def __enter__(self) -> Progress:
-        self.bar = tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), leave=False, unit=" files")
-        self.started, self.count, self.seconds = time.monotonic(), 0, 0.0
-        return self
-
-    def show(self, result: Result, error: str) -> None:
-        self.count += 1
-        self.seconds += result.seconds
-        self.bar.update()
-        self.bar.set_postfix_str(f"{self.speed():.0f} x real time")
-        if error:
-            tqdm.write(f"failed: {error}", file=sys.stderr)
-        elif self.bar.disable:
-            logging.info("%s: %.1f s, %d words", result.name, result.seconds, len(result.hypothesis.words))
-
-    def speed(self) -> float:
-        return self.seconds / max(1e-9, time.monotonic() - self.started)
-
-    def __exit__(self, *error) -> None:
-        self.bar.close()
-        logging.info("%d files, %.1f s of audio in %.1f s (%.1f x real time)", self.count, self.seconds,
-                     time.monotonic() - self.started, self.speed())
+                         live, row.options, row.method), sys.stdout)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     config, options, files, windows, live = parse(argv, "Print the words in audio files, with their times.",
-                                                  TranscribeConfig, SearchConfig, KnowledgeConfig, WindowConfig,
+                                                  TranscribeConfig, SearchGrid, KnowledgeConfig, WindowConfig,
                                                   LiveConfig)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -190,11 +177,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             return stream(config, options, files, live)
         failures = transcribe(config, options, files, windows)
     except (ValueError, OSError) as error:
-        fail(str(error))
+        fail(shown(str(error)))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     if failures:
-        print(f"{len(failures)} failed:", *failures, sep="\n  ", file=sys.stderr)
+        print(f"{len(failures)} failed:", *map(shown, failures), sep="\n  ", file=sys.stderr)
         raise SystemExit(1)
 
 

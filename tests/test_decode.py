@@ -113,3 +113,13 @@ def test_a_failed_utterance_is_reported_and_the_others_are_kept(run, tmp_path, m
     methods = json.loads((out / "summary-dev.json").read_text())["methods"]
     assert {name: figures["failed"] for name, figures in methods.items()} == {"nar-greedy": 0, "ar-greedy": len(told)}
     assert not any(line.split()[0] in told for line in (out / "dev-ar-greedy.ctm").read_text().splitlines())
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    for out in ("file", "file/out"):
+        with pytest.raises(SystemExit) as stopped:
+            run("--method", "ar-greedy", out=out)
+        err = capsys.readouterr().err.splitlines()
+        assert stopped.value.code == 2 and str(tmp_path / "file") in err[-1] and "error: " in err[-1]
+        assert not any("Traceback" in line for line in err)

@@ -169,7 +169,7 @@ def test_failures_are_listed_and_cost_no_other(model, folder, tmp_path, capsys):
     out = tmp_path / "out"
     lines = [json.loads(line) for line in (out / "transcripts.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [f"{folder}/{name}" for name in (
-        "a.flac", "b.WAV", "more_calls/a.ogg", "more_calls/c_d.wav")]
+        "a.flac", "b.WAV", "more%20calls/a.ogg", "more%20calls/c%20d.wav")]
     assert [line.partition(" ")[2] for line in (out / "transcripts.txt").read_text().splitlines()] == [
         line["text"] for line in lines]
     assert (out / "more calls" / "c d.vtt").read_text().startswith("WEBVTT") and (out / "a.srt").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -142,7 +143,7 @@ def _open(path: str | Path) -> _Recording:
         raise ValueError(f"{path}: no such file")
     length = extent(path)
     try:
-        file = _Recording(str(path))
+        file = _Recording(os.fsencode(path))  # bytes: a name need not be UTF-8
     except soundfile.SoundFileError as error:
         problem = _wrong_length(length) or f"not an audio file that libsndfile reads ({_reason(error)})"
         raise ValueError(f"{path}: {problem}") from None
@@ -171,7 +172,8 @@ def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -
         parts = f"{seconds:.2f} s are there, {parts}" if seconds else parts
     else:
         parts = f"{length.found} of {length.stated} {length.unit} are there"
-        parts = f"{seconds:.2f} of {seconds * length.stated / max(1, length.found):.2f} s, {parts}" if seconds else parts
+        if seconds:
+            parts = f"{seconds:.2f} of {seconds * length.stated / max(1, length.found):.2f} s, {parts}"
     return f"truncated: {parts}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
 
 

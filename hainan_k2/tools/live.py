@@ -29,6 +29,13 @@ from hainan_k2.tools.windows import Windows, encode_windows, to_frames
 
 METHODS = ("ar-greedy", "nar-greedy")  # those that go on from where they stood
 PIECE = 3200  # bytes read at a time at most: 0.1 s
+BEGIN = 12  # bytes that tell a format
+CONTAINERS = (  # format, what its files hold, and at which byte; bare PCM holds these by chance once in 2^32 streams
+    ("WAV", b"RIFF", 0), ("WAV", b"RIFX", 0), ("WAV", b"RF64", 0), ("W64", b"riff", 0), ("FLAC", b"fLaC", 0),
+    ("Ogg", b"OggS", 0), ("MP3", b"ID3\x02", 0), ("MP3", b"ID3\x03", 0), ("MP3", b"ID3\x04", 0), ("AIFF", b"FORM", 0),
+    ("AU", b".snd", 0), ("CAF", b"caff", 0), ("NIST SPHERE", b"NIST_1A", 0), ("VOC", b"Creative Voi", 0),
+    ("MPEG-4", b"ftyp", 4), ("Matroska or WebM", b"\x1aE\xdf\xa3", 0), ("AMR", b"#!AMR", 0), ("WavPack", b"wvpk", 0),
+    ("ASF", b"0&\xb2u", 0))
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,13 @@ class LiveWords:
         return Hypothesis(tuple(tokens), 0.0, num_frames).with_words(self.pieces, audio_seconds=seconds).words
 
 
+def check_method(method: str) -> None:
+    """ValueError for a method that cannot search audio which has not ended yet."""
+    if method not in METHODS:
+        raise ValueError(f"method {method} needs the end of the audio before it begins; a stream is searched by "
+                         + " or ".join(METHODS))
+
+
 def transcribe_live(model: Hainan, spec: FeatureSpec, pieces: Sequence[str], blocks: Iterable[np.ndarray],
                     config: LiveConfig, options: SearchConfig, method: str = "ar-greedy") -> Iterator[Update]:
     """An Update after every window of mono 16 kHz audio `blocks`, each (N,), and one at the end.
@@ -88,33 +102,48 @@ def transcribe_live(model: Hainan, spec: FeatureSpec, pieces: Sequence[str], blo
     whatever the sizes of the blocks. Raises ValueError for another method than METHODS, and where the audio is
     shorter than 25 ms.
     """
-    if method not in METHODS:
-        raise ValueError(f"method {method} needs the end of the audio before it begins; a stream is searched by "
-                         + " or ".join(METHODS))
+    check_method(method)
     heard = Counted(blocks)
     search, words = LiveGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
     for kept, ahead in encode_windows(model, spec, heard, config.windows()):
         final = words.accept(search.accept(kept), search.heard)
         guess = copy.copy(search)
         partial = words.rest(guess.accept(ahead), guess.heard)
-        yield Update(round(search.heard * FRAME_SHIFT, 3), final, " ".join(word.text for word in partial))
+        decided = min(search.heard * FRAME_SHIFT, heard.samples / SAMPLING_RATE)  # the last frame may be a part of one
+        yield Update(round(decided, 3), final, " ".join(word.text for word in partial))
     seconds = heard.samples / SAMPLING_RATE
-    yield Update(seconds, words.rest([], search.heard, seconds), "")
+    yield Update(round(seconds, 3), words.rest([], search.heard, seconds), "")
+
+
+def container(begin: bytes) -> str:
+    """The format of a file that begins with these 12 bytes, "" where it is none that is known."""
+    for name, mark, place in CONTAINERS:
+        if begin[place : place + len(mark)] == mark:
+            return name
+    return ""
 
 
 def pcm_blocks(stream: BinaryIO) -> Iterator[np.ndarray]:
     """16-bit little-endian PCM as float32 blocks (N,) in [-1, 1), as it arrives. ValueError if it ends within a
-    sample."""
-    odd = b""
-    while True:
-        content = stream.read1(PIECE)
+    sample, or begins like a file of another format."""
+    odd, begin = b"", b""
+    while len(begin) < BEGIN:
+        content = stream.read1(BEGIN - len(begin))
         if not content:
             break
+        begin += content
+    name = container(begin)
+    if name:
+        raise ValueError(f"standard input is a {name} file: a stream is bare 16-bit PCM, mono, 16 kHz, as of "
+                         "ffmpeg -i FILE -f s16le -ac 1 -ar 16000 -")
+    content = begin
+    while content:
         content = odd + content
         whole = len(content) // 2 * 2
         odd = content[whole:]
         if whole:
             yield np.frombuffer(content[:whole], "<i2").astype(np.float32) / 32768
+        content = stream.read1(PIECE)
     if odd:
         raise ValueError("standard input ends within a sample: a stream is 16-bit PCM, two bytes for each")
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,6 +111,37 @@ def test_pcm_in_pieces_of_half_samples():
         list(pcm_blocks(Dribble(samples.tobytes() + b"x")))
 
 
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "AIFF", "W64", "RF64", "AU", "CAF", "NIST", "VOC"])
+def test_files_of_other_formats_are_no_pcm(format):
+    content = io.BytesIO()
+    soundfile.write(content, babble(16000, seed=1), 16000, format=format)
+    content = content.getvalue()
+    for stream in (io.BytesIO(content), Dribble(content)):
+        with pytest.raises(ValueError, match="standard input is a .* file: a stream is bare 16-bit PCM"):
+            list(pcm_blocks(stream))
+
+
+@pytest.mark.parametrize("begin", [b"ID3\x04\x00\x00", b"\x00\x00\x00\x20ftypM4A ", b"\x1aE\xdf\xa3\x9f"])
+def test_files_that_libsndfile_does_not_write_are_no_pcm(begin):
+    with pytest.raises(ValueError, match="standard input is a .* file"):
+        list(pcm_blocks(io.BytesIO(begin + bytes(4000))))
+
+
+@pytest.mark.parametrize("size", [0, 2, 6, 12, 14, 3200, 3214])
+def test_pcm_of_any_length(size):
+    content = bytes(range(size % 256)) * (size // max(1, size % 256)) or bytes(size)
+    content = content.ljust(size, b"\0")[:size]
+    for stream in (io.BytesIO(content), Dribble(content)):
+        assert b"".join((b * 32768).astype("<i2").tobytes() for b in pcm_blocks(stream)) == content
+
+
+@pytest.mark.parametrize("samples", [400, 8000, 48_001, 48_009, 50_000, 99_999])
+def test_seconds_never_run_backwards(samples):
+    audio = babble(samples, seed=1).astype(np.float32)
+    seconds = [u.seconds for u in transcribe_live(model(), SPEC, PIECES, [audio], CONFIG, SearchConfig())]
+    assert seconds == sorted(seconds) and seconds[-1] == round(samples / 16000, 3)
+
+
 def test_lines_of_json_and_a_terminal(monkeypatch):
     updates = list(transcribe_live(model(), SPEC, PIECES, [babble(30_000, 1).astype(np.float32)], CONFIG,
                                    SearchConfig()))
@@ -151,6 +183,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     for arguments, message in (((b"abc",), "ends within a sample"), ((pcm, "--method", "sar"), "needs the end"),
                                ((pcm, "--hotwords", "x.txt"), "--hotwords cannot be used with --stream"),
                                ((pcm, "a.wav"), "takes samples from standard input"),
+                               ((b"fLaC" + pcm,), "standard input is a FLAC file"),
+                               ((pcm, "--method", "ar-greedy,nar-greedy"), "takes one --method"),
+                               ((pcm, "--method", "all"), "method all needs the end"),
+                               ((pcm, "--max-symbols", "1,2"), "takes one value of every option"),
                                ((pcm, "--ahead", "0"), "at least 1 encoder frame")):
         with pytest.raises(SystemExit) as stopped:
             lines(*arguments)

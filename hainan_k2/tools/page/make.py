@@ -17,7 +17,7 @@ from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.frontend.datamodule import DataConfig, open_cuts
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.recognizer import Recognizer, Result
+from hainan_k2.recognizer import Recognizer
 from hainan_k2.result import Hypothesis
 from hainan_k2.search import METHODS, Knowledge, SearchConfig
 from hainan_k2.text import Tokenizer
@@ -49,34 +49,42 @@ def write_decoding(path: Path, model: Hainan, cuts: str, decoded: Sequence[Decod
         {name: mean(values) for name, values in seconds.items()}, facts(model)))
 
 
-def write_transcription(path: Path, recognizer: Recognizer, results: Sequence[Result], method: str,
-                        options: SearchConfig, knowledge: Knowledge) -> None:
-    """The page of up to twenty recordings, evenly over all `results`, whose names are paths.
+def write_transcription(path: Path, recognizer: Recognizer, results: Sequence[tuple[str, Decoded]],
+                        rows: Sequence[Row], knowledge: Knowledge, seconds: Optional[Mapping[str, float]] = None
+                        ) -> None:
+    """The page of transcripts, `results` being paths of recordings and what was found in each.
 
-    They are decoded anew, by `method` and by the common ones, to be compared: there are no references.
+    With `seconds` (of "encoder" and of every row's label, in all) the results have references and hypotheses: the page
+    counts them all, and shows up to twenty. Without, it shows up to twenty, evenly over all, decoded anew by `rows` and
+    by the common methods, to be compared with each other.
     """
-    model, pieces = recognizer.model, recognizer.tokenizer.pieces
-    rows = [Row(name, name, options) for name in dict.fromkeys((method, *COMPARED)) if not
-            (METHODS[name].needs_k2 and why_no_k2())]
-    watch, decoded, details = Stopwatch(synchronise=True), [], {}
-    for result in evenly(results):
-        samples = read_audio(result.name)
+    model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
+    referenced, options = seconds is not None, rows[0].options
+    if not referenced:
+        methods = [row.method for row in rows]
+        rows = [*rows, *(Row(name, name, options) for name in COMPARED if name not in methods and
+                         not (METHODS[name].needs_k2 and why_no_k2()))]
+    shown, details = [], {}
+    for file, decoded in evenly(results):
+        samples = read_audio(file)
         with watch.section("encoder"):
             encoded = recognizer.encode([samples])
-        utterance = Decoded(result.name, "", result.seconds, {}, {})
-        for row in rows:
-            with watch.section(row.label):
-                (found,), = search(model, *encoded, [row], knowledge, [result.name])
-            utterance.add(row, found, pieces)
+        if not referenced:
+            decoded = Decoded(decoded.id, "", decoded.seconds, {}, {})
+            for row in rows:
+                with watch.section(row.label):
+                    (found,), = search(model, *encoded, [row], knowledge, [decoded.id])
+                decoded.add(row, found, pieces)
         paths: tuple[Hypothesis, ...] = ()
-        if not why_no_k2() and result.seconds <= LATTICE_SECONDS:
-            (best,), = search(model, *encoded, [_lattice_row(options)], knowledge, [result.name])
-            paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=result.seconds).alternatives
-        decoded.append(utterance)
-        details[result.name] = Detail(samples, paths)
-    shown = (("recordings", f"{len(decoded)} of {len(results)}"), *facts(model))
-    write_page(path, Page("Transcripts", tuple(row.label for row in rows), decoded, pieces, details, watch.seconds,
-                          shown, references=False))
+        if not why_no_k2() and decoded.seconds <= LATTICE_SECONDS:
+            (best,), = search(model, *encoded, [_lattice_row(options)], knowledge, [decoded.id])
+            paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
+        shown.append(decoded)
+        details[decoded.id] = Detail(samples, paths)
+    told = (("recordings", f"{len(shown)} of {len(results)}"), *facts(model))
+    write_page(path, Page("Transcripts", tuple(row.label for row in rows),
+                          [decoded for _, decoded in results] if referenced else shown, pieces, details,
+                          seconds if referenced else watch.seconds, told, references=referenced))
 
 
 def evenly(items: Sequence) -> list:

@@ -6,12 +6,14 @@ import pytest
 
 from hainan_k2 import decode
 from hainan_k2.config import as_dict
-from hainan_k2.recognizer import Recognizer, Result
-from hainan_k2.search import NOTHING, SearchConfig
+from hainan_k2.recognizer import Recognizer
+from hainan_k2.search import NOTHING
 from hainan_k2.text import Tokenizer
 from hainan_k2.tools.bench_decode import random_model
 from hainan_k2.tools.checkpoint import save_checkpoint
+from hainan_k2.tools.evaluate import Decoded
 from hainan_k2.tools.page.make import write_transcription
+from hainan_k2.tools.sweep import make_rows
 from tests.tools.page.pages import JFK, data_in
 
 
@@ -38,7 +40,8 @@ def test_decode_writes_a_page(toy, talker, tmp_path):
 
 def test_transcripts_have_a_page(toy, talker, tmp_path):
     recognizer = Recognizer(talker, Tokenizer(toy / "lang"))
-    write_transcription(tmp_path / "page.html", recognizer, [Result(str(JFK), 11.0)], "sar", SearchConfig(), NOTHING)
+    result = Decoded("jfk", "", 11.0, {}, {})
+    write_transcription(tmp_path / "page.html", recognizer, [(str(JFK), result)], make_rows(["sar"]), NOTHING)
     data = data_in((tmp_path / "page.html").read_text())
     assert data["labels"][:3] == ["sar", "ar-greedy", "nar-greedy"] and not data["references"]
     utterance, = data["utterances"]
