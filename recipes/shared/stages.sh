@@ -1,11 +1,12 @@
 # Stages that are done once. To be sourced, after log.sh; expects `stage` and `stop_stage`, the first and last to run.
+# With `force`, true, these are done again, though they are done.
 #
 #   run_stage 2 features "$data_dir/features" make_features "$speed_perturb" "$config"
 #
 # calls make_features and then, as the last thing, writes FOLDER/.done-features. The marker holds a fingerprint of the
 # words given after the function, of the content of those that are files, and of the stages before: a recipe that was
 # killed goes on where it stood, a stage that is done is passed over, and a changed option runs its own stage and all
-# later ones again. In the function, $changed says whether FOLDER was begun with other options.
+# later ones again. In the function, $changed says whether FOLDER was begun with other options, or force makes it again.
 
 fingerprint=
 
@@ -14,9 +15,12 @@ run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
   shift 4
   fingerprint=$(stage_fingerprint "$fingerprint" "$name" "$@")
   if is_done "$folder/.done-$name"; then
-    ((number < stage || number > stop_stage)) ||
-      log "stage $number ($name) is done already; to do it again, remove $folder/.done-$name"
-    return
+    ((stage <= number && number <= stop_stage)) || return 0
+    if ! ${force:-false}; then
+      log "stage $number ($name) is done already: --stage $number --stop-stage $number --force true does it again"
+      return
+    fi
+    changed=true
   fi
   ((number <= stop_stage)) || return 0
   if ((number < stage)); then

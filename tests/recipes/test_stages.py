@@ -8,6 +8,7 @@ option stop_stage 2 "last stage"
 option data x "what stage 0 depends on"
 option size 1 "what stage 1 depends on"
 option fail "" "function that fails"
+option force false "again"
 parse_options "$@"
 work() { echo "$1 $changed"; [[ $fail != "$1" ]]; echo "$1 ended" >>log; }
 a() { work a; }
@@ -63,3 +64,13 @@ def test_only_the_stages_asked_for(tmp_path):
     assert started == ["c false"]
     assert "warning: stage 1 (second) was not done with these options; --stage 1 does it" in done.stderr
     assert run(tmp_path, "--stage", "1", "--stop-stage", "1")[0] == ["b false"]
+
+
+def test_a_stage_that_is_done_says_so_and_how_to_do_it_again(tmp_path):
+    run(tmp_path)
+    again, done = run(tmp_path, "--stage", "1", "--stop-stage", "1")
+    assert again == [] and done.stderr.endswith(
+        "stage 1 (second) is done already: --stage 1 --stop-stage 1 --force true does it again\n")
+    assert run(tmp_path, "--stage", "1", "--stop-stage", "1", "--force", "true")[0] == ["b true"]
+    assert run(tmp_path, "--force", "true")[0] == ["a true", "b true", "c true"]
+    assert run(tmp_path)[0] == []
