@@ -165,16 +165,16 @@ def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -
     if length.found > length.stated:
         return (f"several recordings in one file ({length.stated} of {length.found} {length.unit} are of the first): "
                 "split them, or join them with ffmpeg or sox")
-    there = file.seconds if file else 0.0  # libsndfile's length is of what is there, but for some headers
-    seconds = length.found / length.per_second if length.per_second else there
+    seconds = file.seconds if file else 0.0  # of what is there, except where libsndfile believes the header
+    if length.per_second:
+        seconds = length.found / length.per_second
     if length.stated == inf:
-        parts = f"{length.found} {length.unit} are whole and the last one is missing"
-        parts = f"{seconds:.2f} s are there, {parts}" if seconds else parts
+        shown, parts = f"{seconds:.2f} s", f"{length.found} {length.unit} are whole and the last one is missing"
     else:
-        parts = f"{length.found} of {length.stated} {length.unit} are there"
-        if seconds:
-            parts = f"{seconds:.2f} of {seconds * length.stated / max(1, length.found):.2f} s, {parts}"
-    return f"truncated: {parts}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
+        whole = seconds * length.stated / max(1, length.found)
+        shown, parts = f"{seconds:.2f} of {whole:.2f} s", f"{length.found} of {length.stated} {length.unit} are there"
+    shown = f"{shown}, {parts}" if seconds and length.found else parts
+    return f"truncated: {shown}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
 
 
 def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:

@@ -137,7 +137,7 @@ def test_ogg(tmp_path, encoding):
     pages = ogg_pages(content)
     assert len(pages) > 5
     path.write_bytes(b"".join(pages[:-1]))  # cut exactly between two pages
-    with pytest.raises(ValueError, match=rf"truncated: 2\d.\d\d s are there, {len(pages) - 1} pages are whole and"):
+    with pytest.raises(ValueError, match=rf"truncated: 2\d.\d\d s, {len(pages) - 1} pages are whole and"):
         decode_audio(path)
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="truncated: .*pages are whole and the last one is missing"):
@@ -166,7 +166,7 @@ def test_mp3_without_a_number_of_frames(mp3):
     last = content.rindex(content[:2])
     for size in (last + 1, last + 3, last + 4, len(content) - 1):
         mp3.write_bytes(content[:size])
-        with pytest.raises(ValueError, match=r"truncated: \d.\d\d s are there, 57 frames are whole and the last"):
+        with pytest.raises(ValueError, match=r"truncated: \d.\d\d s, 57 frames are whole and the last"):
             decode_audio(mp3)
     mp3.write_bytes(content[:last])  # between two frames: nothing can tell
     assert extent(mp3).stated == 57
