@@ -18,7 +18,7 @@ from hainan_k2.tools import model_dir as model_dirs
 from hainan_k2.tools.bench_decode import random_model
 from hainan_k2.tools.model_dir import write_model
 from tests.frontend.corpus import babble
-from tests.test_without_k2 import run
+from tests.test_without_k2 import Without
 from tests.toy import ROOT, make_lang
 
 JFK = ROOT / "tests" / "data" / "jfk.flac"
@@ -88,9 +88,8 @@ def test_times_lie_within_the_audio(recognizer):
 
 
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
-def test_without_k2(model, recognizer, method):
-    shown = run("from hainan_k2 import transcribe; transcribe.main(sys.argv[1:])", str(JFK), "--model", str(model),
-                "--method", method)
+def test_without_k2(model, recognizer, method, tmp_path):
+    shown = Without(tmp_path, "missing").command("transcribe", JFK, "--model", model, "--method", method)
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith(f"{JFK}: {recognizer.transcribe([JFK], method)[0].text}\n")
 
