@@ -55,14 +55,14 @@ class WeightedScorers:
 
     @property
     def refunds(self) -> bool:
-        """Whether a scorer may take back what it has given."""
-        return any(hasattr(scorer, "refundable") for scorer, _ in self.scorers)
+        """Whether a scorer may take back what it has given. One of negative weight has nothing to take back."""
+        return any(weight > 0 and hasattr(scorer, "refundable") for scorer, weight in self.scorers)
 
     def refundable(self, states: Tensor) -> Tensor:
         """The part (N,) of the scores up to states (N,) that may be taken back later."""
         total = torch.zeros_like(states, dtype=torch.float64)
         for (scorer, weight), state in zip(self.scorers, self._split(states)):
-            if hasattr(scorer, "refundable"):
+            if weight > 0 and hasattr(scorer, "refundable"):
                 total += weight * scorer.refundable(state)
         return total
 

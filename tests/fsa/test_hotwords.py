@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.scorers import WeightedScorers
 from tests.oracle_hotwords import encouragement, hotwords, paid
 
 VOCAB = 6
@@ -71,6 +72,16 @@ def test_a_phrase_is_credited_token_by_token():
     assert step_by_step(graph, [1, 2, 3, 4])[1:] == ([1.5, 1.5, 1.5, 0.0], 0.0)
     assert step_by_step(graph, [1, 2, 4])[1:] == ([1.5, 1.5, -3.0], 0.0)
     assert step_by_step(graph, [1, 2])[1:] == ([1.5, 1.5], -3.0)
+
+
+def test_what_may_be_taken_back_is_the_credit_of_scorers_of_positive_weight():
+    graph = HotwordGraph.build({(1, 2, 3): 1.5}, [False, True, True, True, True])
+    states = torch.tensor([0, 1, 2, 3])
+    assert graph.refundable(states).tolist() == [0.0, 1.5, 3.0, 4.5]
+    for weights, refunds, expected in (((2.0, -1.0), True, [0.0, 3.0, 6.0, 9.0]), ((-1.0,), False, [0.0] * 4)):
+        scorers = WeightedScorers([(graph, weight) for weight in weights], torch.device("cpu"))
+        both = states if len(weights) == 1 else states * graph.num_states + states
+        assert scorers.refunds == refunds and scorers.refundable(both).tolist() == expected
 
 
 def test_the_fsa_scores_like_the_graph():
