@@ -2,13 +2,14 @@
 
 import json
 import pathlib
+import tarfile
 
 import numpy as np
 import pytest
 import torch
 
 from hainan_k2 import METHODS, Hainan, ModelConfig, SearchConfig, tdt_loss
-from hainan_k2.tools.nemo import model_from_arrays
+from hainan_k2.tools.nemo import model_from_arrays, read_weights
 
 VECTORS = pathlib.Path(__file__).parent.parent / "data" / "nemo_fastconformer_tiny.npz"
 
@@ -143,3 +144,41 @@ def test_any_published_shape_maps_one_to_one(changes):
         assert torch.equal(pred, loaded.predictor(labels))
         assert torch.equal(ours.joiner.logits(enc), loaded.joiner.logits(enc))
     assert loaded.durations == ours.durations and not loaded.training
+
+
+def test_weights_out_of_an_archive(tmp_path):
+    """As NeMo writes it: an uncompressed tar of model_config.yaml and of what torch.save made of a state_dict."""
+    torch.manual_seed(3)
+    ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False)).eval()
+    config, weights = published_form(ours)
+    torch.save({name: torch.from_numpy(np.array(value)) for name, value in weights.items()},
+               tmp_path / "model_weights.ckpt")
+    (tmp_path / "model_config.yaml").write_text("sample_rate: 16000\n")
+    with tarfile.open(tmp_path / "a.nemo", "w:") as archive:
+        for name in ("model_config.yaml", "model_weights.ckpt"):
+            archive.add(tmp_path / name, f"./{name}")
+    for path in (tmp_path / "a.nemo", tmp_path / "model_weights.ckpt"):
+        read = read_weights(path)
+        assert all(np.array_equal(read[name], value) for name, value in weights.items()) and len(read) == len(weights)
+    loaded = model_from_arrays(config, read)
+    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in loaded.state_dict().items()
+               if not name.startswith("simple_"))
+
+
+def test_archives_that_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("hello")
+    with tarfile.open(tmp_path / "none.nemo", "w:") as archive:
+        archive.add(tmp_path / "a.txt", "a.txt")
+    with tarfile.open(tmp_path / "link.nemo", "w:") as archive:
+        member = tarfile.TarInfo("model_weights.ckpt")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    with tarfile.open(tmp_path / "gz.nemo", "w:gz") as archive:
+        archive.add(tmp_path / "a.txt", "model_weights.ckpt")
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    for name, message in (("none.nemo", "does not hold one file"), ("link.nemo", "does not hold one file"),
+                          ("gz.nemo", "no uncompressed tar"), ("list.ckpt", "no dict of tensors"),
+                          ("missing.nemo", "No such file")):
+        with pytest.raises(ValueError, match=f"{name}.* {message}|{name}: {message}") as error:
+            read_weights(tmp_path / name)
+        assert "\n" not in str(error.value)

@@ -6,10 +6,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from hainan_k2.config import ModelConfig, as_dict
+from hainan_k2.files.container import write_container
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.tools.checkpoint import (
+    KIND,
     average_states,
     load_checkpoint,
     load_model,
@@ -35,6 +38,52 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     with pytest.raises(TypeError):
         save_checkpoint(tmp_path / "a.safetensors", {"lr": object()})
     assert load_checkpoint(tmp_path / "a.safetensors") == {"lr": 1.0}
+
+
+def test_tensors_are_named_by_the_keys_that_lead_to_them(tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", {"model": {"w": torch.zeros(2)}, "state": [{3: torch.ones(1)}]})
+    assert sorted(load_file(tmp_path / "a.safetensors")) == ["model/w", "state/0/3"]
+    with pytest.raises(ValueError, match="two tensors of the checkpoint are named a/b"):
+        save_checkpoint(tmp_path / "b.safetensors", {"a": {"b": torch.zeros(1)}, "a/b": torch.zeros(1)})
+
+
+def write(path, state):
+    """A sound container with any state."""
+    write_container(path, KIND, {"w": torch.zeros(2)}, {"state": state})
+
+
+@pytest.mark.parametrize("state", [None, [], 1, {"dict": 3}, {"tensor": "x"}, {"dict": [[[1], 2]]}, {"x": 1},
+                                   {"dict": [[1]]}])
+def test_states_that_save_checkpoint_does_not_write(tmp_path, state):
+    write(tmp_path / "a.safetensors", state)
+    with pytest.raises(ValueError, match="a.safetensors is not complete: make it anew with"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_models_that_cannot_be(tmp_path):
+    make_epochs(tmp_path, 1)
+    sound = load_checkpoint(tmp_path / "epoch-1.safetensors")
+    name = next(iter(sound["model"]))
+    for change, message in (({"model": {}}, "does not fit its own dimensions"), ({"model": 3}, "holds no model"),
+                            ({"model_config": None}, "holds no model"), ({"model": {"w": "x"}}, "holds no model"),
+                            ({"model_config": {"deep": 1}}, "no option deep"), ({"provenance": []}, "holds no model"),
+                            ({"model_config": {**sound["model_config"], "vocab_size": 10**6}}, "does not fit its own"),
+                            ({"model": {**sound["model"], name: torch.zeros(1)}}, "does not fit its own dimensions"),
+                            ({"model": {**sound["model"], "more": torch.zeros(1)}}, "more has no place")):
+        save_checkpoint(tmp_path / "epoch-2.safetensors", {**sound, **change})
+        with pytest.raises(ValueError, match=f"epoch-2.safetensors.*{message}") as error:
+            load_model([tmp_path / "epoch-2.safetensors"])
+        assert "\n" not in str(error.value)
+    other = {**sound, "model_config": {**sound["model_config"], "xscaling": True}}
+    save_checkpoint(tmp_path / "epoch-2.safetensors", other)
+    with pytest.raises(ValueError, match="are of different models: they have no average"):
+        load_model(select_checkpoints(tmp_path, 2, 2))
+
+
+def test_experiments_of_an_older_version(tmp_path):
+    (tmp_path / "epoch-3.pt").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="only checkpoints of an older version .*epoch-3.pt.*train it anew"):
+        select_checkpoints(tmp_path, None, 1)
 
 
 def make_epochs(folder, count):

@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text import Tokenizer
-from hainan_k2.tools.model_dir import FORMAT, find_model, read_model, write_model
+from hainan_k2.tools.model_dir import FORMAT, RELEASED, find_model, read_model, write_model
 from hainan_k2.tools.precision import PRECISIONS, pack, unpack
 from tests.toy import make_lang
 
@@ -187,6 +187,13 @@ def test_a_malicious_pickle_is_refused_unexecuted(copy, tmp_path, name):
             (copy / name).write_bytes(content)
         refused(copy, name)
     assert not (tmp_path / "harmed").exists()
+
+
+def test_the_released_model_is_read_bit_by_bit():
+    stored = load((RELEASED / "model.safetensors").read_bytes())
+    weights = unpack({name: torch.from_numpy(value) for name, value in stored.items()})
+    model, _, _ = read_model(RELEASED)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items()) and len(weights) > 100
 
 
 def test_names(tmp_path):
