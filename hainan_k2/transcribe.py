@@ -44,7 +44,7 @@ from hainan_k2.tools.windows import WindowConfig  # noqa: E402
 class TranscribeConfig:
     audio: tuple[str, ...] = option((), "files, folders, patterns; - reads paths from standard input", positional=True)
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
-    method: str = option("ar-greedy", "how to decode", tuple(METHODS))
+    method: str = option("ar-greedy", "how to decode, of " + " ".join(METHODS))
     write: tuple[str, ...] = option((), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words "
                                     "with times to standard output")
     out_dir: str = option("", "folder that --write writes to")
