@@ -59,8 +59,6 @@ class ExportConfig:
     def __post_init__(self):
         if not self.out_dir:
             raise ValueError("--out-dir is required: the model directory to make")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"--precision {self.precision}: there are {', '.join(PRECISIONS)}")
         if self.best and self.use_averaged_model:
             raise ValueError("--best picks single epochs, --use-averaged-model averages all updates of consecutive "
                              "ones: give one of them")

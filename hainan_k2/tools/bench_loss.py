@@ -61,10 +61,8 @@ class BenchConfig:
             if not (kind == "pruned" and band.isdigit() and int(band) > 0) and name not in _PLAIN:
                 raise ValueError(f"no method {name!r}; there are pruned-S, {', '.join(_PLAIN)}")
         for name in ("batch", "frames", "labels", "vocab"):
-            if not getattr(self, name) or min(getattr(self, name)) < 1 + (name == "vocab"):
-                raise ValueError(f"--{name} {getattr(self, name)}: too small")
-        if self.repeats < 1:
-            raise ValueError(f"--repeats {self.repeats}: at least 1")
+            if not getattr(self, name):
+                raise ValueError(f"--{name} has no value")
 
 
 _PLAIN = ("full-k2", "full-torch", "log-softmax", "loss-k2", "loss-torch")

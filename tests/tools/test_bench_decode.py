@@ -27,7 +27,7 @@ def test_every_method_and_batch_size_is_measured(tmp_path, capsys):
 
 @pytest.mark.parametrize("flags, message", [
     (["--method", "magic"], "no method 'magic'; there are ar-greedy"),
-    (["--batch-sizes", "0"], "should be at least 1"),
+    (["--batch-sizes", "0"], "it must be at least 1"), (["--batch-sizes="], "--batch-sizes has no value"),
     (["--exp-dir", "nowhere"], "no checkpoint epoch-N.safetensors in nowhere"),
     (["--wer", "setup.cfg"], "setup.cfg is not a summary"),
 ])
