@@ -105,11 +105,12 @@ def test_odd_but_sound_recordings_give_a_finite_result(recognizer, samples, meth
     assert all(0 <= w.start <= w.end <= len(samples) / 16000 and 0 <= w.confidence <= 1 for w in hypothesis.words)
 
 
-def test_10_ms_are_too_short_and_said_to_be(recognizer, tmp_path):
-    soundfile.write(tmp_path / "clip.wav", SPEECH[:160], 16000)
+@pytest.mark.parametrize("count, milliseconds", [(160, "10.0"), (399, "24.9")])
+def test_under_25_ms_are_too_short_and_reported_so(recognizer, tmp_path, count, milliseconds):
+    soundfile.write(tmp_path / "clip.wav", SPEECH[:count], 16000)
     result, = recognizer.stream([tmp_path / "clip.wav"])
-    assert result.hypothesis is None and result.failure == f"{tmp_path / 'clip.wav'}: 10 ms of audio: at least 25 ms " \
-        "are needed"
+    assert result.hypothesis is None and result.failure == f"{tmp_path / 'clip.wav'}: {milliseconds} ms of audio " \
+        f"({count} samples at 16000 Hz): at least 25 ms (400) are needed"
 
 
 def test_samples_that_are_no_numbers_fail_alone(recognizer, tmp_path):

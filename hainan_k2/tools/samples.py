@@ -87,7 +87,8 @@ def read_samples(audio: Audio, name: str, sampling_rate: int, longest: int) -> U
         if size > longest:
             return chain(begun, blocks)
     if size < MIN_SAMPLES:
-        raise ValueError(f"{name}: {1000 * size // SAMPLING_RATE} ms of audio: at least 25 ms are needed")
+        raise ValueError(f"{name}: {1000 * size / SAMPLING_RATE:.1f} ms of audio ({size} samples at {SAMPLING_RATE} "
+                         f"Hz): at least 25 ms ({MIN_SAMPLES}) are needed")
     return np.concatenate(begun)
 
 
