@@ -113,9 +113,9 @@ class Recognizer:
         """
         known, watch = knowledge or self.knowledge(), watch or Stopwatch()
         for batch in batches(read_each(audio, sampling_rate, self.windows.samples), max_duration):
-            found = iter(self._search([item for item in batch if item[1] is not None], rows, known, watch))
+            searched = iter(self._search([item for item in batch if item[1] is not None], rows, known, watch))
             for result, samples in batch:
-                yield [result] * len(rows) if samples is None else next(found)
+                yield [result] * len(rows) if samples is None else next(searched)
 
     def _search(self, batch: list[tuple[Result, Samples]], rows: Sequence[Row], knowledge: Knowledge, watch: Stopwatch
                 ) -> list[list[Result]]:
@@ -130,14 +130,14 @@ class Recognizer:
             name = batch[0][0].name
             why = failure_of(name, error) if isinstance(error, (ValueError, OSError)) else f"{name}: {reason(error)}"
             return [[replace(batch[0][0], failure=why)] * len(rows)]
-        found: dict[str, list[Union[Hypothesis, str]]] = {}
+        outcomes: dict[str, list[Union[Hypothesis, str]]] = {}
         for run in runs(rows):
             start = watch.now()
-            found.update(self._search_run(run, encoder_out, lens, knowledge, [one.name for one in inputs]))
+            outcomes.update(self._search_run(run, encoder_out, lens, knowledge, [one.name for one in inputs]))
             share = (watch.now() - start) / len(run)
             for row in run:
                 watch.seconds[row.label] += share
-        return [[self._result(one, row, found[row.label][i], len(rows) > 1) for row in rows]
+        return [[self._result(one, row, outcomes[row.label][i], len(rows) > 1) for row in rows]
                 for i, one in enumerate(inputs)]
 
     def _search_run(self, run: Sequence[Row], encoder_out: Tensor, lens: Tensor, knowledge: Knowledge,
@@ -145,24 +145,24 @@ class Recognizer:
         """By label, what rows that are searched together find in every input, or why they failed."""
         lengths, whole = lens.tolist(), takes_whole(run[0], knowledge)
         short = [i for i, length in enumerate(lengths) if whole or length <= LONGEST]
-        found: dict[tuple[str, int], Union[Hypothesis, str]] = {}
+        outcomes: dict[tuple[str, int], Union[Hypothesis, str]] = {}
         if short:
             width = max(lengths[i] for i in short)
             results = search(self.model, encoder_out[short, :width], lens[short], run, knowledge,
                              [names[i] for i in short])
-            found.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
+            outcomes.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
         for row, i in product(run, sorted(set(range(len(names))) - set(short))):
             if METHODS[row.method].oracle:
-                found[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
+                outcomes[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
             else:
-                found[row.label, i] = search_stretches(self.model, encoder_out[i, : lengths[i]], row, knowledge,
+                outcomes[row.label, i] = search_stretches(self.model, encoder_out[i, : lengths[i]], row, knowledge,
                                                        names[i], self.tokenizer.pieces)
-        return {row.label: [found[row.label, i] for i in range(len(names))] for row in run}
+        return {row.label: [outcomes[row.label, i] for i in range(len(names))] for row in run}
 
-    def _result(self, one: Result, row: Row, found: Union[Hypothesis, str], several: bool) -> Result:
-        if isinstance(found, str):
-            return replace(one, failure=f"{one.name}: {row.label}: {found}" if several else f"{one.name}: {found}")
-        return replace(one, hypothesis=found.with_words(self.tokenizer.pieces, audio_seconds=one.seconds))
+    def _result(self, one: Result, row: Row, outcome: Union[Hypothesis, str], several: bool) -> Result:
+        if isinstance(outcome, str):
+            return replace(one, failure=f"{one.name}: {row.label}: {outcome}" if several else f"{one.name}: {outcome}")
+        return replace(one, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=one.seconds))
 
     def _encode_inputs(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
         """The results, now with their seconds, and `encode` of their samples. What comes in blocks is by itself."""

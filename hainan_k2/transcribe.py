@@ -54,7 +54,7 @@ class TranscribeConfig:
     out_dir: str = option("", "folder that --write writes to")
     reference: str = option("", "texts to print error rates against: .csv or .tsv with columns path and text, lines ID "
                             "TEXT, a folder of *.trans.txt, or an ending such as .txt, of files beside the audio")
-    stream: bool = option(False, "hear 16-bit mono PCM at 16 kHz on standard input, and print words as they come")
+    stream: bool = option(False, "take 16-bit mono PCM at 16 kHz from standard input, and print words as they come")
     report: str = option("", "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
                          "where methods differ, from the --reference if there is one; without those that --resume "
                          "leaves out")
@@ -138,16 +138,16 @@ def collect(results: Sequence[Result], rows: Sequence[Row], reference: Optional[
     path = results[0].name
     decoded = Decoded(utterance_id(path), reference or "", results[0].seconds, {}, {})
     for row, result in zip(rows, results):
-        found, failure = result.hypothesis, result.failure
-        if found is not None and METHODS[row.method].oracle:
+        hypothesis, failure = result.hypothesis, result.failure
+        if hypothesis is not None and METHODS[row.method].oracle:
             if reference is None:
                 failure = f"{path}: {row.label}: no reference"
-            elif found.alternatives:
-                found = nearest(found, reference)
+            elif hypothesis.alternatives:
+                hypothesis = nearest(hypothesis, reference)
         if failure:
             decoded.failures[row.label] = failure
         else:
-            decoded.hypotheses[row.label] = found
+            decoded.hypotheses[row.label] = hypothesis
     return decoded
 
 

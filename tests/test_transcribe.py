@@ -203,8 +203,6 @@ def test_a_recogniser_gives_one_result_for_an_input(recognizer):
         recognizer.transcribe([np.zeros(9000)], "all")
     result, = recognizer.stream(["x" * 300])
     assert result.failure == f"{'x' * 300}: File name too long"
-    result, = recognizer.stream([np.zeros(399)])
-    assert result.failure == "array 0: 24 ms of audio: at least 25 ms are needed"
 
 
 def test_an_oracle_of_a_long_recording_fails_alone(recognizer):

@@ -118,7 +118,7 @@ def search_folder(folder: str) -> list[Input]:
     that is below `folder`: links that run in a circle, and second ones, are skipped. Failures: folders that cannot be
     read, and what is named like audio but is no file. Other links to nothing, pipes and devices are skipped.
     """
-    found: list[Input] = []
+    items: list[Input] = []
     others = 0  # files that are not named like audio
     seen: dict[tuple[int, int], str] = {}
     folders, links = [folder], []  # still to be searched; links last
@@ -128,28 +128,28 @@ def search_folder(folder: str) -> list[Input]:
             info = os.stat(current)
             first = seen.setdefault((info.st_dev, info.st_ino), current)
             if first != current:
-                found.append(Input(current, skipped=f"the folder {first} again"))
+                items.append(Input(current, skipped=f"the folder {first} again"))
                 continue
             with os.scandir(current) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
         except OSError as error:
-            found.append(Input(current, failure=f"{current}: folder cannot be read: {error.strerror or error}"))
+            items.append(Input(current, failure=f"{current}: folder cannot be read: {error.strerror or error}"))
             continue
         for entry in entries:
             kind, audio = kind_of(entry.path), is_audio_name(entry.name)
             if kind == "folder":
                 (links if entry.is_symlink() else folders).append(entry.path)
             elif audio:
-                found.append(_input(entry.path, os.path.relpath(entry.path, folder), kind))
+                items.append(_input(entry.path, os.path.relpath(entry.path, folder), kind))
             elif kind == "file":
                 others += 1
             else:
-                found.append(Input(entry.path, skipped=kind))
+                items.append(Input(entry.path, skipped=kind))
     if others:
         logging.info("%s: %d files are not named like audio, and left out", shown(folder), others)
-    if not any(item.place or item.failure for item in found):
-        found.append(Input(folder, failure=f"{folder}: no audio files in this folder"))
-    return sorted(found, key=lambda item: item.path.split(os.sep))
+    if not any(item.place or item.failure for item in items):
+        items.append(Input(folder, failure=f"{folder}: no audio files in this folder"))
+    return sorted(items, key=lambda item: item.path.split(os.sep))
 
 
 def shown(text: str) -> str:

@@ -29,7 +29,7 @@ class Progress:
         for error in errors:
             tqdm.write(f"failed: {shown(error)}", file=sys.stderr)
         if decoded.hypotheses and not errors and self.bar.disable:
-            words = ", ".join(str(len(found.words)) for found in decoded.hypotheses.values())
+            words = ", ".join(str(len(hypothesis.words)) for hypothesis in decoded.hypotheses.values())
             logging.info("%s: %.1f s, %s words", shown(source.path), decoded.seconds, words)
 
     def speed(self) -> float:

@@ -31,9 +31,9 @@ class Tally:
 
     def add(self, path: str, decoded: Decoded, reference: Optional[str], errors: Iterable[str]) -> None:
         self.failures += errors
-        self.notes.update(found.note for found in decoded.hypotheses.values() if found.note)
+        self.notes.update(hypothesis.note for hypothesis in decoded.hypotheses.values() if hypothesis.note)
         if reference is not None:
-            hypotheses = {label: replace(found, alternatives=()) for label, found in decoded.hypotheses.items()}
+            hypotheses = {label: replace(best, alternatives=()) for label, best in decoded.hypotheses.items()}
             self.known.append((path, replace(decoded, hypotheses=hypotheses)))
         elif decoded.seconds:
             self.others.append((path, replace(decoded, hypotheses={}, failures={})))

@@ -61,30 +61,31 @@ def write_transcription(path: Path, recognizer: Recognizer, results: Sequence[tu
     model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
     referenced, options = seconds is not None, rows[0].options
     if not referenced:
-        methods = [row.method for row in rows]
-        rows = [*rows, *(Row(name, name, options) for name in COMPARED if name not in methods and
-                         not (METHODS[name].needs_k2 and why_no_k2()))]
+        able = [name for name in COMPARED if not (METHODS[name].needs_k2 and why_no_k2())]
+        rows = [row for row in rows if not METHODS[row.method].oracle]
+        rows += [Row(name, name, options) for name in able if name not in [row.method for row in rows]]
     shown, details = [], {}
     for file, decoded in evenly(results):
         samples = read_audio(file)
-        with watch.section("encoder"):
-            encoded = recognizer.encode([samples])
         if not referenced:
             decoded = Decoded(decoded.id, "", decoded.seconds, {}, {})
-            for row in rows:
-                with watch.section(row.label):
-                    (found,), = search(model, *encoded, [row], knowledge, [decoded.id])
-                decoded.add(row, found, pieces)
+            outcomes, = recognizer.decode([file], rows, knowledge, watch=watch)
+            for row, outcome in zip(rows, outcomes):
+                if outcome.hypothesis is None:
+                    decoded.failures[row.label] = outcome.failure
+                else:
+                    decoded.hypotheses[row.label] = outcome.hypothesis
         paths: tuple[Hypothesis, ...] = ()
         if not why_no_k2() and decoded.seconds <= LATTICE_SECONDS:
+            encoded = recognizer.encode([samples])
             (best,), = search(model, *encoded, [_lattice_row(options)], knowledge, [decoded.id])
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
         shown.append(decoded)
         details[decoded.id] = Detail(samples, paths)
-    told = (("recordings", f"{len(shown)} of {len(results)}"), *facts(model))
+    page_facts = (("recordings", f"{len(shown)} of {len(results)}"), *facts(model))
     write_page(path, Page("Transcripts", tuple(row.label for row in rows),
                           [decoded for _, decoded in results] if referenced else shown, pieces, details,
-                          seconds if referenced else watch.seconds, told, references=referenced))
+                          seconds if referenced else watch.seconds, page_facts, references=referenced))
 
 
 def evenly(items: Sequence) -> list:
