@@ -48,6 +48,8 @@ def refuse(capsys, monkeypatch):
 @pytest.fixture(scope="module")
 def lang(toy, tmp_path_factory):
     """A folder with bpe.model, the lexicon's files, train.txt, words.arpa and tokens.arpa."""
+    for package in ("kaldilm", "kaldingram"):
+        pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("lang")
     for name in ("bpe.model", "tokens.txt"):
         (folder / name).write_bytes((toy / "lang" / name).read_bytes())
@@ -147,6 +149,14 @@ def test_words_that_the_tokenizer_cannot_spell_are_reported(lang, tmp_path):
     (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n0 1 9 9\n1\n")
     shown = succeed("compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path)
     assert "1 of 2 word arcs" in shown and "left out (żółw)" in shown
+
+
+def test_files_that_are_not_utf8_are_named(lang, tmp_path, refuse):
+    (tmp_path / "latin").write_bytes("alfa\nbravo é\n".encode("latin-1"))
+    assert "latin:2: not UTF-8 text" in refuse("make_lexicon", "--text", tmp_path / "latin", "--lang-dir", lang)
+    pytest.importorskip("k2")
+    assert "latin is not UTF-8 text" in refuse("compile_graph", "--lang-dir", lang, "--g", tmp_path / "latin",
+                                               "--out-dir", tmp_path)
 
 
 def test_texts_that_no_model_can_be_trained_on_are_refused(lang, tmp_path, refuse):
