@@ -12,7 +12,8 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Optional
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
 
 from hainan_k2.fsa.automaton import MAX_ARCS
 
@@ -44,6 +45,16 @@ class Fst:
     finals: dict[int, float]
     input_symbols: Optional[dict[int, str]] = None
     output_symbols: Optional[dict[int, str]] = None
+
+
+def read_text(path: Union[str, Path]) -> str:
+    """The text of a UTF-8 file; ValueError "PATH: ..." where it cannot be read as such."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: byte {error.start}") from None
 
 
 def read_symbols(text: str, where: str) -> dict[int, str]:

@@ -24,6 +24,7 @@ from hainan_k2.fsa.acceptor import read_acceptor
 from hainan_k2.fsa.decoding_graph import DecodingGraph
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.lexicon import lexicon_fst, read_lexicon
+from hainan_k2.fsa.openfst import read_text
 from hainan_k2.fsa.topology import compile_tdt_graph
 from hainan_k2.fsa.word_graph import spell_out
 from hainan_k2.text import Tokenizer
@@ -44,7 +45,7 @@ def compile_graph(config: GraphConfig) -> None:
     """Read, compile, write. ValueError on what does not fit together."""
     tokenizer, folder = Tokenizer(config.lang_dir), Path(config.out_dir)
     lexicon = read_lexicon(Path(config.lang_dir), tokenizer.pieces)
-    grammar = read_acceptor(Path(config.g).read_text(encoding="utf-8"), config.g, len(lexicon.words))
+    grammar = read_acceptor(read_text(config.g), config.g, len(lexicon.words))
     fsa, unspelled = spell_out(grammar, lexicon)
     if len(unspelled):
         names = [lexicon.words[word] for word in sorted(set(unspelled.tolist()))]

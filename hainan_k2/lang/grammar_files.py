@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Optional
 
 from hainan_k2.fsa.grammar import Grammar, read_grammar
-from hainan_k2.fsa.openfst import read_symbols
+from hainan_k2.fsa.openfst import read_symbols, read_text
 from hainan_k2.fsa.spelling import Vocabulary
 
 EXAMPLES = Path(__file__).parent / "grammars"
@@ -36,11 +36,4 @@ def load_grammar(name: str, tokenizer: Vocabulary, isymbols: str = "", osymbols:
 
 
 def _symbols(path: str) -> Optional[dict[int, str]]:
-    if not path:
-        return None
-    try:
-        return read_symbols(Path(path).read_text(encoding="utf-8"), path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path} is not UTF-8 text") from None
+    return read_symbols(read_text(path), path) if path else None

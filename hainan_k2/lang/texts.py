@@ -10,11 +10,18 @@ from hainan_k2.text import normalise
 def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:
     """The normal form of every distinct recording's text and of every line; empty ones are left out.
 
-    Copies of a cut at other speeds (lhotse names them ID_sp0.9 and so on) are not counted again.
+    Copies of a cut at other speeds (lhotse names them ID_sp0.9 and so on) are not counted again. ValueError "FILE:LINE:
+    ..." where a file is not UTF-8.
     """
     for path in files:
-        with open(path, encoding="utf-8") as lines:
-            yield from filter(None, map(normalise, lines))
+        with open(path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    text = normalise(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except UnicodeDecodeError:
+                    raise ValueError(f"{path}:{number}: not UTF-8 text") from None
+                if text:
+                    yield text
     if cuts:
         from lhotse import CutSet
     for path in cuts:

@@ -151,6 +151,14 @@ def test_words_that_the_tokenizer_cannot_spell_are_reported(lang, tmp_path):
     assert "1 of 2 word arcs" in shown and "left out (żółw)" in shown
 
 
+def test_files_that_are_not_utf8_are_named(lang, tmp_path, refuse):
+    (tmp_path / "latin").write_bytes("alfa\nbravo é\n".encode("latin-1"))
+    assert "latin:2: not UTF-8 text" in refuse("make_lexicon", "--text", tmp_path / "latin", "--lang-dir", lang)
+    pytest.importorskip("k2")
+    assert "latin is not UTF-8 text" in refuse("compile_graph", "--lang-dir", lang, "--g", tmp_path / "latin",
+                                               "--out-dir", tmp_path)
+
+
 def test_texts_that_no_model_can_be_trained_on_are_refused(lang, tmp_path, refuse):
     (tmp_path / "empty.txt").write_text("(laughs)\n\n")
     (tmp_path / "once.txt").write_text("alfa bravo coda\n")

@@ -72,6 +72,7 @@ def test_further_options_of_decoding(tmp_path):
 
 
 def test_what_decoding_would_refuse_is_refused_before_stage_0(tmp_path):
+    pytest.importorskip("k2")
     options = ("--method", "ar-greedy,grammar")
     shown, done = stages(tmp_path, *options, script=STAGES)
     assert (shown, done.returncode) == ([], 2)
