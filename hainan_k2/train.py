@@ -96,12 +96,13 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
         logging.info("continuing from %s: epoch %d, update %d", exp_dir / LAST, trainer.progress.epoch,
                      trainer.progress.updates)
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed)
-    trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config), tokenizer))
-    if loop.profile:
-        print(f"{trainer.progress.updates} updates:\n{trainer.watch.table()}")
-    else:
-        draw_curves([exp_dir], exp_dir / "curves.png")
-        logging.info("done: %s holds the checkpoints, curves.png the curves", exp_dir)
+    try:
+        trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config), tokenizer))
+    finally:
+        if loop.profile:
+            print(trainer.watch.table())
+    draw_curves([exp_dir], exp_dir / "curves.png")
+    logging.info("done: %s holds the checkpoints, curves.png the curves", exp_dir)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Union
 
 import torch
@@ -62,16 +61,22 @@ def decode_batches(model: Hainan, batches: Iterable[Batch], rows: Sequence[Row],
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = model.encoder(batch.features, batch.lens)
-        decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
-        for run in runs(rows):
-            start = watch.now()
-            results = search(model, encoder_out, lens, run, knowledge, batch.ids)
-            share = (watch.now() - start) / len(run)
-            for row, found in zip(run, results):
-                watch.seconds[row.label] += share
-                for d, hypothesis in zip(decoded, found):
-                    d.add(row, hypothesis, pieces)
-        yield decoded
+        yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, knowledge)
+
+
+def decode_encoded(model: Hainan, batch: Batch, encoder_out: Tensor, lens: Tensor, rows: Sequence[Row],
+                   pieces: Sequence[str], watch: Stopwatch, knowledge: Knowledge = NOTHING) -> list[Decoded]:
+    """One batch, of which the encoder has made encoder_out (B, T, C), lens (B,), decoded by every row."""
+    decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
+    for run in runs(rows):
+        start = watch.now()
+        results = search(model, encoder_out, lens, run, knowledge, batch.ids)
+        share = (watch.now() - start) / len(run)
+        for row, found in zip(run, results):
+            watch.seconds[row.label] += share
+            for d, hypothesis in zip(decoded, found):
+                d.add(row, hypothesis, pieces)
+    return decoded
 
 
 def runs(rows: Sequence[Row]) -> list[list[Row]]:
@@ -132,26 +137,21 @@ class Evaluator:
     def __init__(self, batches: Iterable[Batch], tokenizer: Tokenizer):
         self.batches, self.tokenizer = batches, tokenizer
 
-    def validate(self, model: Hainan, loss: LossConfig) -> dict[str, float]:
-        """{"dev_loss", "dev_wer" (AR), "dev_wer_nar"}; rates as fractions."""
-        model.eval()
-        rows = make_rows(("ar-greedy", "nar-greedy"))
-        batches = [batch.with_targets(self.tokenizer) for batch in self.batches]
-        decoded = list(chain.from_iterable(decode_batches(model, batches, rows, self.tokenizer.pieces, Stopwatch())))
-        figures = {"dev_loss": self._loss(model, batches, loss)}
-        for method, name in (("ar-greedy", "dev_wer"), ("nar-greedy", "dev_wer_nar")):
-            figures[name] = score(d.texts(method) for d in decoded).wer
-        return figures
-
     @torch.no_grad()
-    def _loss(self, model: Hainan, batches: list[Batch], loss: LossConfig) -> float:
-        device = next(model.parameters()).device
-        total, labels = 0.0, 0
-        for batch in batches:
-            batch = batch.to(device)
+    def validate(self, model: Hainan, loss: LossConfig) -> dict[str, float]:
+        """{"dev_loss", "dev_wer" (AR), "dev_wer_nar"}; rates as fractions. Every batch is encoded once."""
+        model.eval()
+        device, rows, watch = next(model.parameters()).device, make_rows(("ar-greedy", "nar-greedy")), Stopwatch()
+        total, labels, decoded = 0.0, 0, []
+        for batch in self.batches:
+            batch = batch.with_targets(self.tokenizer).to(device)
             encoder_out, lens = model.encoder(batch.features, batch.lens)
-            tdt = transducer_losses(model, encoder_out, lens, batch.targets, batch.target_lens, loss)["tdt"]
+            decoded += decode_encoded(model, batch, encoder_out, lens, rows, self.tokenizer.pieces, watch)
+            tdt = transducer_losses(model, encoder_out, lens, batch.targets, batch.target_lens, loss, watch)["tdt"]
             spelled = torch.isfinite(tdt)
             total += float(tdt[spelled].sum())
             labels += int(batch.target_lens[spelled].sum())
-        return total / max(1, labels)
+        figures = {"dev_loss": total / max(1, labels)}
+        for method, name in (("ar-greedy", "dev_wer"), ("nar-greedy", "dev_wer_nar")):
+            figures[name] = score(d.texts(method) for d in decoded).wer
+        return figures

@@ -32,7 +32,7 @@ from hainan_k2.config import fail, option, parse
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice, Word  # noqa: E402
 
-SPLITS = {"train-clean-100": (100, 32), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
+SPLITS = {"train-clean-100": (100, 96), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
 ALONE = 0.2  # share of the training speech that is single words: from these a model learns soon which sound is which
 
