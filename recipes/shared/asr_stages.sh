@@ -29,6 +29,7 @@ asr_options() {
   option avg "" "epoch checkpoints to average for decoding; by corpus if not given"
   option method ar-greedy,nar-greedy "decoding methods with commas between; all for every one. One with lm trains an LM, too"
   option num_jobs 2 "processes for data preparation"
+  option profile false "true: print where the time went, by stage and within the training"
   option environment true "make .venv and use it; false: the python on PATH has everything"
 }
 
@@ -51,6 +52,7 @@ run_asr_stages() {  # DEPENDS_ON...
   run_stage 4 train "$exp_dir" train_model "$train_config" "$train_args"
   run_stage 5 decode "$exp_dir/decode" decode_tests "${test_splits[*]}" "$avg" "$method"
   if ((stop_stage == 6)); then print_results; fi
+  if $profile; then print_stage_times; fi
 }
 
 make_manifests() {
@@ -97,6 +99,7 @@ train_model() {
   if $changed; then log "options have changed: training goes on in $exp_dir; another --exp-dir begins anew"; fi
   local args
   read -ra args <<<"$train_args"
+  if $profile; then args+=(--profile true); fi
   python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
     --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz" "${args[@]}"
 }

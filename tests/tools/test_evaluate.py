@@ -11,7 +11,8 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token
 from hainan_k2.search import METHODS, Method
 from hainan_k2.tools.batches import Batch
-from hainan_k2.tools.evaluate import decode_batches, nearest, runs
+from hainan_k2.tools.evaluate import Evaluator, decode_batches, nearest, runs
+from hainan_k2.tools.objective import LossConfig
 from hainan_k2.tools.stopwatch import Stopwatch
 from hainan_k2.tools.sweep import Row, SearchGrid, make_rows
 
@@ -94,6 +95,23 @@ def test_mistakes_of_ours_are_not_hidden(model, monkeypatch):
     monkeypatch.setitem(METHODS, "wrong", Method("wrong", failing({10}, TypeError("a mistake")), False, "raises"))
     with pytest.raises(TypeError, match="a mistake"):
         decode(model, [batch([80])], [replace(make_rows(["viterbi"])[0], method="wrong")])
+
+
+def test_validation_encodes_every_batch_once(model):
+    class Letters:
+        pieces = PIECES
+
+        def encode(self, text):
+            return [2 + "ab".index(word) for word in text.split()]
+
+    encoded = []
+    hook = model.encoder.register_forward_hook(lambda module, inputs, outputs: encoded.append(len(inputs[0])))
+    try:
+        figures = Evaluator([batch([160, 80]), batch([240])], Letters()).validate(model, LossConfig())
+    finally:
+        hook.remove()
+    assert encoded == [2, 1]
+    assert set(figures) == {"dev_loss", "dev_wer", "dev_wer_nar"} and 0 < figures["dev_loss"] < 1000
 
 
 def test_every_row_has_its_seconds(model):

@@ -1,6 +1,6 @@
 """A spoken corpus without a download: random phrases by pseudo-speakers, in the folders of LibriSpeech.
 
-    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 0.8
+    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 2
 
 Before, between and after the words stand silences of random length, with the speaker's noise in them.
 Writes DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac (16 kHz), SPEAKER-CHAPTER.trans.txt
@@ -41,7 +41,7 @@ ALONE = 0.2  # share of the training speech that is single words: from these a m
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
     grammar: str = option("", "grammar file of the sentences (required)")
-    hours: float = option(0.8, "hours of training speech, about; dev is a ninth of it, test two")
+    hours: float = option(2.0, "hours of training speech, about; dev is a ninth of it, test two")
     seed: int = option(0, "seed of sentences, speakers and noise")
     jobs: int = option(2, "processes")
 
