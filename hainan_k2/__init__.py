@@ -33,6 +33,7 @@ from hainan_k2.fsa import (
     tdt_sequence_scores,
     text_scores,
 )
+from hainan_k2.kernels import choose_mkl_kernels
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token, Word
 from hainan_k2.search import METHODS, SearchConfig
@@ -68,6 +69,8 @@ __all__ = [
     "tdt_sequence_scores",
     "text_scores",
 ]
+
+choose_mkl_kernels()
 
 
 def __getattr__(name: str) -> Any:

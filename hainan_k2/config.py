@@ -52,6 +52,8 @@ class ModelConfig:
     whisper_heads: int = option(6, "Whisper encoder: attention heads", at_least=1, at_most=WIDEST)
     xscaling: bool = option(False, "multiply the subsampled frames by sqrt(d_model)")
     bias: bool = option(True, "biases in the encoder's linear and convolution layers")
+    norm_out: bool = option(True, "a layer norm at the end of every FastConformer layer, as published; small models "
+                                  "trained from scratch on little speech learn sooner without")
     dropout: float = option(0.1, "dropout in the encoder", at_least=0, below=1)
     predictor: str = option("lstm", "kind of predictor", ("lstm", "stateless"))
     predictor_dim: int = option(640, "predictor channels H", at_least=1, at_most=WIDEST)

@@ -95,12 +95,14 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
         logging.info("removed %d files that a killed run had begun to write in %s", removed, exp_dir)
     unreadable = Unreadable(config.max_unreadable)
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable)
-    trainer.run(training, Evaluator(EvaluationData(config.dev_cuts, data, model.config, unreadable), tokenizer))
-    if loop.profile:
-        print(f"{trainer.progress.updates} updates:\n{trainer.watch.table()}")
-    else:
-        draw_curves([exp_dir], exp_dir / "curves.png")
-        logging.info("done: %s holds the checkpoints, curves.png the curves", exp_dir)
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable)
+    try:
+        trainer.run(training, Evaluator(validation, tokenizer))
+    finally:
+        if loop.profile:
+            print(trainer.watch.table())
+    draw_curves([exp_dir], exp_dir / "curves.png")
+    logging.info("done: %s holds the checkpoints, curves.png the curves", exp_dir)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

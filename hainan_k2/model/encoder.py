@@ -54,7 +54,7 @@ class ConformerLayer(nn.Module):
         self.conv = ConvolutionModule(c.d_model, c.conv_kernel, c.bias)
         self.norm_feed_forward2 = nn.LayerNorm(c.d_model)
         self.feed_forward2 = FeedForward(c.d_model, c.ffn_factor * c.d_model, c.dropout, c.bias)
-        self.norm_out = nn.LayerNorm(c.d_model)
+        self.norm_out = nn.LayerNorm(c.d_model) if c.norm_out else nn.Identity()
         self.dropout = nn.Dropout(c.dropout)
 
     def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Union
 
 import torch
@@ -63,16 +62,22 @@ def decode_batches(model: Hainan, batches: Iterable[Batch], rows: Sequence[Row],
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = model.encoder(batch.features, batch.lens)
-        decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
-        for run in runs(rows):
-            start = watch.now()
-            results = search(model, encoder_out, lens, run, knowledge, batch.ids)
-            share = (watch.now() - start) / len(run)
-            for row, found in zip(run, results):
-                watch.seconds[row.label] += share
-                for d, hypothesis in zip(decoded, found):
-                    d.add(row, hypothesis, pieces)
-        yield decoded
+        yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, knowledge)
+
+
+def decode_encoded(model: Hainan, batch: Batch, encoder_out: Tensor, lens: Tensor, rows: Sequence[Row],
+                   pieces: Sequence[str], watch: Stopwatch, knowledge: Knowledge = NOTHING) -> list[Decoded]:
+    """One batch, of which the encoder has made encoder_out (B, T, C), lens (B,), decoded by every row."""
+    decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
+    for run in runs(rows):
+        start = watch.now()
+        results = search(model, encoder_out, lens, run, knowledge, batch.ids)
+        share = (watch.now() - start) / len(run)
+        for row, found in zip(run, results):
+            watch.seconds[row.label] += share
+            for d, hypothesis in zip(decoded, found):
+                d.add(row, hypothesis, pieces)
+    return decoded
 
 
 def runs(rows: Sequence[Row]) -> list[list[Row]]:
@@ -128,27 +133,21 @@ class Evaluator:
     def __init__(self, batches: Iterable[Batch], tokenizer: Tokenizer):
         self.batches, self.tokenizer = batches, tokenizer
 
-    def validate(self, model: Hainan, loss: LossConfig) -> dict[str, float]:
-        """{"dev_loss", "dev_wer" (AR), "dev_wer_nar"}; rates as fractions. All are NaN, and the log names the
-        utterances, where a loss is NaN: what is searched in such scores is no result."""
-        model.eval()
-        rows = make_rows(("ar-greedy", "nar-greedy"))
-        batches = [batch.with_targets(self.tokenizer) for batch in self.batches]
-        decoded = list(chain.from_iterable(decode_batches(model, batches, rows, self.tokenizer.pieces, Stopwatch())))
-        figures = {"dev_loss": self._loss(model, batches, loss)}
-        for method, name in (("ar-greedy", "dev_wer"), ("nar-greedy", "dev_wer_nar")):
-            wer = score(d.texts(method) for d in decoded).wer
-            figures[name] = wer if math.isfinite(figures["dev_loss"]) else math.nan
-        return figures
-
     @torch.no_grad()
-    def _loss(self, model: Hainan, batches: list[Batch], loss: LossConfig) -> float:
-        device = next(model.parameters()).device
-        total, labels, broken = 0.0, 0, []
-        for batch in batches:
-            batch = batch.to(device)
+    def validate(self, model: Hainan, loss: LossConfig) -> dict[str, float]:
+        """{"dev_loss", "dev_wer" (AR), "dev_wer_nar"}; rates as fractions. Every batch is encoded once.
+
+        All are NaN, and the log names the utterances, where a loss is NaN: what is searched in such scores is no
+        result.
+        """
+        model.eval()
+        device, rows, watch = next(model.parameters()).device, make_rows(("ar-greedy", "nar-greedy")), Stopwatch()
+        total, labels, decoded, broken = 0.0, 0, [], []
+        for batch in self.batches:
+            batch = batch.with_targets(self.tokenizer).to(device)
             encoder_out, lens = model.encoder(batch.features, batch.lens)
-            tdt = transducer_losses(model, encoder_out, lens, batch.targets, batch.target_lens, loss)["tdt"]
+            decoded += decode_encoded(model, batch, encoder_out, lens, rows, self.tokenizer.pieces, watch)
+            tdt = transducer_losses(model, encoder_out, lens, batch.targets, batch.target_lens, loss, watch)["tdt"]
             aligned = tdt != float("inf")  # inf: no path has these labels; NaN is an error and must stay visible
             broken += [name for name, value in zip(batch.ids, tdt.tolist()) if math.isnan(value)]
             total += float(tdt[aligned].sum())
@@ -156,4 +155,8 @@ class Evaluator:
         if broken:
             logging.error("the dev loss is not finite, so there are no dev figures; %d utterances: %s", len(broken),
                           " ".join(broken[:5]) + (" ..." if broken[5:] else ""))
-        return total / labels if labels else math.nan
+        figures = {"dev_loss": total / labels if labels else math.nan}
+        for method, name in (("ar-greedy", "dev_wer"), ("nar-greedy", "dev_wer_nar")):
+            wer = score(d.texts(method) for d in decoded).wer
+            figures[name] = wer if math.isfinite(figures["dev_loss"]) else math.nan
+        return figures

@@ -55,34 +55,41 @@ def warmup_scales(config: LossConfig, updates: int) -> tuple[float, float]:
 
 
 def transducer_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets: Tensor, target_lens: Tensor,
-                      config: LossConfig) -> dict[str, Tensor]:
+                      config: LossConfig, watch: Stopwatch) -> dict[str, Tensor]:
     """Per-utterance losses (B,): {'tdt': full} or {'simple': ..., 'tdt': pruned}; inf where no path spells the labels.
 
     encoder_out (B, T, C), lens (B,), targets (B, U) padded with anything but blank, target_lens (B,). The predictor is
-    masked, and omega and sigma apply, in training mode only.
+    masked, and omega and sigma apply, in training mode only. `watch` adds up "predictor + joint", "simple loss" and
+    "transducer loss", forward passes all.
     """
     durations = model.durations
     sigma = config.sigma if model.training else 0.0
     options = dict(reduction="none", backend=config.backend, fastemit_lambda=config.fastemit, clamp=config.clamp)
     rnnt = model.training and config.omega > 0 and float(torch.rand(())) < config.omega
-    predicted = model.predictor(targets)
-    enc_proj = model.joiner.project_encoder(encoder_out)
-    pred_proj = model.joiner.project_predictor(predicted)
-    if model.training:
-        pred_proj = mask_predictor(pred_proj, config.mask_prob)
+    with watch.section("predictor + joint"):
+        predicted = model.predictor(targets)
+        enc_proj = model.joiner.project_encoder(encoder_out)
+        pred_proj = model.joiner.project_predictor(predicted)
+        if model.training:
+            pred_proj = mask_predictor(pred_proj, config.mask_prob)
     if config.loss == "full":
-        logits = model.joiner.logits(enc_proj[:, :, None], pred_proj[:, None])
+        with watch.section("predictor + joint"):
+            logits = model.joiner.logits(enc_proj[:, :, None], pred_proj[:, None])
         loss = fsa.rnnt_loss if rnnt else fsa.tdt_loss
-        return {"tdt": loss(logits, targets, lens, target_lens, durations, sigma=sigma, **options)}
-    simple, occupancy = fsa.tdt_loss_simple(model.simple_am(encoder_out), model.simple_lm(predicted), targets, lens,
-                                            target_lens, durations, reduction="none", backend=config.backend,
-                                            return_occupancy=True)
-    bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
-    logits = model.joiner.logits(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
-    if rnnt:
-        pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, sigma=sigma, **options)
-    else:
-        pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, sigma=sigma, **options)
+        with watch.section("transducer loss"):
+            return {"tdt": loss(logits, targets, lens, target_lens, durations, sigma=sigma, **options)}
+    with watch.section("simple loss"):
+        simple, occupancy = fsa.tdt_loss_simple(model.simple_am(encoder_out), model.simple_lm(predicted), targets, lens,
+                                                target_lens, durations, reduction="none", backend=config.backend,
+                                                return_occupancy=True)
+        bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
+    with watch.section("predictor + joint"):
+        logits = model.joiner.logits(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
+    with watch.section("transducer loss"):
+        if rnnt:
+            pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, sigma=sigma, **options)
+        else:
+            pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, sigma=sigma, **options)
     return {"simple": simple, "tdt": pruned}
 
 
@@ -101,16 +108,16 @@ def hainan_losses(model: Hainan, features: Tensor, lens: Tensor, targets: Tensor
     """Losses of a batch: features (B, T, F), lens (B,), targets (B, U), target_lens (B,), after `updates` updates."""
     with watch.section("encoder"):
         encoder_out, lens = model.encoder(features, lens)
-    with watch.section("joint + loss"):
-        parts = transducer_losses(model, encoder_out, lens, targets, target_lens, config)
-        if model.ctc is not None and config.ctc_scale > 0:
+    parts = transducer_losses(model, encoder_out, lens, targets, target_lens, config, watch)
+    if model.ctc is not None and config.ctc_scale > 0:
+        with watch.section("CTC loss"):
             parts["ctc"] = ctc_losses(model, encoder_out, lens, targets, target_lens)
-        # inf says that no path spells the labels (counted, adds nothing); NaN is an error and must stay visible
-        impossible = {name: value == float("inf") for name, value in parts.items()}
-        sums = {name: value.masked_fill(impossible[name], 0.0).sum() for name, value in parts.items()}
-        simple, tdt = warmup_scales(config, updates) if "simple" in sums else (0.0, 1.0)
-        weights = {"simple": simple, "tdt": tdt, "ctc": config.ctc_scale}
-        labels = int(target_lens.sum())
-        total = sum(weights[name] * value for name, value in sums.items()) / max(1, labels)
+    # inf says that no path spells the labels (counted, adds nothing); NaN is an error and must stay visible
+    impossible = {name: value == float("inf") for name, value in parts.items()}
+    sums = {name: value.masked_fill(impossible[name], 0.0).sum() for name, value in parts.items()}
+    simple, tdt = warmup_scales(config, updates) if "simple" in sums else (0.0, 1.0)
+    weights = {"simple": simple, "tdt": tdt, "ctc": config.ctc_scale}
+    labels = int(target_lens.sum())
+    total = sum(weights[name] * value for name, value in sums.items()) / max(1, labels)
     return Losses(total, {k: v.detach() for k, v in sums.items()}, labels,
                   torch.stack(list(impossible.values())).any(0).nonzero()[:, 0].tolist())

@@ -47,7 +47,7 @@ class LoopConfig:
                             ("float32", "bfloat16"))
     average_every: int = option(100, "updates between samples of the running average in checkpoints; 0: none is kept",
                                 at_least=0)
-    profile: int = option(0, "stop after this many updates and print where their time went; 0 = train", at_least=0)
+    profile: bool = option(False, "at the end, print where the time went")
 
 
 class Trainer:
@@ -61,7 +61,7 @@ class Trainer:
         self.optimizer = make_optimizer(model, optim, model.pretrained)
         self.progress = Progress()
         self.average = RunningAverage(loop.average_every)
-        self.watch = Stopwatch(synchronise=loop.profile > 0)
+        self.watch = Stopwatch(synchronise=loop.profile)
 
     def state(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "model_config": as_dict(self.model.config),
@@ -87,7 +87,7 @@ class Trainer:
             raise ValueError(f"{path} is not a checkpoint of this training: {' '.join(str(error).split())}") from None
 
     def save(self, name: str = LAST) -> None:
-        with uninterrupted():
+        with uninterrupted(), self.watch.section("checkpoints"):
             save_checkpoint(self.exp_dir / name, self.state())
 
     def run(self, training: TrainingData, evaluator: Evaluator) -> None:
@@ -99,12 +99,11 @@ class Trainer:
                 for batch in self._timed(training.batches(p.epoch, p.batch)):
                     with uninterrupted():
                         self._step(batch, training.seconds * self.loop.num_epochs, log)
-                    if self.loop.profile and p.updates >= self.loop.profile:
-                        return
                     if p.updates % self.loop.save_every == 0:
                         self.save()
-                figures = {**evaluator.validate(self.model, self.loss),
-                           "unreadable": len(training.unreadable.reasons)}
+                with self.watch.section("validation"):
+                    figures = evaluator.validate(self.model, self.loss)
+                figures["unreadable"] = len(training.unreadable.reasons)
                 with uninterrupted():
                     self._finish_epoch(figures, log)
         except (KeyboardInterrupt, TooManyUnreadable):
@@ -137,9 +136,11 @@ class Trainer:
         p.heard += seconds
         if values is not None:
             p.updates += 1
-            self.average.update(self.model, p.updates)
+            with self.watch.section("optimizer"):
+                self.average.update(self.model, p.updates)
             values = {"update": p.updates, "epoch": p.epoch, "lr": self.optim.lr * fraction, **values}
-            log.update(values, p.heard / planned, seconds)
+            with self.watch.section("log"):
+                log.update(values, p.heard / planned, seconds)
 
     def _update(self, batch: Batch) -> dict[str, float] | None:
         """One update; None, after saying which cuts caused it, where the loss, its gradient or the statistics of a

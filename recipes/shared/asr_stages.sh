@@ -33,6 +33,7 @@ One with lm trains an LM, too; graph makes lexicon, word LM and their graph"
   option decode_args "" "further options for decode.py, e.g. '--grammar digits --hotwords names.txt --beam 8'"
   option num_jobs 2 "processes for data preparation"
   option force false "true: do the stages from --stage to --stop-stage again, though they are done"
+  option profile false "true: print where the time went, by stage and within the training"
   option environment true "make .venv and use it; false: the python on PATH has everything"
 }
 
@@ -62,6 +63,7 @@ run_asr_stages() {  # DEPENDS_ON...
   run_stage 5 decode "$exp_dir/decode" decode_tests "$resources" "${test_splits[*]}" "$avg" "$method" \
     "${decode_options[@]}"
   if ((stop_stage == 6)); then print_results; fi
+  if $profile; then print_stage_times; fi
 }
 
 make_manifests() {
@@ -145,6 +147,7 @@ train_model() {
   if $changed; then log "training goes on in $exp_dir, by the options of now; another --exp-dir begins anew"; fi
   local args
   read -ra args <<<"$train_args"
+  if $profile; then args+=(--profile true); fi
   python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
     --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz" "${args[@]}"
 }

@@ -7,11 +7,15 @@
 # words given after the function, of the content of those that are files, and of the stages before: a recipe that was
 # killed goes on where it stood, a stage that is done is passed over, and a changed option runs its own stage and all
 # later ones again. In the function, $changed says whether FOLDER was begun with other options, or force makes it again.
+#
+# `print_stage_times` prints a table of the stages that were run: seconds by the clock, CPU seconds of all their
+# processes, and how many cores that is.
 
 fingerprint=
+stage_times=()  # NUMBER NAME SECONDS CPU_SECONDS of every stage that was run
 
 run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
-  local number=$1 name=$2 folder=$3 function=$4 begun changed=false
+  local number=$1 name=$2 folder=$3 function=$4 begun changed=false cpu_seconds cpu_before
   shift 4
   fingerprint=$(stage_fingerprint "$fingerprint" "$name" "$@")
   if is_done "$folder/.done-$name"; then
@@ -33,13 +37,33 @@ run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
   rm -f "$folder/.done-$name"
   mkdir -p "$folder"
   printf '%s\n' "$fingerprint" >"$begun"
+  measure_cpu "$folder/.times"
+  cpu_before=$cpu_seconds
   SECONDS=0
   "$function"
   mkdir -p "$folder"  # the function may have begun it anew
+  measure_cpu "$folder/.times"
+  stage_times+=("$number $name $SECONDS $(awk "BEGIN { print $cpu_seconds - $cpu_before }")")
   printf '%s\n' "$fingerprint" >"$begun"
   cp "$begun" "$folder/.done-$name.part"
   mv "$folder/.done-$name.part" "$folder/.done-$name"
   log "stage $number ($name) took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+}
+
+# Sets cpu_seconds to those of all processes that this shell has waited for. A subshell has its own: hence the FILE.
+measure_cpu() {  # FILE
+  times >"$1"
+  cpu_seconds=$(awk 'NR == 2 { gsub(/[ms]/, " "); print 60 * $1 + $2 + 60 * $3 + $4 }' "$1")
+  rm "$1"
+}
+
+print_stage_times() {
+  ((${#stage_times[@]})) || return 0
+  printf '%s\n' "${stage_times[@]}" | awk '
+    BEGIN { printf "%-16s %9s %9s %6s\n", "stage", "seconds", "CPU s", "cores" }
+    function row(name, seconds, cpu) { printf "%-16s %9d %9.1f %6.2f\n", name, seconds, cpu, cpu / (seconds ? seconds : 1) }
+    { row($1 " " $2, $3, $4); seconds += $3; cpu += $4 }
+    END { row("all", seconds, cpu) }'
 }
 
 is_done() { [[ -f $1 && $(<"$1") == "$fingerprint" ]]; }

@@ -40,6 +40,17 @@ def test_encoder_ignores_padding_and_batch_mates(lens, extra, seed):
         torch.testing.assert_close(out[b, :out_lens[b]], alone[0], atol=2e-5, rtol=1e-4)
 
 
+def test_the_norm_at_the_end_of_a_layer_can_be_left_out():
+    """With it the encoder's output is normalised, whatever the features' scale; without it their scale is there."""
+    features, lens = 3 * torch.randn(1, 80, 80), torch.tensor([80])
+    for norm_out in (True, False):
+        model = tiny(norm_out=norm_out)
+        names = {name for name, _ in model.named_parameters() if "norm_out" in name}
+        assert len(names) == (4 if norm_out else 0)
+        deviation = model.encoder(features, lens)[0].std(2)
+        assert bool((deviation - 1 < 0.01).all() and (deviation > 0.99).all()) == norm_out
+
+
 @pytest.mark.parametrize("lens", [[0, 5], [5, 9]])
 def test_encoder_refuses_lengths_outside_the_batch(lens):
     with pytest.raises(ValueError, match=r"\[1, 8\]"):

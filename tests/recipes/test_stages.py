@@ -74,3 +74,17 @@ def test_a_stage_that_is_done_says_so_and_how_to_do_it_again(tmp_path):
     assert run(tmp_path, "--stage", "1", "--stop-stage", "1", "--force", "true")[0] == ["b true"]
     assert run(tmp_path, "--force", "true")[0] == ["a true", "b true", "c true"]
     assert run(tmp_path)[0] == []
+
+
+def test_the_table_of_times_has_the_cpu_seconds_of_the_stages_that_ran(tmp_path):
+    """A stage that has used 0.3 s of a processor says so, however long that took by the clock."""
+    script = SCRIPT.replace("b() {", "b() { python3 -c 'import time\nwhile time.process_time() < 0.3: pass'; ")
+    done = bash(script + "print_stage_times\n", "--stop-stage", "1", cwd=tmp_path)
+    head, *rows = [line.split() for line in done.stdout.splitlines() if len(line.split()) > 2]
+    assert head == ["stage", "seconds", "CPU", "s", "cores"], done.stderr
+    assert [row[:2] for row in rows[:2]] == [["0", "first"], ["1", "second"]] and rows[2][0] == "all"
+    first, second = (float(row[3]) for row in rows[:2])
+    assert second >= 0.29 > first and float(rows[2][2]) >= second
+    again = bash(script + "print_stage_times\n", "--stop-stage", "1", cwd=tmp_path)
+    assert again.stdout == "", "stages that were done before are not in the table"
+    assert not list(tmp_path.rglob(".times"))

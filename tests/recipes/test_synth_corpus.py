@@ -86,6 +86,17 @@ def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
     assert len(tests) >= 200 and (len(words) < 100 if grammar == "synth_small" else len(words) > 2000)
 
 
+def test_the_demo_trains_on_many_speakers():
+    """A model that heard few pseudo-speakers learns those; the tests are of others."""
+    chapters = plan(CorpusConfig(dir="x", grammar=str(SMALL)))
+    speakers = {split: {c.speaker.id for c in chapters if split in c.folder.parts}
+                for split in ("train-clean-100", "dev-clean", "test-clean")}
+    assert {split: len(ids) for split, ids in speakers.items()} == {
+        "train-clean-100": 96, "dev-clean": 4, "test-clean": 8}
+    words = {w for c in chapters for t in c.sentences for w in t.split()}
+    assert len(words) < 100
+
+
 def test_lhotse_reads_it_with_the_true_word_times(corpus):
     manifests = prepare_librispeech(corpus / "LibriSpeech", alignments_dir=corpus / "LibriSpeech")
     assert set(manifests) == {"train-clean-100", "dev-clean", "test-clean"}

@@ -12,8 +12,9 @@ from hainan_k2.result import Hypothesis, Token
 from hainan_k2.search import METHODS, Method
 from hainan_k2.tools import evaluate
 from hainan_k2.tools.batches import Batch
-from hainan_k2.tools.evaluate import decode_batches, nearest, runs
+from hainan_k2.tools.evaluate import Evaluator, decode_batches, nearest, runs
 from hainan_k2.tools.failures import FailureLog
+from hainan_k2.tools.objective import LossConfig
 from hainan_k2.tools.stopwatch import Stopwatch
 from hainan_k2.tools.sweep import Row, SearchGrid, make_rows
 
@@ -129,6 +130,23 @@ def test_errors_of_the_input_stay_one_line(caplog):
             assert log.report(logging.ERROR, "it failed", error) == "ValueError: too long"
     assert caplog.messages == ["it failed: ValueError: too long"] * 2
     assert "Traceback" not in caplog.text and not log.counts
+
+
+def test_validation_encodes_every_batch_once(model):
+    class Letters:
+        pieces = PIECES
+
+        def encode(self, text):
+            return [2 + "ab".index(word) for word in text.split()]
+
+    encoded = []
+    hook = model.encoder.register_forward_hook(lambda module, inputs, outputs: encoded.append(len(inputs[0])))
+    try:
+        figures = Evaluator([batch([160, 80]), batch([240])], Letters()).validate(model, LossConfig())
+    finally:
+        hook.remove()
+    assert encoded == [2, 1]
+    assert set(figures) == {"dev_loss", "dev_wer", "dev_wer_nar"} and 0 < figures["dev_loss"] < 1000
 
 
 def test_every_row_has_its_seconds(model):

@@ -1,6 +1,6 @@
 """A spoken corpus without a download: random phrases by pseudo-speakers, in the folders of LibriSpeech.
 
-    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 0.8
+    python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 2
 
 Before, between and after the words stand silences of random length, with the speaker's noise in them.
 Writes DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac (16 kHz), SPEAKER-CHAPTER.trans.txt
@@ -32,7 +32,7 @@ from hainan_k2.config import fail, option, parse
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice, Word  # noqa: E402
 
-SPLITS = {"train-clean-100": (100, 32), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
+SPLITS = {"train-clean-100": (100, 96), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
 ALONE = 0.2  # share of the training speech that is single words: from these a model learns soon which sound is which
 
@@ -41,7 +41,7 @@ ALONE = 0.2  # share of the training speech that is single words: from these a m
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
     grammar: str = option("", "grammar file of the sentences (required)")
-    hours: float = option(0.8, "hours of training speech, about; dev is a ninth of it, test two", above=0)
+    hours: float = option(2.0, "hours of training speech, about; dev is a ninth of it, test two", above=0)
     seed: int = option(0, "seed of sentences, speakers and noise", at_least=0)
     jobs: int = option(2, "processes", at_least=1)
 
