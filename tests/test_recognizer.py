@@ -95,7 +95,7 @@ def test_without_k2(model, recognizer, method, tmp_path):
 
 
 @pytest.mark.parametrize("audio, message", [
-    (["/none.wav"], "/none.wav: no such file"), ([np.zeros(100)], "array 0: 6.2 ms of audio (100 samples"),
+    (["/none.wav"], "/none.wav: no such file"), ([np.zeros(100)], r"array 0: 6.2 ms of audio \(100 samples"),
     ([np.zeros((2, 3, 4))], r"shape \(2, 3, 4\)"), ([np.full(9000, np.nan)], "9000 of 9000 samples are not finite"),
     ([np.zeros(9000, np.uint8)], "uint8"), ([np.zeros(9000), np.zeros(0), "/none.wav"], "array 1.*and 1 more failed"),
     ("a.wav", "is a list")])
