@@ -19,14 +19,15 @@ WIDEST = 65536  # more channels than any model has: a typing error, or a damaged
 
 def option(default: Any, help: str, choices: Optional[Sequence[str]] = None, *, positional: bool = False,
            at_least: Optional[float] = None, above: Optional[float] = None, at_most: Optional[float] = None,
-           below: Optional[float] = None) -> Any:
+           below: Optional[float] = None, infinite: bool = False) -> Any:
     """A dataclass field with the words that --help prints; a default of MISSING makes the flag required.
 
-    Choices and bounds hold for a value and for every element of a tuple; a float must be finite as well. A positional
+    Choices and bounds hold for a value and for every element of a tuple; a float must be finite, too,
+    unless `infinite`. A positional
     option, a tuple, has no flag: it takes the words that stand by themselves.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional,
+    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional, "infinite": infinite,
                                             "bounds": {k: v for k, v in bounds.items() if v is not None}})
 
 
@@ -135,7 +136,7 @@ def check(f: dataclasses.Field, value: Any) -> None:
     """ValueError unless a value, or every element of a tuple, lies in the choices and bounds of its field."""
     choices, bounds = f.metadata.get("choices"), f.metadata.get("bounds", {})
     for item in value if isinstance(value, tuple) else (value,):
-        if isinstance(item, float) and not math.isfinite(item):
+        if isinstance(item, float) and not (math.isfinite(item) or item == math.inf and f.metadata.get("infinite")):
             raise ValueError(f"{f.name} is {item}: it must be a finite number")
         if item is not None and choices and item not in choices:
             raise ValueError(f"{f.name} is {shown(item)}: choose from {', '.join(choices)}")

@@ -212,7 +212,7 @@ def test_profile_prints_where_the_time_goes(toy, capsys):
     assert set(shown) == {"data", "encoder", "predictor + joint", "simple loss", "transducer loss", "CTC loss",
                           "backward", "optimizer", "log", "validation", "checkpoints", "other"}
     assert sum(map(float, shown.values())) == pytest.approx(whole, abs=0.01 * len(shown))
-    assert (toy / "profiled" / "epoch-1.pt").exists()
+    assert (toy / "profiled" / "epoch-1.safetensors").exists()
 
 
 def test_omega_and_pruning_train_with_gapped_durations(toy):

@@ -55,7 +55,7 @@ def stopped(command, capsys):
 
 
 def weights(exp):
-    return load_model([exp / "epoch-1.pt"])[0].state_dict()
+    return load_model([exp / "epoch-1.safetensors"])[0].state_dict()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

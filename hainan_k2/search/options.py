@@ -31,8 +31,8 @@ class SearchConfig:
                              at_least=0)
     lodr_scale: float = option(0.1, "viterbi-lm: weight of the low-order model's log-probabilities, subtracted",
                                at_least=0)
-    search_beam: float = option(12.0, "graph: states this much worse than a frame's best are left", above=0)
-    output_beam: float = option(8.0, "graph: paths this much worse than the best are left out of the lattice", above=0)
+    search_beam: float = option(12.0, "graph: states this much worse than a frame's best are left", above=0, infinite=True)
+    output_beam: float = option(8.0, "graph: paths this much worse than the best are left out of the lattice", above=0, infinite=True)
     min_active_states: int = option(30, "graph: states kept on a frame however bad they are, about", at_least=0)
     max_active_states: int = option(2000, "graph: states kept on a frame at most, about", at_least=1)
     ar_weight: float = option(0.5, "nbest-ar: share of the predictor's score, from 0 to 1; the lattice has the rest",
@@ -41,7 +41,7 @@ class SearchConfig:
                                       "viterbi's before the utterance counts as outside of it", at_least=0)
     grammar_fallback: bool = option(False, "grammar: give viterbi's result for utterances outside the grammar")
     lattice_beam: float = option(8.0, "*viterbi*, nbest*, mbr: while the lattice is composed with a language model or "
-                                 "hotwords, paths this much worse than the best are dropped", above=0)
+                                 "hotwords, paths this much worse than the best are dropped", above=0, infinite=True)
     lattice_states: int = option(32, "*viterbi*, nbest*, mbr: and states beyond this number on a frame", at_least=1)
     hotword_scale: float = option(1.0, "ar-*, sar*, *viterbi*, nbest*, mbr: what a hotword of weight 1 adds per token",
                                   at_least=0)

@@ -49,7 +49,7 @@ run_asr_stages() {  # DEPENDS_ON...
   read -ra decode_options <<<"$decode_args"
   lm='' graph=''
   if [[ $method == all || $method == *-lm* ]] && ! in_decode_args lm; then lm=$lang_dir/lm.arpa; fi
-  if [[ ,$method, == *,graph,* ]] && ! in_decode_args graph; then graph=$lang_dir/graph/LG.pt; fi
+  if [[ ,$method, == *,graph,* ]] && ! in_decode_args graph; then graph=$lang_dir/graph/LG.safetensors; fi
   if ((stage <= 5 && stop_stage >= 5)); then check_decoding; fi
   run_stage 0 data "$data_dir" make_data "$@"
   run_stage 1 manifests "$data_dir/manifests" make_manifests \

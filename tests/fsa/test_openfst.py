@@ -122,7 +122,8 @@ def test_disambiguation_symbols_and_silence_are_epsilon(tmp_path, kind, symbol):
         grammar = compiled(tmp_path, "0 1 1 1 0.5\n1 2 3 0 0.25\n2 3 2 2\n3", input_symbols=table)
     else:
         lines = "".join(f"{name} {id}\n" for id, name in table.items())
-        symbols = pytest.importorskip("kaldifst").SymbolTable.from_str(lines)
+        kaldifst = pytest.importorskip("kaldifst")
+        symbols = kaldifst.SymbolTable.from_str(lines)
         fst = kaldifst.compile(names, isymbols=symbols, osymbols=symbols, keep_isymbols=True, keep_osymbols=True)
         fst.write(str(tmp_path / "g"))
         grammar = compiled(tmp_path, (tmp_path / "g").read_bytes())

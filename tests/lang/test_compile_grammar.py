@@ -99,7 +99,7 @@ def test_what_is_missing(toy, tmp_path, call):
     assert call(compile_grammar.main) == (2, "", "give --grammar and --lang-dir")
     command = (compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", tmp_path / "g")
     assert call(*command) == (2, "", f"{tmp_path}/g: No such file or directory")
-    assert call(*command, "--level", "x") == (2, "", "level must be one of auto, word, token, got 'x'")
+    assert call(*command, "--level", "x") == (2, "", "level is 'x': choose from auto, word, token")
 
 
 @pytest.fixture(scope="module")

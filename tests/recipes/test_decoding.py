@@ -45,7 +45,7 @@ def test_another_method_needs_no_new_training(tmp_path):
     assert stages(tmp_path)[0] == [*BEFORE, "train_model", plain, "print_results"]
     lm = "decode_tests lm=data/lang_bpe_40/lm.arpa graph= "
     assert stages(tmp_path, "--method", "viterbi-lm")[0] == ["make_lm", lm, "print_results"]
-    graph = "decode_tests lm= graph=data/lang_bpe_40/graph/LG.pt "
+    graph = "decode_tests lm= graph=data/lang_bpe_40/graph/LG.safetensors "
     assert stages(tmp_path, "--method", "graph")[0] == ["make_graph", graph, "print_results"]
 
 
@@ -129,12 +129,12 @@ def test_language_model_and_graph_of_the_training_text(toy, tmp_path):
         path.parent.mkdir(parents=True)
         path.write_bytes((toy / f"{cuts}.jsonl.gz").read_bytes())
     (tmp_path / "data/lang/graph").mkdir(parents=True)
-    done = bash(HEAD + "lang_dir=data/lang; lm=$lang_dir/lm.arpa; graph=$lang_dir/graph/LG.pt\n"
+    done = bash(HEAD + "lang_dir=data/lang; lm=$lang_dir/lm.arpa; graph=$lang_dir/graph/LG.safetensors\n"
                 "make_lang; make_lm; make_graph", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     tokenizer = Tokenizer(tmp_path / "data/lang")
     assert NgramLm.read(str(tmp_path / "data/lang/lm.arpa"), tokenizer.pieces).order == 3
-    graph = DecodingGraph.read(tmp_path / "data/lang/graph/LG.pt", tokenizer.pieces)
+    graph = DecodingGraph.read(tmp_path / "data/lang/graph/LG.safetensors", tokenizer.pieces)
     assert {"alfa", "hotel"} < set(graph.words) and len(graph.arcs) > 100
 
 

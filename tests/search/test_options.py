@@ -20,7 +20,7 @@ class Recorder(SearchConfig):
     read: set = set()
 
     def __getattribute__(self, name):
-        if name in NAMES and sys._getframe(1).f_globals["__name__"] not in ("dataclasses", options.__name__):
+        if name in NAMES and sys._getframe(1).f_globals["__name__"] not in ("dataclasses", options.__name__, "hainan_k2.config"):
             Recorder.read.add(name)
         return super().__getattribute__(name)
 
