@@ -17,10 +17,8 @@ from hainan_k2.fsa import (
     compose,
     draw_lattice,
     hypotheses_from_lattice,
-    lm_lattice,
     load_lattice,
     mwer_loss,
-    nar_lattice,
     read_grammar,
     rnnt_loss,
     save_lattice,
@@ -33,6 +31,7 @@ from hainan_k2.fsa import (
     tdt_sequence_scores,
     text_scores,
 )
+from hainan_k2.fsa.lattices import lm_lattice, nar_lattice
 from hainan_k2.kernels import choose_mkl_kernels
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token, Word
@@ -75,7 +74,7 @@ choose_mkl_kernels()
 
 def __getattr__(name: str) -> Any:
     if name == "Recognizer":  # not before it is asked for: it takes lhotse and SciPy with it, which losses do without
-        from hainan_k2.recognizer import Recognizer
+        from hainan_k2.inference.recognizer import Recognizer
 
         return Recognizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

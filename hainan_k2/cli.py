@@ -52,8 +52,13 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 continue
             flag, switch = "--" + f.name.replace("_", "-"), bool in (hints[f.name], *get_args(hints[f.name]))
             (switches if switch else valued).add(flag)
-            group.add_argument(flag, dest=f.name, default=argparse.SUPPRESS,
-                               metavar="[true|false]" if switch else f.name.upper(), help=_help(f))
+            group.add_argument(
+                flag,
+                dest=f.name,
+                default=argparse.SUPPRESS,
+                metavar="[true|false]" if switch else f.name.upper(),
+                help=_help(f),
+            )
     flags = vars(parser.parse_args(arranged(sys.argv[1:] if argv is None else argv, switches, valued, words)))
     path = flags.pop("config", None)
     with errors_in_one_line():
@@ -63,8 +68,9 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
         if unknown:
             raise ValueError(f"{path}: unknown option {', '.join(unknown)}")
         chosen = [{k: values[k] for k in values if k in {f.name for f in fields(cls)}} for cls in every]
-        return ([from_dict(cls, v) for cls, v in zip(classes, chosen)]
-                + [checked(cls, v) for cls, v in zip(optional.values(), chosen[len(classes):])])
+        return [from_dict(cls, v) for cls, v in zip(classes, chosen)] + [
+            checked(cls, v) for cls, v in zip(optional.values(), chosen[len(classes) :])
+        ]
 
 
 def arranged(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
@@ -91,8 +97,11 @@ def _help(f: Field) -> str:
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
     choices, bounds = f.metadata.get("choices"), f.metadata.get("bounds")
-    words = [f.metadata.get("help", ""), *([f"one of {' '.join(choices)}"] if choices else []),
-             *([words_of(bounds)] if bounds else [])]
+    words = [
+        f.metadata.get("help", ""),
+        *([f"one of {' '.join(choices)}"] if choices else []),
+        *([words_of(bounds)] if bounds else []),
+    ]
     default = str(default).lower() if isinstance(default, bool) else default
     return f"{', '.join(words)} (default: {default})".replace("%", "%%")
 
@@ -144,5 +153,6 @@ def fail(message: str) -> NoReturn:
 
 def start_logging(*handlers: logging.Handler) -> None:
     """Log to stderr and to the handlers given, from INFO on."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=bool(handlers),
-                        handlers=[logging.StreamHandler(), *handlers])
+    logging.basicConfig(
+        level=logging.INFO, format=LOG_FORMAT, force=bool(handlers), handlers=[logging.StreamHandler(), *handlers]
+    )

@@ -17,18 +17,34 @@ BLANK = 0
 WIDEST = 65536  # more channels than any model has: a typing error, or a damaged file
 
 
-def option(default: Any, help: str, choices: Optional[Sequence[str]] = None, *, positional: bool = False,
-           at_least: Optional[float] = None, above: Optional[float] = None, at_most: Optional[float] = None,
-           below: Optional[float] = None, infinite: bool = False) -> Any:
+def option(
+    default: Any,
+    help: str,
+    choices: Optional[Sequence[str]] = None,
+    *,
+    positional: bool = False,
+    at_least: Optional[float] = None,
+    above: Optional[float] = None,
+    at_most: Optional[float] = None,
+    below: Optional[float] = None,
+    infinite: bool = False,
+) -> Any:
     """A dataclass field with the words that --help prints; a default of MISSING makes the flag required.
 
-    Choices and bounds hold for a value and for every element of a tuple; a float must be finite, too,
-    unless `infinite`. A positional
-    option, a tuple, has no flag: it takes the words that stand by themselves.
+    Choices and bounds hold for a value and for every element of a tuple; a float must be finite, unless
+    `infinite`. A positional option, a tuple, has no flag: it takes the arguments without one.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    return field(default=default, metadata={"help": help, "choices": choices, "positional": positional, "infinite": infinite,
-                                            "bounds": {k: v for k, v in bounds.items() if v is not None}})
+    return field(
+        default=default,
+        metadata={
+            "help": help,
+            "choices": choices,
+            "positional": positional,
+            "infinite": infinite,
+            "bounds": {k: v for k, v in bounds.items() if v is not None},
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -36,25 +52,33 @@ class ModelConfig:
     """Dimensions of a HAINAN model. A preset gives the encoder its published size; every field can be set by itself."""
 
     vocab_size: int = option(0, "V, blank included; training takes it from the tokenizer", at_least=0, at_most=10**6)
-    durations: tuple[int, ...] = option(tuple(range(9)), "durations in encoder frames, ascending, e.g. 0,1,2,4,8",
-                                        at_least=0, at_most=1000)
-    encoder: str = option("fastconformer", "kind of encoder; whisper: Whisper's below num_layers FastConformer layers",
-                          ("fastconformer", "whisper"))
+    durations: tuple[int, ...] = option(
+        tuple(range(9)), "durations in encoder frames, ascending, e.g. 0,1,2,4,8", at_least=0, at_most=1000
+    )
+    encoder: str = option(
+        "fastconformer",
+        "kind of encoder; whisper: Whisper's below num_layers FastConformer layers",
+        ("fastconformer", "whisper"),
+    )
     num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=WIDEST)
     d_model: int = option(256, "encoder channels C", at_least=1, at_most=WIDEST)
     num_layers: int = option(16, "FastConformer layers", at_least=0, at_most=1000)
     num_heads: int = option(4, "attention heads", at_least=1, at_most=WIDEST)
     ffn_factor: int = option(4, "feed-forward width over d_model", at_least=1, at_most=1000)
     conv_kernel: int = option(9, "kernel of the convolution module, in encoder frames", at_least=1, at_most=9999)
-    subsampling_channels: int = option(256, "channels of the three subsampling convolutions", at_least=1,
-                                       at_most=WIDEST)
+    subsampling_channels: int = option(
+        256, "channels of the three subsampling convolutions", at_least=1, at_most=WIDEST
+    )
     whisper_dim: int = option(384, "Whisper encoder: channels", at_least=4, at_most=WIDEST)
     whisper_layers: int = option(4, "Whisper encoder: layers", at_least=1, at_most=1000)
     whisper_heads: int = option(6, "Whisper encoder: attention heads", at_least=1, at_most=WIDEST)
     xscaling: bool = option(False, "multiply the subsampled frames by sqrt(d_model)")
     bias: bool = option(True, "biases in the encoder's linear and convolution layers")
-    norm_out: bool = option(True, "a layer norm at the end of every FastConformer layer, as published; small models "
-                                  "trained from scratch on little speech learn sooner without")
+    norm_out: bool = option(
+        True,
+        "a layer norm at the end of every FastConformer layer, as published; small models "
+        "trained from scratch on little speech learn sooner without",
+    )
     dropout: float = option(0.1, "dropout in the encoder", at_least=0, below=1)
     predictor: str = option("lstm", "kind of predictor", ("lstm", "stateless"))
     predictor_dim: int = option(640, "predictor channels H", at_least=1, at_most=WIDEST)
@@ -128,8 +152,12 @@ def check_options(config: Any) -> None:
         check(f, getattr(config, f.name))
 
 
-_HOLDS = {"at least": lambda x, bound: x >= bound, "above": lambda x, bound: x > bound,
-          "at most": lambda x, bound: x <= bound, "below": lambda x, bound: x < bound}
+_HOLDS = {
+    "at least": lambda x, bound: x >= bound,
+    "above": lambda x, bound: x > bound,
+    "at most": lambda x, bound: x <= bound,
+    "below": lambda x, bound: x < bound,
+}
 
 
 def check(f: dataclasses.Field, value: Any) -> None:

@@ -19,44 +19,51 @@ from typing import Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail, option, parse  # noqa: E402
-from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
-from hainan_k2.model.hainan import Hainan  # noqa: E402
-from hainan_k2.result import WRITERS  # noqa: E402
-from hainan_k2.search import METHODS, check_methods, choose_methods  # noqa: E402
-from hainan_k2.text import Tokenizer  # noqa: E402
-from hainan_k2.tools.batches import EvaluationData  # noqa: E402
-from hainan_k2.tools.checkpoint import load_model, select_checkpoints  # noqa: E402
-from hainan_k2.tools.device import pick_device  # noqa: E402
-from hainan_k2.tools.draw import draw_utterance  # noqa: E402
-from hainan_k2.tools.evaluate import decode_batches  # noqa: E402
-from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
-from hainan_k2.tools.model_dir import find_model, read_model  # noqa: E402
-from hainan_k2.tools.page.make import write_decoding  # noqa: E402
-from hainan_k2.tools.report import RecogsStream, report  # noqa: E402
-from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
-from hainan_k2.tools.sweep import SearchGrid, make_rows  # noqa: E402
+from hainan_k2.config import fail, option, parse
+from hainan_k2.data.batches import EvaluationData
+from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.device import pick_device
+from hainan_k2.formats.checkpoint import load_model, select_checkpoints
+from hainan_k2.formats.model_dir import find_model, read_model
+from hainan_k2.inference.engine import decode_batches
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.report.decoding import RecogsStream, report
+from hainan_k2.report.draw import draw_utterance
+from hainan_k2.report.make import write_decoding
+from hainan_k2.result import WRITERS
+from hainan_k2.search import METHODS, check_methods, choose_methods
+from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.sweep import SearchGrid, make_rows
+from hainan_k2.stopwatch import Stopwatch
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    model: str = option("", "model directory of export.py in place of --exp-dir and --lang-dir; released: the one "
-                        "that comes with the package")
+    model: str = option(
+        "",
+        "model directory of export.py in place of --exp-dir and --lang-dir; released: the one "
+        "that comes with the package",
+    )
     exp_dir: str = option("exp", "experiment folder of train.py")
     epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
-    method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"),
-                                     "methods, comma between: all, or of " + " ".join(METHODS))
+    method: tuple[str, ...] = option(
+        ("ar-greedy", "nar-greedy"), "methods, comma between: all, or of " + " ".join(METHODS)
+    )
     out_dir: str = option("", "where results go; default: EXP_DIR/decode, with --model ./decode")
     write: tuple[str, ...] = option((), "word times as well, of " + " ".join(WRITERS))
     max_duration: float = option(200.0, "seconds of audio in a batch, padding included", above=0)
     num_workers: int = option(1, "processes that read features; 0 reads in the main one", at_least=0, at_most=1000)
     repeats: int = option(1, "times to decode everything, for a confidence interval of the search seconds", at_least=1)
     draw_lattice: str = option("", "id of an utterance to draw: OUT_DIR/lattice-ID.svg, .txt without graphviz")
-    report: str = option("", "HTML page to write: sound, spectrogram, tokens, lattice and errors of 20 utterances, "
-                         "error rates, calibration and speed of all")
+    report: str = option(
+        "",
+        "HTML page to write: sound, spectrogram, tokens, lattice and errors of 20 utterances, "
+        "error rates, calibration and speed of all",
+    )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
 
     def __post_init__(self):
@@ -77,8 +84,10 @@ def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
         raise ValueError("--cuts and --lang-dir are required: a manifest of cuts and the folder with bpe.model")
     tokenizer = Tokenizer(config.lang_dir)
     if tokenizer.vocab_size != model.vocab_size:
-        raise ValueError(f"{config.lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was "
-                         "trained with another --lang-dir")
+        raise ValueError(
+            f"{config.lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was "
+            "trained with another --lang-dir"
+        )
     return model, tokenizer
 
 
@@ -93,8 +102,9 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
     rows = make_rows(choose_methods(config.method, knowledge), options)
     labels = [row.label for row in rows]
     model.to(pick_device(config.device))
-    data = EvaluationData(config.cuts, DataConfig(max_duration=config.max_duration, num_workers=config.num_workers),
-                          model.config)
+    data = EvaluationData(
+        config.cuts, DataConfig(max_duration=config.max_duration, num_workers=config.num_workers), model.config
+    )
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
     set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
     if config.draw_lattice:
@@ -116,8 +126,9 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    config, options, files = parse(argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchGrid,
-                                   KnowledgeConfig)
+    config, options, files = parse(
+        argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchGrid, KnowledgeConfig
+    )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         failures = decode(config, options, files)

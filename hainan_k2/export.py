@@ -17,15 +17,11 @@ from typing import Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail, option, parse  # noqa: E402
-from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
-from hainan_k2.model.hainan import Hainan  # noqa: E402
-from hainan_k2.score import score  # noqa: E402
-from hainan_k2.search import check_methods  # noqa: E402
-from hainan_k2.text import Tokenizer  # noqa: E402
-from hainan_k2.tools.average import average_between, average_of  # noqa: E402
-from hainan_k2.tools.batches import EvaluationData  # noqa: E402
-from hainan_k2.tools.checkpoint import (  # noqa: E402
+from hainan_k2.config import fail, option, parse
+from hainan_k2.data.batches import EvaluationData
+from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.formats.average import average_between, average_of
+from hainan_k2.formats.checkpoint import (
     best_checkpoints,
     epoch_name,
     epoch_of,
@@ -34,12 +30,16 @@ from hainan_k2.tools.checkpoint import (  # noqa: E402
     model_of_state,
     select_checkpoints,
 )
-from hainan_k2.tools.evaluate import decode_batches  # noqa: E402
-from hainan_k2.tools.model_dir import read_model, write_model, write_provenance  # noqa: E402
-from hainan_k2.tools.precision import PRECISIONS  # noqa: E402
-from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
-from hainan_k2.tools.sweep import make_rows  # noqa: E402
-from hainan_k2.tools.weights import model_of_weights  # noqa: E402
+from hainan_k2.formats.model_dir import read_model, write_model, write_provenance
+from hainan_k2.formats.precision import PRECISIONS
+from hainan_k2.formats.weights import model_of_weights
+from hainan_k2.inference.engine import decode_batches
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.score import score
+from hainan_k2.search import check_methods
+from hainan_k2.search.sweep import make_rows
+from hainan_k2.stopwatch import Stopwatch
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class ExportConfig:
         if not self.out_dir:
             raise ValueError("--out-dir is required: the model directory to make")
         if self.best and self.use_averaged_model:
-            raise ValueError("--best picks single epochs, --use-averaged-model averages all updates of consecutive "
-                             "ones: give one of them")
+            raise ValueError(
+                "--best picks single epochs, --use-averaged-model averages all updates of consecutive "
+                "ones: give one of them"
+            )
 
 
 def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
@@ -78,7 +80,7 @@ def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
 def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tuple[Hainan, dict[str, Any], str]:
     """The mean of all samples of the running average in the `avg` epochs that end with `epoch`: it needs the checkpoint
     of that epoch and of the one before them, and no other."""
-    end_path, = select_checkpoints(exp_dir, epoch, 1)
+    (end_path,) = select_checkpoints(exp_dir, epoch, 1)
     last = epoch_of(end_path)
     if not 1 <= avg <= last:
         raise ValueError(f"--avg {avg} of {last} epochs")
@@ -96,8 +98,9 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
     """WER in percent of every method."""
     data = EvaluationData(cuts, DataConfig(num_workers=0), model.config)
-    decoded = [d for batch in decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
-               for d in batch]
+    decoded = [
+        d for batch in decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch()) for d in batch
+    ]
     return {name: round(100 * score(d.texts(name) for d in decoded).wer, 2) for name in methods}
 
 
@@ -112,14 +115,24 @@ def export(config: ExportConfig) -> None:
         raise ValueError("--lang-dir is required: the checkpoint does not say which it was trained with")
     tokenizer = Tokenizer(lang_dir)
     if tokenizer.vocab_size != model.vocab_size:
-        raise ValueError(f"{lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was trained "
-                         "with another --lang-dir")
+        raise ValueError(
+            f"{lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was trained "
+            "with another --lang-dir"
+        )
     progress = last.get("progress", {})
     # Where files lay on the machine that trained says nothing to others; their names do.
-    options = {name: pathlib.Path(value).name if isinstance(value, str) and value.startswith("/") else value
-               for name, value in provenance.get("options", {}).items()}
-    provenance = {**provenance, "options": options, "averaged": averaged, "updates": progress.get("updates"),
-                  "hours_heard": round(progress.get("heard", 0.0) / 3600, 2), "precision": config.precision}
+    options = {
+        name: pathlib.Path(value).name if isinstance(value, str) and value.startswith("/") else value
+        for name, value in provenance.get("options", {}).items()
+    }
+    provenance = {
+        **provenance,
+        "options": options,
+        "averaged": averaged,
+        "updates": progress.get("updates"),
+        "hours_heard": round(progress.get("heard", 0.0) / 3600, 2),
+        "precision": config.precision,
+    }
     out_dir = pathlib.Path(config.out_dir)
     write_model(out_dir, model, tokenizer, config.precision, provenance, config.ctc)
     size = sum(path.stat().st_size for path in out_dir.iterdir() if path.is_file())
@@ -131,12 +144,17 @@ def export(config: ExportConfig) -> None:
         print(f"{'method':12s} {'float32':>8s} {config.precision:>8s}   WER % on {config.compare}")
         for name in config.method:
             print(f"{name:12s} {before[name]:8.2f} {after[name]:8.2f}")
-        write_provenance(out_dir, {**provenance, "wer": {"cuts": pathlib.Path(config.compare).name, "percent": after,
-                                                         "percent_as_float32": before}})
+        write_provenance(
+            out_dir,
+            {
+                **provenance,
+                "wer": {"cuts": pathlib.Path(config.compare).name, "percent": after, "percent_as_float32": before},
+            },
+        )
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    config, = parse(argv, "Make a model directory of a trained HAINAN model.", ExportConfig)
+    (config,) = parse(argv, "Make a model directory of a trained HAINAN model.", ExportConfig)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         export(config)

@@ -13,8 +13,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.cli import Parser, errors_in_one_line, start_logging  # noqa: E402
-from hainan_k2.frontend.manifests import read_librispeech, write_manifests  # noqa: E402
+from hainan_k2.cli import Parser, errors_in_one_line, start_logging
+from hainan_k2.data.manifests import read_librispeech, write_manifests
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -79,8 +79,7 @@ class Hypothesis:
         """(first frame, frame after the last) of every token: ascending, disjoint, within `num_frames`."""
         limits = [token.frame for token in self.tokens[1:]] + [self.num_frames]
         return [
-            (token.frame, min(token.frame + max(1, token.duration), limit))
-            for token, limit in zip(self.tokens, limits)
+            (token.frame, min(token.frame + max(1, token.duration), limit)) for token, limit in zip(self.tokens, limits)
         ]
 
     @property

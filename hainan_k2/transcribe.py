@@ -3,11 +3,11 @@ paths on standard input line by line, do as well.
 
 Words go to standard output, or, with --write and --out-dir, to OUT_DIR/transcripts.txt, .jsonl and .ctm, and for
 subtitles to OUT_DIR/NAME.srt or .vtt; with several methods each has files of its own, such as transcripts.sar.txt. Ids
-are paths in which spaces are %20 (hainan_k2/tools/inputs.py: utterance_id). Every result is written as soon as it is
+are paths in which spaces are %20 (inference/inputs.py: utterance_id). Every result is written as soon as it is
 there; --resume goes on where a run with the same options was stopped. --reference prints error rates at the end.
 
 Audio of any length: what is longer than --window seconds is heard by overlapping windows. --stream true takes 16-bit
-mono PCM at 16 kHz from standard input instead of files, and prints words as they are spoken (hainan_k2/tools/live.py).
+mono PCM at 16 kHz from standard input instead of files, and prints words as they are spoken (inference/streaming.py).
 
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 for what cannot be begun at all.
 """
@@ -24,24 +24,24 @@ from typing import Any, Optional, Union
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import torch  # noqa: E402
+import torch
 
-from hainan_k2.config import as_dict, fail, option, parse  # noqa: E402
-from hainan_k2.recognizer import WINDOWS, Recognizer, Result  # noqa: E402
-from hainan_k2.result import WRITERS  # noqa: E402
-from hainan_k2.search import METHODS, check_methods, choose_methods  # noqa: E402
-from hainan_k2.tools.evaluate import Decoded, nearest  # noqa: E402
-from hainan_k2.tools.inputs import Inputs, shown, utterance_id  # noqa: E402
-from hainan_k2.tools.knowledge import KnowledgeConfig, load_knowledge  # noqa: E402
-from hainan_k2.tools.live import LiveConfig, check_method, pcm_blocks, show, transcribe_live  # noqa: E402
-from hainan_k2.tools.page.make import write_transcription  # noqa: E402
-from hainan_k2.tools.progress import Progress  # noqa: E402
-from hainan_k2.tools.references import References  # noqa: E402
-from hainan_k2.tools.stopwatch import Stopwatch  # noqa: E402
-from hainan_k2.tools.sweep import Row, SearchGrid, make_rows  # noqa: E402
-from hainan_k2.tools.tally import Tally  # noqa: E402
-from hainan_k2.tools.transcripts import Printed, Transcripts  # noqa: E402
-from hainan_k2.tools.windows import WindowConfig  # noqa: E402
+from hainan_k2.config import as_dict, fail, option, parse
+from hainan_k2.inference.engine import Decoded, nearest
+from hainan_k2.inference.inputs import Inputs, shown, utterance_id
+from hainan_k2.inference.progress import Progress
+from hainan_k2.inference.recognizer import WINDOWS, Recognizer, Result
+from hainan_k2.inference.streaming import LiveConfig, check_method, pcm_blocks, show, transcribe_live
+from hainan_k2.inference.windows import WindowConfig
+from hainan_k2.report.make import write_transcription
+from hainan_k2.report.tally import Tally
+from hainan_k2.report.transcripts import Printed, Transcripts
+from hainan_k2.result import WRITERS
+from hainan_k2.scoring.references import References
+from hainan_k2.search import METHODS, check_methods, choose_methods
+from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.sweep import Row, SearchGrid, make_rows
+from hainan_k2.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -49,26 +49,36 @@ class TranscribeConfig:
     audio: tuple[str, ...] = option((), "files, folders, patterns; - reads paths from standard input", positional=True)
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
     method: tuple[str, ...] = option(("ar-greedy",), "methods, comma between: all, or of " + " ".join(METHODS))
-    write: tuple[str, ...] = option((), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words "
-                                    "with times to standard output")
+    write: tuple[str, ...] = option(
+        (), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words with times to standard output"
+    )
     out_dir: str = option("", "folder that --write writes to")
-    reference: str = option("", "texts to print error rates against: .csv or .tsv with columns path and text, lines ID "
-                            "TEXT, a folder of *.trans.txt, or an ending such as .txt, of files beside the audio")
+    reference: str = option(
+        "",
+        "texts to print error rates against: .csv or .tsv with columns path and text, lines ID "
+        "TEXT, a folder of *.trans.txt, or an ending such as .txt, of files beside the audio",
+    )
     stream: bool = option(False, "take 16-bit mono PCM at 16 kHz from standard input, and print words as they come")
-    report: str = option("", "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
-                         "where methods differ, from the --reference if there is one; without those that --resume "
-                         "leaves out")
+    report: str = option(
+        "",
+        "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
+        "where methods differ, from the --reference if there is one; without those that --resume "
+        "leaves out",
+    )
     resume: bool = option(False, "leave out what an earlier run with the same options wrote to --out-dir")
     overwrite: bool = option(False, "begin anew in an --out-dir that holds results")
-    max_duration: float = option(60.0, "seconds of audio in a batch, padding included; 0: every file by itself",
-                                 at_least=0)
+    max_duration: float = option(
+        60.0, "seconds of audio in a batch, padding included; 0: every file by itself", at_least=0
+    )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
 
     def __post_init__(self):
         if self.stream and (self.audio or self.write or self.report or self.reference):
-            raise ValueError("--stream takes samples from standard input and prints words: no audio, no --write, "
-                             "no --report, no --reference")
+            raise ValueError(
+                "--stream takes samples from standard input and prints words: no audio, no --write, "
+                "no --report, no --reference"
+            )
         if self.stream and len(self.method) != 1:
             raise ValueError("--stream takes one --method")
         if "" in self.audio:
@@ -90,8 +100,9 @@ class TranscribeConfig:
                 raise ValueError(f"method {method} needs --reference: it picks the text that is nearest to it")
 
 
-def transcribe(config: TranscribeConfig, options: Any, files: KnowledgeConfig,
-               windows: WindowConfig = WINDOWS) -> list[str]:
+def transcribe(
+    config: TranscribeConfig, options: Any, files: KnowledgeConfig, windows: WindowConfig = WINDOWS
+) -> list[str]:
     """Write the words of all audio; `options` is a SearchGrid. Returns why some failed, a line for each.
 
     ValueError or OSError where nothing can begin.
@@ -128,8 +139,14 @@ def transcribe(config: TranscribeConfig, options: Any, files: KnowledgeConfig,
     if tally.known:
         print(tally.scores(labels, watch))
     if config.report:
-        write_transcription(pathlib.Path(config.report), recognizer, tally.known or tally.others, rows, knowledge,
-                            watch.seconds if tally.known else None)
+        write_transcription(
+            pathlib.Path(config.report),
+            recognizer,
+            tally.known or tally.others,
+            rows,
+            knowledge,
+            watch.seconds if tally.known else None,
+        )
     return tally.failures
 
 
@@ -163,14 +180,30 @@ def stream(config: TranscribeConfig, options: Any, files: KnowledgeConfig, live:
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device)
-    show(transcribe_live(recognizer.model, recognizer.spec, recognizer.tokenizer.pieces, pcm_blocks(sys.stdin.buffer),
-                         live, row.options, row.method), sys.stdout)
+    show(
+        transcribe_live(
+            recognizer.model,
+            recognizer.spec,
+            recognizer.tokenizer.pieces,
+            pcm_blocks(sys.stdin.buffer),
+            live,
+            row.options,
+            row.method,
+        ),
+        sys.stdout,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    config, options, files, windows, live = parse(argv, "Print the words in audio files, with their times.",
-                                                  TranscribeConfig, SearchGrid, KnowledgeConfig, WindowConfig,
-                                                  LiveConfig)
+    config, options, files, windows, live = parse(
+        argv,
+        "Print the words in audio files, with their times.",
+        TranscribeConfig,
+        SearchGrid,
+        KnowledgeConfig,
+        WindowConfig,
+        LiveConfig,
+    )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         if config.stream:

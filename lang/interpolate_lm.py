@@ -5,7 +5,7 @@ import sys
 
 sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])  # instead of this folder
 
-from hainan_k2.lang.interpolate_lm import main  # noqa: E402
+from hainan_k2.lang.interpolate_lm import main
 
 if __name__ == "__main__":
     main()

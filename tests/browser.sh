@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/.venv/browser
 . "$root/recipes/shared/log.sh"
 
-check() { (cd "$root" && .venv/bin/python -m tests.browser 2>&1); }  # fails and says why where there is no browser
+check() { (cd "$root" && .venv/bin/python -m tests.report.browser 2>&1); }  # fails and says why where there is no browser
 
 without() {
   log "no browser ($*): the tests that look at pages in one are skipped"

@@ -4,10 +4,10 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
-from tests.toy import make_cuts, make_lang  # noqa: E402
+from tests.toy import make_cuts, make_lang
 
 torch.set_num_threads(1)
 

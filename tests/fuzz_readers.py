@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from lhotse.cut import Cut
 
+from hainan_k2.data.datamodule import open_cuts
+from hainan_k2.data.manifests import read_librispeech
+from hainan_k2.formats.model_dir import read_model
 from hainan_k2.frontend.audio import audio_blocks, decode_audio
-from hainan_k2.frontend.datamodule import open_cuts
-from hainan_k2.frontend.manifests import read_librispeech
-from hainan_k2.text import Tokenizer
-from hainan_k2.tools.model_dir import read_model
+from hainan_k2.text.tokenizer import Tokenizer
 from tests.frontend.containers import UNTOLD
 
 MEGABYTES, SECONDS = 512, 20
@@ -41,13 +41,13 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
         elif kind == 1:
             changed[at] = rng.randrange(256)
         elif kind == 2:
-            changed[at:at + 4] = rng.choice([0, 1, 2**31 - 1, 2**32 - 1]).to_bytes(4, rng.choice(["little", "big"]))
+            changed[at : at + 4] = rng.choice([0, 1, 2**31 - 1, 2**32 - 1]).to_bytes(4, rng.choice(["little", "big"]))
         elif kind == 3:
-            del changed[at:at + rng.randint(1, 40)]
+            del changed[at : at + rng.randint(1, 40)]
         elif kind == 4:
-            changed[at:at] = changed[at:at + rng.randint(1, 40)]
+            changed[at:at] = changed[at : at + rng.randint(1, 40)]
         elif kind == 5:
-            del changed[max(at, 1):]
+            del changed[max(at, 1) :]
         changed = changed or bytearray(b"x")
     return bytes(changed)
 

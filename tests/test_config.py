@@ -12,12 +12,12 @@ import pytest
 from hainan_k2 import __version__, cli
 from hainan_k2.cli import parse
 from hainan_k2.config import ModelConfig, as_dict, check_options, from_dict, option
+from hainan_k2.data.datamodule import DataConfig
 from hainan_k2.export import ExportConfig
-from hainan_k2.frontend.datamodule import DataConfig
 from hainan_k2.search import SearchConfig
-from hainan_k2.tools.objective import LossConfig
-from hainan_k2.tools.optim import OptimConfig
-from hainan_k2.tools.trainer import LoopConfig
+from hainan_k2.training.objective import LossConfig
+from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.trainer import LoopConfig
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,16 @@ def test_flags_override_the_file_and_the_file_the_defaults(tmp_path):
     assert things == Things("x", 3, 1e-3, True, (0, 1, 2), None)
 
 
-@pytest.mark.parametrize("argv, message", [
-    ([], "--where"), (["--where", "x", "--count", "many"], "count is 'many'"),
-    (["--where", "x", "--cou", "1"], "--cou"),
-    (["--where", "x", "--loud", "maybe"], "true or false"), (["--where", "x", "--config", "/none.yaml"], "none.yaml")])
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "--where"),
+        (["--where", "x", "--count", "many"], "count is 'many'"),
+        (["--where", "x", "--cou", "1"], "--cou"),
+        (["--where", "x", "--loud", "maybe"], "true or false"),
+        (["--where", "x", "--config", "/none.yaml"], "none.yaml"),
+    ],
+)
 def test_bad_options_exit_2_with_one_line(argv, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         parse(argv, "test", Things)
@@ -51,8 +57,15 @@ def test_bad_options_exit_2_with_one_line(argv, message, capsys):
     assert message in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("text, message", [("cuont: 3\n", "cuont"), ("- 1\n", "lines like"), ("a: [1\n", "line 2"),
-                                           ("where: a\ncount: 1.5\n", "count is 1.5")])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("cuont: 3\n", "cuont"),
+        ("- 1\n", "lines like"),
+        ("a: [1\n", "line 2"),
+        ("where: a\ncount: 1.5\n", "count is 1.5"),
+    ],
+)
 def test_bad_yaml_exits_2(tmp_path, text, message, capsys):
     path = tmp_path / "c.yaml"
     path.write_text(text)
@@ -76,11 +89,18 @@ class Bounded:
     last: Optional[int] = option(None, "the last", at_least=1)
 
 
-WRONG = [("kind", "c", "kind is 'c': choose from a, b"), ("share", "1.5", "it must be at least 0 and at most 1"),
-         ("share", "-0.1", "share is -0.1"), ("share", "nan", "share is nan: it must be a finite number"),
-         ("rate", "0", "rate is 0.0: it must be above 0 and below 9"), ("rate", "9", "rate is 9.0"),
-         ("rate", "1e999", "rate is inf"), ("sizes", "2,0", "sizes is 0: it must be at least 1"),
-         ("last", "0", "last is 0"), ("sizes", "9" * 5000, "sizes is ")]
+WRONG = [
+    ("kind", "c", "kind is 'c': choose from a, b"),
+    ("share", "1.5", "it must be at least 0 and at most 1"),
+    ("share", "-0.1", "share is -0.1"),
+    ("share", "nan", "share is nan: it must be a finite number"),
+    ("rate", "0", "rate is 0.0: it must be above 0 and below 9"),
+    ("rate", "9", "rate is 9.0"),
+    ("rate", "1e999", "rate is inf"),
+    ("sizes", "2,0", "sizes is 0: it must be at least 1"),
+    ("last", "0", "last is 0"),
+    ("sizes", "9" * 5000, "sizes is "),
+]
 
 
 @pytest.mark.parametrize("optional", [False, True])
@@ -103,17 +123,47 @@ def test_bounds_hold_for_configs_made_in_a_program():
         check_options(Bounded(share=2))
 
 
-@pytest.mark.parametrize("cls, options", [
-    (LossConfig, {"loss": "prunned", "mask_prob": 7, "omega": -1, "sigma": float("nan"), "prune_band": 0}),
-    (LoopConfig, {"precision": "bf16", "keep_epochs": 0, "save_every": 0, "log_every": 0, "num_epochs": 0,
-                  "profile": -1, "average_every": -1}),
-    (OptimConfig, {"lr": -1, "encoder_lr": -1, "lr_final": 2, "clip_norm": 0, "weight_decay": -1}),
-    (DataConfig, {"spec_prob": 2, "time_fraction": 2, "noise_prob": -1, "noise_snr": [5], "num_buckets": 0}),
-    (ModelConfig, {"dropout": float("nan"), "joiner_dropout": 1.0, "predictor_dropout": -0.1, "durations": [0, 10**9],
-                   "encoder": "rnn", "num_layers": 10**9, "d_model": 63, "whisper_dim": 2, "ctc": 1,
-                   "vocab_size": True, "predictor": 3, "num_heads": "many", "conv_kernel": None, "ffn_factor": [4]}),
-    (SearchConfig, {"lm_scale": float("inf"), "beam": 0, "ar_weight": 1.1, "token_bonus": float("nan")}),
-    (ExportConfig, {"precision": "float8", "avg": 0, "epoch": 0})])
+@pytest.mark.parametrize(
+    "cls, options",
+    [
+        (LossConfig, {"loss": "prunned", "mask_prob": 7, "omega": -1, "sigma": float("nan"), "prune_band": 0}),
+        (
+            LoopConfig,
+            {
+                "precision": "bf16",
+                "keep_epochs": 0,
+                "save_every": 0,
+                "log_every": 0,
+                "num_epochs": 0,
+                "profile": -1,
+                "average_every": -1,
+            },
+        ),
+        (OptimConfig, {"lr": -1, "encoder_lr": -1, "lr_final": 2, "clip_norm": 0, "weight_decay": -1}),
+        (DataConfig, {"spec_prob": 2, "time_fraction": 2, "noise_prob": -1, "noise_snr": [5], "num_buckets": 0}),
+        (
+            ModelConfig,
+            {
+                "dropout": float("nan"),
+                "joiner_dropout": 1.0,
+                "predictor_dropout": -0.1,
+                "durations": [0, 10**9],
+                "encoder": "rnn",
+                "num_layers": 10**9,
+                "d_model": 63,
+                "whisper_dim": 2,
+                "ctc": 1,
+                "vocab_size": True,
+                "predictor": 3,
+                "num_heads": "many",
+                "conv_kernel": None,
+                "ffn_factor": [4],
+            },
+        ),
+        (SearchConfig, {"lm_scale": float("inf"), "beam": 0, "ar_weight": 1.1, "token_bonus": float("nan")}),
+        (ExportConfig, {"precision": "float8", "avg": 0, "epoch": 0}),
+    ],
+)
 def test_values_that_trained_or_loaded_before(cls, options):
     required = {"out_dir": "x"} if cls is ExportConfig else {}
     from_dict(cls, required)
@@ -136,12 +186,18 @@ class Worded:
     acceptor: Optional[bool] = option(None, "is it one")
 
 
-@pytest.mark.parametrize("argv, expected", [
-    (["--loud"], Worded((), True)), (["--loud", "a.wav"], Worded(("a.wav",), True)),
-    (["a.wav", "--loud", "true", "b.wav"], Worded(("a.wav", "b.wav"), True)),
-    (["--loud", "false", "-"], Worded(("-",), False)), (["--loud", "--acceptor"], Worded((), True, True)),
-    (["--acceptor=none", "maybe"], Worded(("maybe",), False, None)),
-    (["--", "--loud", "-x"], Worded(("--loud", "-x")))])
+@pytest.mark.parametrize(
+    "argv, expected",
+    [
+        (["--loud"], Worded((), True)),
+        (["--loud", "a.wav"], Worded(("a.wav",), True)),
+        (["a.wav", "--loud", "true", "b.wav"], Worded(("a.wav", "b.wav"), True)),
+        (["--loud", "false", "-"], Worded(("-",), False)),
+        (["--loud", "--acceptor"], Worded((), True, True)),
+        (["--acceptor=none", "maybe"], Worded(("maybe",), False, None)),
+        (["--", "--loud", "-x"], Worded(("--loud", "-x"))),
+    ],
+)
 def test_switches_need_no_value_and_take_no_file_for_one(argv, expected):
     assert parse(argv, "test", Worded) == [expected]
 
@@ -167,11 +223,23 @@ def test_version_of_scripts(script, request):
     assert (shown.returncode, shown.stdout) == (0, f"{script}.py {__version__}\n"), shown.stderr
 
 
-@pytest.mark.parametrize("error, code, message", [
-    (ValueError("a\n  b"), 2, "error: a b\n"), (FileNotFoundError(2, "No such file", "x"), 2, "x: No such file\n"),
-    (OSError("disk"), 2, "error: disk\n"), (KeyboardInterrupt(), 130, ""),
-    (ValueError("Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
-                "  File x, line 1\nValueError: cut c: broken\n"), 2, "error: cut c: broken\n")])
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (ValueError("a\n  b"), 2, "error: a b\n"),
+        (FileNotFoundError(2, "No such file", "x"), 2, "x: No such file\n"),
+        (OSError("disk"), 2, "error: disk\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            ValueError(
+                "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+                "  File x, line 1\nValueError: cut c: broken\n"
+            ),
+            2,
+            "error: cut c: broken\n",
+        ),
+    ],
+)
 def test_errors_in_one_line(error, code, message, capsys):
     with pytest.raises(SystemExit) as stopped, cli.errors_in_one_line():
         raise error
@@ -181,13 +249,19 @@ def test_errors_in_one_line(error, code, message, capsys):
 
 def test_a_reader_that_is_gone_is_no_error(request):
     program = "from hainan_k2 import cli\nwith cli.errors_in_one_line():\n    while True: print('x' * 1000)"
-    done = subprocess.run(["bash", "-c", f'"{sys.executable}" -c "{program}" | head -n 1 >/dev/null; '
-                           'echo "${PIPESTATUS[0]}"'], capture_output=True, text=True, cwd=request.config.rootpath)
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "{program}" | head -n 1 >/dev/null; echo "${{PIPESTATUS[0]}}"'],
+        capture_output=True,
+        text=True,
+        cwd=request.config.rootpath,
+    )
     assert (done.stdout, done.stderr) == ("141\n", "")
 
 
-@pytest.mark.parametrize("content, message", [(b"\xff\xfe: 1\n", "c.yaml"), (b"1: 2\ncuont: 3\n", "1, cuont"),
-                                              (b"where:\n", "where is None")])
+@pytest.mark.parametrize(
+    "content, message",
+    [(b"\xff\xfe: 1\n", "c.yaml"), (b"1: 2\ncuont: 3\n", "1, cuont"), (b"where:\n", "where is None")],
+)
 def test_damaged_yaml(tmp_path, content, message, capsys):
     path = tmp_path / "c.yaml"
     path.write_bytes(content)

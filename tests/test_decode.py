@@ -7,20 +7,21 @@ from dataclasses import replace
 import pytest
 
 from hainan_k2 import decode
+from hainan_k2.bench.decode import random_model
 from hainan_k2.config import as_dict
+from hainan_k2.formats.checkpoint import save_checkpoint
 from hainan_k2.score import read_recogs
 from hainan_k2.search import METHODS
-from hainan_k2.text import Tokenizer
-from hainan_k2.tools.bench_decode import random_model
-from hainan_k2.tools.checkpoint import save_checkpoint
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
 def exp(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("talker")
     model = random_model("tiny", Tokenizer(toy / "lang").vocab_size, seed=1)
-    save_checkpoint(folder / "epoch-1.safetensors", {"model": model.state_dict(),
-                                                     "model_config": as_dict(model.config)})
+    save_checkpoint(
+        folder / "epoch-1.safetensors", {"model": model.state_dict(), "model_config": as_dict(model.config)}
+    )
     return folder
 
 
@@ -29,8 +30,23 @@ def run(toy, exp, tmp_path):
     """Decodes the toy's dev set into a folder of its own, in batches of a few."""
 
     def call(*flags, out="out"):
-        decode.main(["--exp-dir", str(exp), "--cuts", str(toy / "dev.jsonl.gz"), "--lang-dir", str(toy / "lang"),
-                     "--num-workers", "0", "--max-duration", "6", "--out-dir", str(tmp_path / out), *flags])
+        decode.main(
+            [
+                "--exp-dir",
+                str(exp),
+                "--cuts",
+                str(toy / "dev.jsonl.gz"),
+                "--lang-dir",
+                str(toy / "lang"),
+                "--num-workers",
+                "0",
+                "--max-duration",
+                "6",
+                "--out-dir",
+                str(tmp_path / out),
+                *flags,
+            ]
+        )
         return tmp_path / out
 
     return call
@@ -104,7 +120,9 @@ def test_a_failed_utterance_is_reported_and_the_others_are_kept(run, tmp_path, m
     with pytest.raises(SystemExit) as stopped:
         run("--method", "nar-greedy,ar-greedy", "--write", "ctm")
     assert stopped.value.code == 1
-    told = re.findall(r"ar-greedy failed on utterance (\S+): RuntimeError: out of memory \(.*\)$", caplog.text, flags=re.M)
+    told = re.findall(
+        r"ar-greedy failed on utterance (\S+): RuntimeError: out of memory \(.*\)$", caplog.text, flags=re.M
+    )
     assert 0 < len(told) < len(whole)
     assert f"ar-greedy failed on {len(told)} of {len(whole)} utterances" in caplog.text
     out = tmp_path / "out"

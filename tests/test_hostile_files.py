@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from hainan_k2 import decode, export, load_lattice, train, transcribe
-from hainan_k2.fsa.decoding_graph import DecodingGraph
-from hainan_k2.fsa.grammar import read_grammar
-from hainan_k2.tools.checkpoint import load_checkpoint
-from hainan_k2.tools.nemo import read_weights
-from hainan_k2.tools.whisper_weights import read_whisper
+from hainan_k2.formats.checkpoint import load_checkpoint
+from hainan_k2.formats.nemo import read_weights
+from hainan_k2.formats.whisper_weights import read_whisper
+from hainan_k2.fsa.language.grammar import read_grammar
+from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from tests.hostile import hostile_files
-from tests.oracle_grammar import LetterTokenizer
+from tests.oracles.grammar import LetterTokenizer
 from tests.toy import ROOT, train_command
 
 SUFFIXES = (".pt", ".safetensors", "")
@@ -30,16 +30,24 @@ def hostile(tmp_path_factory):
 def test_the_files_are_harmful(hostile):
     """Otherwise the tests below would show nothing."""
     (script, archive, raw), harmed = hostile
-    for load in (lambda: torch.jit.load(str(script)), lambda: torch.load(archive, weights_only=False),
-                 lambda: pickle.loads(raw.read_bytes())):
+    for load in (
+        lambda: torch.jit.load(str(script)),
+        lambda: torch.load(archive, weights_only=False),
+        lambda: pickle.loads(raw.read_bytes()),
+    ):
         load()
         assert harmed.exists()
         harmed.unlink()
 
 
-READERS = {"lattice": load_lattice, "checkpoint": load_checkpoint, "whisper": read_whisper, "nemo": read_weights,
-           "grammar": lambda path: read_grammar(path, LetterTokenizer()),
-           "graph": lambda path: DecodingGraph.read(path, ["a"])}
+READERS = {
+    "lattice": load_lattice,
+    "checkpoint": load_checkpoint,
+    "whisper": read_whisper,
+    "nemo": read_weights,
+    "grammar": lambda path: read_grammar(path, LetterTokenizer()),
+    "graph": lambda path: DecodingGraph.read(path, ["a"]),
+}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -71,8 +79,11 @@ def test_transcribe(hostile, tmp_path, capsys, option):
     for file in files:
         for suffix in SUFFIXES:
             shutil.copy(file, tmp_path / f"evil{suffix}")
-            exits_with_2(capsys, transcribe.main, [ROOT / "tests/data/jfk.flac", "--method", option, f"--{option}",
-                                                   tmp_path / f"evil{suffix}"])
+            exits_with_2(
+                capsys,
+                transcribe.main,
+                [ROOT / "tests/data/jfk.flac", "--method", option, f"--{option}", tmp_path / f"evil{suffix}"],
+            )
     assert not harmed.exists()
 
 
@@ -85,15 +96,28 @@ def test_experiments(hostile, toy, tmp_path, capsys, command):
             exp.mkdir()
             shutil.copy(file, exp / name)
             if command == "decode":
-                exits_with_2(capsys, decode.main, ["--exp-dir", exp, "--cuts", toy / "dev.jsonl.gz", "--lang-dir",
-                                                   toy / "lang"])
+                exits_with_2(
+                    capsys, decode.main, ["--exp-dir", exp, "--cuts", toy / "dev.jsonl.gz", "--lang-dir", toy / "lang"]
+                )
             elif command == "export":
-                exits_with_2(capsys, export.main, ["--exp-dir", exp, "--lang-dir", toy / "lang", "--out-dir",
-                                                   exp / "m"])
+                exits_with_2(
+                    capsys, export.main, ["--exp-dir", exp, "--lang-dir", toy / "lang", "--out-dir", exp / "m"]
+                )
             elif command == "train":
-                exits_with_2(capsys, train.main, train_command(tmp_path, exp.name, "--train-cuts",
-                             str(toy / "train.jsonl.gz"), "--dev-cuts", str(toy / "dev.jsonl.gz"), "--lang-dir",
-                             str(toy / "lang")))
+                exits_with_2(
+                    capsys,
+                    train.main,
+                    train_command(
+                        tmp_path,
+                        exp.name,
+                        "--train-cuts",
+                        str(toy / "train.jsonl.gz"),
+                        "--dev-cuts",
+                        str(toy / "dev.jsonl.gz"),
+                        "--lang-dir",
+                        str(toy / "lang"),
+                    ),
+                )
             else:
                 exits_with_2(capsys, train.main, train_command(toy, "none", "--init-from", str(exp / name)))
             assert not harmed.exists() and not (exp / "m").exists()

@@ -21,14 +21,19 @@ def options(path):
             yield node.target.id, ast.unparse(node.annotation), {keyword.arg for keyword in call.keywords}
 
 
-FILES = [path for folder in ("hainan_k2", "lang", "recipes") for path in sorted((ROOT / folder).rglob("*.py"))
-         if any(options(path))]
+FILES = [
+    path
+    for folder in ("hainan_k2", "lang", "recipes")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if any(options(path))
+]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_number_has_bounds(path):
-    numbers = {name: keywords for name, annotation, keywords in options(path)
-               if "int" in annotation or "float" in annotation}
+    numbers = {
+        name: keywords for name, annotation, keywords in options(path) if "int" in annotation or "float" in annotation
+    }
     bare = sorted(name for name, keywords in numbers.items() if not keywords & BOUNDS and name not in UNBOUNDED)
     assert not bare, f"{path}: {', '.join(bare)}: give option() at_least, above, at_most or below"
 

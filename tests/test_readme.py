@@ -9,7 +9,7 @@ import torch
 
 import hainan_k2
 from hainan_k2 import METHODS
-from hainan_k2.text import Tokenizer
+from hainan_k2.text.tokenizer import Tokenizer
 from tests.toy import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,8 +22,13 @@ def test_the_table_lists_every_method():
 
 def test_the_examples_run():
     frames = torch.tensor([20, 15])
-    names = {"hainan_k2": hainan_k2, "token_log_probs": torch.randn(2, 20, 30).log_softmax(-1), "frame_lens": frames,
-             "durations": range(9), "duration_log_probs": torch.randn(2, 20, 9).log_softmax(-1)}
+    names = {
+        "hainan_k2": hainan_k2,
+        "token_log_probs": torch.randn(2, 20, 30).log_softmax(-1),
+        "frame_lens": frames,
+        "durations": range(9),
+        "duration_log_probs": torch.randn(2, 20, 9).log_softmax(-1),
+    }
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
     lattice, composed, loss = blocks
     exec(loss, names)
@@ -37,11 +42,23 @@ def test_the_examples_run():
 
 
 def test_the_five_line_grammar_is_one(tmp_path):
-    text, = (block for block in re.findall(r"```\n(.*?)```", TEXT, flags=re.S) if block.startswith("sentence:"))
+    (text,) = (block for block in re.findall(r"```\n(.*?)```", TEXT, flags=re.S) if block.startswith("sentence:"))
     (tmp_path / "digits.grammar").write_text(text)
     assert len(text.splitlines()) == 5
     (tmp_path / "digits.txt").write_text("zero oh one two three four five six seven eight nine\n" * 9)
-    subprocess.run([sys.executable, ROOT / "lang" / "train_bpe.py", "--text", tmp_path / "digits.txt", "--vocab-size",
-                    "40", "--lang-dir", tmp_path], check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "lang" / "train_bpe.py",
+            "--text",
+            tmp_path / "digits.txt",
+            "--vocab-size",
+            "40",
+            "--lang-dir",
+            tmp_path,
+        ],
+        check=True,
+        capture_output=True,
+    )
     grammar = hainan_k2.read_grammar(str(tmp_path / "digits.grammar"), Tokenizer(tmp_path))
     assert grammar.transduces and {"1@@", "9@@"} <= set(grammar.outputs)

@@ -12,15 +12,15 @@ import soundfile
 import torch
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 
+from hainan_k2.bench.decode import random_model
 from hainan_k2.config import ModelConfig
+from hainan_k2.formats.model_dir import write_model
 from hainan_k2.frontend.audio import audio_blocks, decode_audio, read_audio
+from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.recognizer import Recognizer
-from hainan_k2.text import Tokenizer
-from hainan_k2.tools.bench_decode import random_model
-from hainan_k2.tools.model_dir import write_model
+from hainan_k2.text.tokenizer import Tokenizer
+from tests.data.corpus import babble
 from tests.frontend.containers import KINDS, UNTOLD, write
-from tests.frontend.corpus import babble
 from tests.fuzz_containers import fuzz_containers
 from tests.toy import ROOT, make_lang
 
@@ -32,8 +32,12 @@ def fuzz(tmp_path, reader, count, *seeds):
     folder.mkdir()
     for seed in seeds:  # with all that a reader looks for beside the file
         shutil.copytree(seed.parent, folder, dirs_exist_ok=True, ignore=lambda _, names: {"mutated"})
-    result = subprocess.run([sys.executable, "-m", "tests.fuzz_readers", reader, folder, str(count), *seeds], cwd=ROOT,
-                            text=True, capture_output=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz_readers", reader, folder, str(count), *seeds],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+    )
     assert result.returncode == 0, f"{result.returncode}: {result.stdout}{result.stderr[-2000:]}"
     return json.loads(result.stdout)
 
@@ -59,8 +63,17 @@ def test_every_container_mutated_and_cut_off(tmp_path):
 
 
 def test_mutated_cut_manifests(tmp_path):
-    cuts = [MonoCut(f"u{i}", 0.0, 1.0, 0, [SupervisionSegment(f"u{i}", "r", 0.0, 1.0, text="a b")],
-                    recording=Recording("r", [], 16000, 16000, 1.0, [0])) for i in range(3)]
+    cuts = [
+        MonoCut(
+            f"u{i}",
+            0.0,
+            1.0,
+            0,
+            [SupervisionSegment(f"u{i}", "r", 0.0, 1.0, text="a b")],
+            recording=Recording("r", [], 16000, 16000, 1.0, [0]),
+        )
+        for i in range(3)
+    ]
     for name in ("cuts.jsonl", "cuts.jsonl.gz"):
         CutSet.from_cuts(cuts).to_file(tmp_path / name)
     refused = fuzz(tmp_path, "cuts", 400, tmp_path / "cuts.jsonl", tmp_path / "cuts.jsonl.gz")
@@ -84,8 +97,15 @@ def test_mutated_model_directories(tmp_path):
     """Hashes agree with what was changed. tokens.txt is for people: nothing but its hash is read."""
     torch.manual_seed(0)
     tokenizer = Tokenizer(make_lang(tmp_path))
-    small = ModelConfig(vocab_size=tokenizer.vocab_size, d_model=8, num_heads=2, num_layers=1, subsampling_channels=2,
-                        predictor_dim=4, joiner_dim=4)
+    small = ModelConfig(
+        vocab_size=tokenizer.vocab_size,
+        d_model=8,
+        num_heads=2,
+        num_layers=1,
+        subsampling_channels=2,
+        predictor_dim=4,
+        joiner_dim=4,
+    )
     write_model(tmp_path / "model", Hainan(small), tokenizer, "int8", {"commit": "abc", "wer": 1.5})
     refused = fuzz(tmp_path, "model", 750, *sorted((tmp_path / "model").iterdir()))
     assert refused.pop("tokens.txt") == 0 and len(refused) == 4
@@ -103,15 +123,23 @@ SPEECH = babble(16000, seed=4)
 
 
 ODD = {
-    "all-zero": np.zeros(16000), "silence": 1e-4 * SPEECH, "denormal": np.full(16000, 1e-30), "dc": np.full(16000, 0.5),
-    "full-scale-dc": np.full(16000, -1.0), "speech-on-dc": SPEECH + 0.9, "clipping": np.clip(1000 * SPEECH, -1, 1),
-    "square": np.sign(np.sin(9e3 * SECOND)), "25 ms": np.zeros(400), "click": np.eye(1, 16000)[0]}
+    "all-zero": np.zeros(16000),
+    "silence": 1e-4 * SPEECH,
+    "denormal": np.full(16000, 1e-30),
+    "dc": np.full(16000, 0.5),
+    "full-scale-dc": np.full(16000, -1.0),
+    "speech-on-dc": SPEECH + 0.9,
+    "clipping": np.clip(1000 * SPEECH, -1, 1),
+    "square": np.sign(np.sin(9e3 * SECOND)),
+    "25 ms": np.zeros(400),
+    "click": np.eye(1, 16000)[0],
+}
 
 
 @pytest.mark.parametrize("samples", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
 def test_odd_but_sound_recordings_give_a_finite_result(recognizer, samples, method):
-    hypothesis, = recognizer.transcribe([samples.astype(np.float32)], method)
+    (hypothesis,) = recognizer.transcribe([samples.astype(np.float32)], method)
     assert hypothesis.num_frames == -(-len(samples) // 1280)
     assert np.isfinite(hypothesis.score)
     assert all(0 <= w.start <= w.end <= len(samples) / 16000 and 0 <= w.confidence <= 1 for w in hypothesis.words)
@@ -120,9 +148,13 @@ def test_odd_but_sound_recordings_give_a_finite_result(recognizer, samples, meth
 @pytest.mark.parametrize("count, milliseconds", [(160, "10.0"), (399, "24.9")])
 def test_under_25_ms_are_too_short_and_reported_so(recognizer, tmp_path, count, milliseconds):
     soundfile.write(tmp_path / "clip.wav", SPEECH[:count], 16000)
-    result, = recognizer.stream([tmp_path / "clip.wav"])
-    assert result.hypothesis is None and result.failure == f"{tmp_path / 'clip.wav'}: {milliseconds} ms of audio " \
+    (result,) = recognizer.stream([tmp_path / "clip.wav"])
+    assert (
+        result.hypothesis is None
+        and result.failure
+        == f"{tmp_path / 'clip.wav'}: {milliseconds} ms of audio "
         f"({count} samples at 16000 Hz): at least 25 ms (400) are needed"
+    )
 
 
 def test_samples_that_are_no_numbers_fail_alone(recognizer, tmp_path):
@@ -150,7 +182,7 @@ def test_rates_and_channels(recognizer, tmp_path, rate, channels):
     sound = 0.3 * np.sin(2 * np.pi * 440 * time)
     soundfile.write(tmp_path / "a.wav", np.stack([sound] * channels, axis=1), rate)
     assert len(read_audio(tmp_path / "a.wav")) == 16000
-    hypothesis, = recognizer.transcribe([tmp_path / "a.wav"])
+    (hypothesis,) = recognizer.transcribe([tmp_path / "a.wav"])
     assert hypothesis.num_frames == 13
 
 
@@ -196,6 +228,6 @@ def test_long_audio_in_a_batch_is_what_it_is_alone(recognizer):
     audio = [babble(int(16000 * seconds), seed=3).astype(np.float32) for seconds in (1.0, 21.7, 2.3)]
     together = recognizer.transcribe(audio)
     for samples, hypothesis in zip(audio, together):
-        alone, = recognizer.transcribe([samples])
+        (alone,) = recognizer.transcribe([samples])
         assert alone.ids == hypothesis.ids and alone.num_frames == hypothesis.num_frames
     assert together[1].num_frames == 272 and torch.isfinite(torch.tensor(together[1].score))

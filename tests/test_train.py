@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from hainan_k2 import decode, train
-from hainan_k2.tools import trainer
-from hainan_k2.tools.checkpoint import LAST, epoch_checkpoints, load_checkpoint
-from hainan_k2.tools.jsonl import read_lines
+from hainan_k2.files.jsonl import read_lines
+from hainan_k2.formats.checkpoint import LAST, epoch_checkpoints, load_checkpoint
+from hainan_k2.training import trainer
 from tests.toy import ROOT, train_command
 
 PATIENCE = 1800  # seconds until a run counts as hung: on a busy machine its start alone can take minutes
@@ -30,8 +30,13 @@ def start(folder, exp, *options):
     def hear_ctrl_c():  # a shell that runs the tests in the background has its children ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    return subprocess.Popen([sys.executable, ROOT / "hainan_k2" / "train.py", *train_command(folder, exp, *options)],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", preexec_fn=hear_ctrl_c)
+    return subprocess.Popen(
+        [sys.executable, ROOT / "hainan_k2" / "train.py", *train_command(folder, exp, *options)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        preexec_fn=hear_ctrl_c,
+    )
 
 
 def wait_for(condition, process):
@@ -51,8 +56,9 @@ def ctrl_c_is_heard():
 @pytest.fixture(scope="module")
 def trained(toy):
     """The toy task, learnt."""
-    train.main(train_command(toy, "learnt", "--loss", "full", "--dropout", "0", "--max-duration", "8",
-                             "--num-epochs", "22"))
+    train.main(
+        train_command(toy, "learnt", "--loss", "full", "--dropout", "0", "--max-duration", "8", "--num-epochs", "22")
+    )
     return toy / "learnt"
 
 
@@ -64,8 +70,24 @@ def test_the_toy_task_is_learnt_to_zero_errors(trained):
 
 
 def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
-    decode.main(["--exp-dir", str(trained), "--avg", "3", "--cuts", str(toy / "dev.jsonl.gz"), "--lang-dir",
-                 str(toy / "lang"), "--num-workers", "0", "--method", "ar-greedy,nar-greedy", "--write", "ctm,jsonl"])
+    decode.main(
+        [
+            "--exp-dir",
+            str(trained),
+            "--avg",
+            "3",
+            "--cuts",
+            str(toy / "dev.jsonl.gz"),
+            "--lang-dir",
+            str(toy / "lang"),
+            "--num-workers",
+            "0",
+            "--method",
+            "ar-greedy,nar-greedy",
+            "--write",
+            "ctm,jsonl",
+        ]
+    )
     shown = capsys.readouterr().out
     assert "ar-greedy" in shown and "nar-greedy" in shown
     out = trained / "decode"
@@ -78,30 +100,49 @@ def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
     assert summary["methods"]["ar-greedy"]["wer"] < 0.05
 
 
-@pytest.mark.parametrize("options, message", [
-    ([], "run a recipe"), (["--epoch", "3"], "has \\[13"), (["--avg", "40"], "epochs up to"),
-    (["--method", "magic"], "ar-greedy, "), (["--cuts", ""], "--cuts")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ([], "run a recipe"),
+        (["--epoch", "3"], "has \\[13"),
+        (["--avg", "40"], "epochs up to"),
+        (["--method", "magic"], "ar-greedy, "),
+        (["--cuts", ""], "--cuts"),
+    ],
+)
 def test_decode_says_what_is_missing_in_one_line(trained, toy, options, message, capsys):
     exp = toy / "none" if not options else trained
     with pytest.raises(SystemExit) as stopped:
-        decode.main(["--exp-dir", str(exp), "--cuts", str(toy / "dev.jsonl.gz"), "--lang-dir", str(toy / "lang"),
-                     *options])
+        decode.main(
+            ["--exp-dir", str(exp), "--cuts", str(toy / "dev.jsonl.gz"), "--lang-dir", str(toy / "lang"), *options]
+        )
     err = capsys.readouterr().err
     assert stopped.value.code == 2 and err.count("\n") == 1
     assert re.search(message, err)
 
 
 def test_decode_without_arguments_says_how_to_get_a_checkpoint(tmp_path):
-    shown = subprocess.run([sys.executable, ROOT / "hainan_k2" / "decode.py"], cwd=tmp_path, capture_output=True,
-                           text=True)
+    shown = subprocess.run(
+        [sys.executable, ROOT / "hainan_k2" / "decode.py"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert shown.returncode == 2 and shown.stdout == "" and shown.stderr.count("\n") == 1
     assert "run.sh --stage 0" in shown.stderr
 
 
 @pytest.mark.parametrize("loss", ["full", "pruned"])
 def test_kill_9_and_the_same_command_again_gives_the_same_losses(toy, loss):
-    options = ["--loss", loss, "--num-epochs", "3", "--save-every", "3", "--spec-augment", "true",
-               "--prune-warmup", "8"]
+    options = [
+        "--loss",
+        loss,
+        "--num-epochs",
+        "3",
+        "--save-every",
+        "3",
+        "--spec-augment",
+        "true",
+        "--prune-warmup",
+        "8",
+    ]
     train.main(train_command(toy, f"whole-{loss}", *options))
     whole = losses(toy / f"whole-{loss}")
     exp = toy / f"killed-{loss}"
@@ -144,8 +185,10 @@ def test_ctrl_c_leaves_a_checkpoint_that_decodes_and_resumes(toy):
     assert "continues" in (exp / "train.log").read_text()
 
 
-@pytest.mark.parametrize("owner, name, epoch, batch", [
-    (trainer, "save_checkpoint", 2, 0), (trainer.TrainLog, "epoch", 2, 0), (trainer.TrainLog, "update", 1, 1)])
+@pytest.mark.parametrize(
+    "owner, name, epoch, batch",
+    [(trainer, "save_checkpoint", 2, 0), (trainer.TrainLog, "epoch", 2, 0), (trainer.TrainLog, "update", 1, 1)],
+)
 def test_ctrl_c_waits_until_what_is_under_way_is_whole(toy, monkeypatch, ctrl_c_is_heard, owner, name, epoch, batch):
     original, calls = getattr(owner, name), []
 
@@ -185,11 +228,18 @@ def test_a_non_finite_loss_is_reported_with_its_cuts_and_skipped(toy, monkeypatc
     assert all(torch.isfinite(v).all() for v in load_checkpoint(toy / "nan" / LAST)["model"].values())
 
 
-@pytest.mark.parametrize("options, message", [
-    (["--train-cuts", "/none.jsonl.gz"], "no such cut manifest"), (["--lang-dir", "/none"], "no tokenizer"),
-    (["--device", "cuda:77"], "CUDA devices"), (["--device", "abacus"], "abacus"),
-    (["--preset", "huge"], "preset is .huge.: choose from tiny"), (["--durations", "2,1"], "durations"),
-    (["--min-duration", "29"], "no cut|left out")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--train-cuts", "/none.jsonl.gz"], "no such cut manifest"),
+        (["--lang-dir", "/none"], "no tokenizer"),
+        (["--device", "cuda:77"], "CUDA devices"),
+        (["--device", "abacus"], "abacus"),
+        (["--preset", "huge"], "preset is .huge.: choose from tiny"),
+        (["--durations", "2,1"], "durations"),
+        (["--min-duration", "29"], "no cut|left out"),
+    ],
+)
 def test_bad_options_exit_2(toy, options, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         train.main([*train_command(toy, "bad"), *options])
@@ -209,14 +259,29 @@ def test_profile_prints_where_the_time_goes(toy, capsys):
     shown = dict(re.findall(r"^(\w.*?) +([0-9.]+) s", capsys.readouterr().out, re.M))
     whole = float(shown.pop("whole"))
     assert float(shown.pop("CPU time")) > 0
-    assert set(shown) == {"data", "encoder", "predictor + joint", "simple loss", "transducer loss", "CTC loss",
-                          "backward", "optimizer", "log", "validation", "checkpoints", "other"}
+    assert set(shown) == {
+        "data",
+        "encoder",
+        "predictor + joint",
+        "simple loss",
+        "transducer loss",
+        "CTC loss",
+        "backward",
+        "optimizer",
+        "log",
+        "validation",
+        "checkpoints",
+        "other",
+    }
     assert sum(map(float, shown.values())) == pytest.approx(whole, abs=0.01 * len(shown))
     assert (toy / "profiled" / "epoch-1.safetensors").exists()
 
 
 def test_omega_and_pruning_train_with_gapped_durations(toy):
-    train.main(train_command(toy, "gapped", "--durations", "0,1,2,4,8", "--omega", "0.5", "--num-epochs", "1",
-                             "--predictor", "stateless"))
+    train.main(
+        train_command(
+            toy, "gapped", "--durations", "0,1,2,4,8", "--omega", "0.5", "--num-epochs", "1", "--predictor", "stateless"
+        )
+    )
     assert all(loss == loss for _, loss in losses(toy / "gapped"))
     assert os.path.exists(toy / "gapped" / "epoch-1.safetensors")

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from hainan_k2.recognizer import Recognizer
+from hainan_k2.bench.decode import random_model
+from hainan_k2.formats.model_dir import write_model
+from hainan_k2.inference.engine import nearest
+from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.inference.windows import WindowConfig
 from hainan_k2.score import score
 from hainan_k2.search import METHODS, SearchConfig
-from hainan_k2.text import Tokenizer
-from hainan_k2.tools.bench_decode import random_model
-from hainan_k2.tools.evaluate import nearest
-from hainan_k2.tools.model_dir import write_model
-from hainan_k2.tools.sweep import make_rows
-from hainan_k2.tools.windows import WindowConfig
-from tests.frontend.corpus import babble
-from tests.test_recognizer import call
-from tests.tools.page.pages import data_in
+from hainan_k2.search.sweep import make_rows
+from hainan_k2.text.tokenizer import Tokenizer
+from tests.data.corpus import babble
+from tests.inference.test_recognizer import call
+from tests.report.pages import data_in
 from tests.toy import make_lang
 
 NAMES = ("a.wav", "b c.wav", "b_c.wav")
@@ -67,12 +67,18 @@ def test_one_bad_argument_costs_no_other(model, folder, tmp_path, monkeypatch, c
     long, inside = "x" * 300, folder / "a.wav" / "y.wav"
     assert call("--model", model, long, inside, folder, "--write", "jsonl", "--out-dir", tmp_path / "out") == 1
     assert [line["id"] for line in lines(tmp_path / "out" / "transcripts.jsonl")] == [
-        f"{folder}/a.wav", f"{folder}/b%20c.wav", f"{folder}/b_c.wav"]
+        f"{folder}/a.wav",
+        f"{folder}/b%20c.wav",
+        f"{folder}/b_c.wav",
+    ]
     err = capsys.readouterr().err
-    assert [line.strip() for line in err[err.index("5 failed:"):].splitlines()[1:]] == [
-        f"{long}: File name too long", f"{inside}: Not a directory",
-        f"{folder}/gone.wav: a link that leads nowhere", f"{folder}/locked: folder cannot be read: Permission denied",
-        f"{folder}/pipe.wav: a named pipe, not a file"]
+    assert [line.strip() for line in err[err.index("5 failed:") :].splitlines()[1:]] == [
+        f"{long}: File name too long",
+        f"{inside}: Not a directory",
+        f"{folder}/gone.wav: a link that leads nowhere",
+        f"{folder}/locked: folder cannot be read: Permission denied",
+        f"{folder}/pipe.wav: a named pipe, not a file",
+    ]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
@@ -87,10 +93,13 @@ def test_names_that_are_not_utf8(model, folder, tmp_path, monkeypatch, capfd):
     assert shown.out.startswith(f"{folder}/caf\\xe9.wav: ")
     assert f"  {folder}/mad\\xe9.wav: not an audio file" in shown.err
     out = tmp_path / "out"
-    assert call("--model", model, folder, "--write", "txt,jsonl,srt", "--out-dir", out, "--report",
-                tmp_path / "page.html") == 1
+    assert (
+        call("--model", model, folder, "--write", "txt,jsonl,srt", "--out-dir", out, "--report", tmp_path / "page.html")
+        == 1
+    )
     assert [line["id"] for line in lines(out / "transcripts.jsonl")] == [
-        f"{folder}/{name}" for name in ("b%20c.wav", "b_c.wav", "caf%E9.wav")]
+        f"{folder}/{name}" for name in ("b%20c.wav", "b_c.wav", "caf%E9.wav")
+    ]
     assert b"caf\xe9.srt" in os.listdir(os.fsencode(out)) and "caf%E9.wav" in (tmp_path / "page.html").read_text()
 
 
@@ -110,8 +119,10 @@ def test_a_second_run_loses_nothing(model, folder, tmp_path, capsys):
 def test_several_methods_from_one_pass_of_the_encoder(model, recognizer, folder, tmp_path, monkeypatch, capsys):
     encode, passes = Recognizer.encode, []
     monkeypatch.setattr(Recognizer, "encode", lambda self, batch: passes.append(len(batch)) or encode(self, batch))
-    assert call("--model", model, folder, "--method", "sar,ar-greedy", "--write", "txt,srt", "--out-dir",
-                tmp_path / "out") == 0
+    assert (
+        call("--model", model, folder, "--method", "sar,ar-greedy", "--write", "txt,srt", "--out-dir", tmp_path / "out")
+        == 0
+    )
     assert passes == [3]
     for method in ("sar", "ar-greedy"):
         found = recognizer.transcribe([folder / name for name in NAMES], method)
@@ -125,10 +136,24 @@ def test_several_methods_from_one_pass_of_the_encoder(model, recognizer, folder,
 
 
 def test_options_with_several_values(model, recognizer, folder, tmp_path):
-    assert call("--model", model, folder / "a.wav", "--method", "sar", "--sar-rounds", "1,3", "--write", "txt",
-                "--out-dir", tmp_path) == 0
+    assert (
+        call(
+            "--model",
+            model,
+            folder / "a.wav",
+            "--method",
+            "sar",
+            "--sar-rounds",
+            "1,3",
+            "--write",
+            "txt",
+            "--out-dir",
+            tmp_path,
+        )
+        == 0
+    )
     for rounds in (1, 3):
-        found, = recognizer.transcribe([folder / "a.wav"], "sar", SearchConfig(sar_rounds=rounds))
+        (found,) = recognizer.transcribe([folder / "a.wav"], "sar", SearchConfig(sar_rounds=rounds))
         assert (tmp_path / f"transcripts.sar-sar_rounds={rounds}.txt").read_text() == f"{folder}/a.wav {found.text}\n"
 
 
@@ -163,8 +188,24 @@ def test_references_give_decodes_table_and_a_page(model, recognizer, folder, tmp
     for name, text in zip(NAMES, REFERENCES):
         if text is not None:
             (folder / name).with_suffix(".txt").write_text(text + "\n")
-    assert call("--model", model, folder, "--method", "sar,ar-greedy", "--write", "txt", "--out-dir", tmp_path / "out",
-                "--reference", ".txt", "--report", tmp_path / "page.html") == 0
+    assert (
+        call(
+            "--model",
+            model,
+            folder,
+            "--method",
+            "sar,ar-greedy",
+            "--write",
+            "txt",
+            "--out-dir",
+            tmp_path / "out",
+            "--reference",
+            ".txt",
+            "--report",
+            tmp_path / "page.html",
+        )
+        == 0
+    )
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[:3] == ["method", "WER", "%"] and len(rows) == 2
     data = data_in((tmp_path / "page.html").read_text())
@@ -186,7 +227,7 @@ def test_an_oracle_needs_references(model, recognizer, folder, tmp_path, capsys)
     assert "method nbest-oracle needs --reference" in capsys.readouterr().err
     with pytest.raises(ValueError, match="nbest-oracle needs references"):
         recognizer.transcribe([folder / "a.wav"], "nbest-oracle")
-    listed, = recognizer.transcribe([folder / "a.wav"], "nbest", SearchConfig(nbest=50))
+    (listed,) = recognizer.transcribe([folder / "a.wav"], "nbest", SearchConfig(nbest=50))
     last = listed.alternatives[-1].text
     assert last != listed.text
     (tmp_path / "text").write_text(f"a {last}\n")
@@ -201,7 +242,7 @@ def test_an_oracle_needs_references(model, recognizer, folder, tmp_path, capsys)
 def test_a_recogniser_gives_one_result_for_an_input(recognizer):
     with pytest.raises(ValueError, match="method all gives several results"):
         recognizer.transcribe([np.zeros(9000)], "all")
-    result, = recognizer.stream(["x" * 300])
+    (result,) = recognizer.stream(["x" * 300])
     assert result.failure == f"{'x' * 300}: File name too long"
 
 
@@ -216,13 +257,17 @@ def test_an_oracle_of_a_long_recording_fails_alone(recognizer):
         assert long[1].hypothesis and short[1].hypothesis and len(short[0].hypothesis.alternatives) > 1
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ([""], "an empty argument names no audio; the current folder is ."),
-    (["x.wav", "--overwrite", "true"], "--overwrite needs --out-dir"),
-    (["x.wav", "--method", "sar,magic"], "no method 'magic'"),
-    (["x.wav", "--reference", "/none.csv"], "/none.csv: No such"),
-    (["x.wav", "--write", "txt", "--out-dir", "/dev/null/x"], "Not a directory"),
-    (["x.wav", "--write", "txt", "--out-dir", "x", "--resume", "true", "--overwrite", "true"], "give one of them")])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([""], "an empty argument names no audio; the current folder is ."),
+        (["x.wav", "--overwrite", "true"], "--overwrite needs --out-dir"),
+        (["x.wav", "--method", "sar,magic"], "no method 'magic'"),
+        (["x.wav", "--reference", "/none.csv"], "/none.csv: No such"),
+        (["x.wav", "--write", "txt", "--out-dir", "/dev/null/x"], "Not a directory"),
+        (["x.wav", "--write", "txt", "--out-dir", "x", "--resume", "true", "--overwrite", "true"], "give one of them"),
+    ],
+)
 def test_bad_options_exit_2_with_one_line(model, tmp_path, monkeypatch, arguments, message, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(*arguments, "--model", model) == 2

@@ -15,11 +15,15 @@ from tests.toy import ROOT, train_command
 # what a package k2 does when it is imported, and the reason that is given for it
 KINDS = {
     "missing": ("raise ModuleNotFoundError('No module named k2', name='k2')", "k2 is not installed"),
-    "for another Python": ("import _k2_of_another_python", "k2 is installed but cannot be imported "
-                           "(ModuleNotFoundError: No module named '_k2_of_another_python')"),
-    "for another torch": ("raise ImportError('k2 was built using PyTorch 1.5.0\\nBut you are using PyTorch 2.13.0')",
-                          "k2 is installed but cannot be imported (ImportError: k2 was built using PyTorch 1.5.0 "
-                          "But you are using PyTorch 2.13.0)"),
+    "for another Python": (
+        "import _k2_of_another_python",
+        "k2 is installed but cannot be imported (ModuleNotFoundError: No module named '_k2_of_another_python')",
+    ),
+    "for another torch": (
+        "raise ImportError('k2 was built using PyTorch 1.5.0\\nBut you are using PyTorch 2.13.0')",
+        "k2 is installed but cannot be imported (ImportError: k2 was built using PyTorch 1.5.0 "
+        "But you are using PyTorch 2.13.0)",
+    ),
 }
 
 
@@ -34,8 +38,13 @@ class Without:
         self.folder, self.path = folder, os.pathsep.join([str(folder), str(ROOT)])
 
     def run(self, *words):
-        return subprocess.run([sys.executable, *map(str, words)], text=True, capture_output=True, cwd=self.folder,
-                              env={**os.environ, "PYTHONPATH": self.path})
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            text=True,
+            capture_output=True,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": self.path},
+        )
 
     def command(self, name, *arguments):
         return self.run("-c", f"from hainan_k2.{name} import main; main()", *arguments)
@@ -57,18 +66,34 @@ def trained(toy, tmp_path_factory):
 
 
 def test_train_and_decode(without, toy, trained):
-    shown = without.command("decode", "--exp-dir", trained, "--cuts", toy / "dev.jsonl.gz", "--lang-dir", toy / "lang",
-                            "--method", "all", "--num-workers", "0", "--report", without.folder / "page.html")
+    shown = without.command(
+        "decode",
+        "--exp-dir",
+        trained,
+        "--cuts",
+        toy / "dev.jsonl.gz",
+        "--lang-dir",
+        toy / "lang",
+        "--method",
+        "all",
+        "--num-workers",
+        "0",
+        "--report",
+        without.folder / "page.html",
+    )
     assert shown.returncode == 0, shown.stderr
     assert all(method in shown.stdout for method in ("ar-greedy", "ar-beam", "nar-greedy", "sar"))
     assert f"5 of 9 methods are left out, viterbi, sar-viterbi, nbest, nbest-ar, mbr: {without.reason}" in shown.stderr
     assert f"the page shows no lattices: {without.reason}" in shown.stderr
 
 
-@pytest.mark.parametrize("name, arguments, start", [
-    ("decode", ("--method", "viterbi", "--exp-dir", "none"), "method viterbi needs k2"),
-    ("transcribe", ("none.wav", "--method", "viterbi"), "method viterbi needs k2"),
-])
+@pytest.mark.parametrize(
+    "name, arguments, start",
+    [
+        ("decode", ("--method", "viterbi", "--exp-dir", "none"), "method viterbi needs k2"),
+        ("transcribe", ("none.wav", "--method", "viterbi"), "method viterbi needs k2"),
+    ],
+)
 def test_what_needs_k2_says_so_in_one_line(without, name, arguments, start):
     shown = without.command(name, *arguments)
     assert shown.returncode == 2 and shown.stderr.count("\n") == 1, shown.stderr

@@ -52,15 +52,46 @@ def make_lang(folder: Path) -> Path:
 
     text = folder / "text.txt"
     text.write_text("\n".join(" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))) + "\n")
-    subprocess.run([sys.executable, ROOT / "lang" / "train_bpe.py", "--text", text, "--vocab-size", "40",
-                    "--lang-dir", folder / "lang"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "lang" / "train_bpe.py",
+            "--text",
+            text,
+            "--vocab-size",
+            "40",
+            "--lang-dir",
+            folder / "lang",
+        ],
+        check=True,
+        capture_output=True,
+    )
     return folder / "lang"
 
 
 def train_command(folder: Path, exp: str, *options: str) -> list[str]:
     """Arguments of train.py for the toy task."""
     assert "tiny" in PRESETS
-    return ["--exp-dir", str(folder / exp), "--train-cuts", str(folder / "train.jsonl.gz"),
-            "--dev-cuts", str(folder / "dev.jsonl.gz"), "--lang-dir", str(folder / "lang"), "--preset", "tiny",
-            "--max-duration", "20", "--num-workers", "0", "--spec-augment", "false", "--warmup-updates", "20",
-            "--lr", "3e-3", *options]
+    return [
+        "--exp-dir",
+        str(folder / exp),
+        "--train-cuts",
+        str(folder / "train.jsonl.gz"),
+        "--dev-cuts",
+        str(folder / "dev.jsonl.gz"),
+        "--lang-dir",
+        str(folder / "lang"),
+        "--preset",
+        "tiny",
+        "--max-duration",
+        "20",
+        "--num-workers",
+        "0",
+        "--spec-augment",
+        "false",
+        "--warmup-updates",
+        "20",
+        "--lr",
+        "3e-3",
+        *options,
+    ]

@@ -42,8 +42,9 @@ def is_container(data: bytes) -> bool:
     return data[8:10] == b'{"' or data.startswith(_ZIP_MAGIC)
 
 
-def write_container(path: Union[str, Path], kind: Kind, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
-                    ) -> None:
+def write_container(
+    path: Union[str, Path], kind: Kind, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+) -> None:
     """Write tensors of any device and facts, whole or not at all.
 
     Raises:
@@ -75,17 +76,21 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     if data.startswith(_ZIP_MAGIC):
-        raise ValueError(f"{path} cannot be read as a {kind.name}: it is a zip archive, of an older version of "
-                         f"hainan_k2, of torch or of another program; make it anew with {kind.maker}")
+        raise ValueError(
+            f"{path} cannot be read as a {kind.name}: it is a zip archive, of an older version of "
+            f"hainan_k2, of torch or of another program; make it anew with {kind.maker}"
+        )
     header = header_of(data)
     if not header:
-        raise ValueError(f"{path} cannot be read as a {kind.name}: it is damaged, or of another program than "
-                         f"{kind.maker}, which writes such files")
+        raise ValueError(
+            f"{path} cannot be read as a {kind.name}: it is damaged, or of another program than "
+            f"{kind.maker}, which writes such files"
+        )
     start = header.find(_MARK) + len(_MARK) + 8
     digest = hashlib.sha256(memoryview(data)[:start])
     digest.update(_ZEROS)
-    digest.update(memoryview(data)[start + 64:])
-    sound = digest.hexdigest().encode() == data[start:start + 64]
+    digest.update(memoryview(data)[start + 64 :])
+    sound = digest.hexdigest().encode() == data[start : start + 64]
     try:
         tensors, metadata = deserialise(data)
         found, version = metadata.get("kind"), metadata.get("format")
@@ -97,8 +102,10 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     if not sound:
         raise ValueError(f"{path} cannot be read as a {kind.name}: {_DAMAGED}")
     if version != FORMAT:
-        raise ValueError(f"{path} is of format {version[:40]!r}; this version of hainan_k2 reads {FORMAT!r}: make it "
-                         f"anew with {kind.maker}")
+        raise ValueError(
+            f"{path} is of format {version[:40]!r}; this version of hainan_k2 reads {FORMAT!r}: make it "
+            f"anew with {kind.maker}"
+        )
     if found != kind.name:
         raise ValueError(f"{path} holds a {str(found)[:60]}, not a {kind.name}")
     if not isinstance(facts, dict):

@@ -21,10 +21,18 @@ from typing import Any, BinaryIO, NamedTuple, Union
 import torch
 from torch import Tensor
 
-_TYPES = {"torch.DoubleStorage": torch.float64, "torch.FloatStorage": torch.float32, "torch.HalfStorage": torch.float16,
-          "torch.BFloat16Storage": torch.bfloat16, "torch.LongStorage": torch.int64, "torch.IntStorage": torch.int32,
-          "torch.ShortStorage": torch.int16, "torch.CharStorage": torch.int8, "torch.ByteStorage": torch.uint8,
-          "torch.BoolStorage": torch.bool}
+_TYPES = {
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}
 _MAX_PROGRAM = 1 << 24  # bytes of data.pkl, each of which can make an object
 _BUDGET = 3  # bytes for every byte of the file: once for the storages, twice for tensors, since weights can be tied
 _ADVICE = ": only dicts of tensors, lists, numbers and texts are read"
@@ -59,8 +67,17 @@ def read_torch_archive(source: Union[str, Path, BinaryIO], where: str = "") -> A
         return _read(source)
     except OSError as error:
         raise ValueError(f"{where}: {error.strerror or error}") from None
-    except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError, EOFError,
-            zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{where} is no PyTorch checkpoint that can be read: {reason}") from None
 
@@ -188,8 +205,9 @@ class _Machine:
             return torch.empty(shape, dtype=storage.values.dtype)
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides))
         if last >= len(storage.values) or math.prod(shape) > len(storage.values):
-            raise ValueError(f"a tensor has {math.prod(shape)} values, up to place {last}, in a storage of "
-                             f"{len(storage.values)}")
+            raise ValueError(
+                f"a tensor has {math.prod(shape)} values, up to place {last}, in a storage of {len(storage.values)}"
+            )
         self.spend(math.prod(shape) * storage.values.element_size())
         return storage.values.as_strided(shape, strides, offset)
 
@@ -206,21 +224,40 @@ class _Machine:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _Machine.dictionary, "torch.Size": _Machine.size,
-    "torch._utils._rebuild_tensor_v2": _Machine.tensor, "torch._utils._rebuild_parameter": _Machine.parameter}
+    "collections.OrderedDict": _Machine.dictionary,
+    "torch.Size": _Machine.size,
+    "torch._utils._rebuild_tensor_v2": _Machine.tensor,
+    "torch._utils._rebuild_parameter": _Machine.parameter,
+}
 _INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda m, _: None, "FRAME": lambda m, _: None,
-    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"),
-                    _Machine.push),
-    "NONE": lambda m, _: m.push(None), "NEWTRUE": lambda m, _: m.push(True), "NEWFALSE": lambda m, _: m.push(False),
-    "EMPTY_DICT": lambda m, _: m.push({}), "EMPTY_LIST": lambda m, _: m.push([]),
-    "EMPTY_TUPLE": lambda m, _: m.push(()), "TUPLE1": lambda m, _: m.push(tuple(m.last(1))),
-    "TUPLE2": lambda m, _: m.push(tuple(m.last(2))), "TUPLE3": lambda m, _: m.push(tuple(m.last(3))),
-    "MARK": _Machine.mark, "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
-    "APPEND": lambda m, _: m.append(m.last(1)), "APPENDS": lambda m, _: m.append(m.since_mark()),
-    "SETITEM": lambda m, _: m.set_items(m.last(2)), "SETITEMS": lambda m, _: m.set_items(m.since_mark()),
-    "BINPUT": _Machine.remember, "LONG_BINPUT": _Machine.remember,
+    "PROTO": lambda m, _: None,
+    "FRAME": lambda m, _: None,
+    **dict.fromkeys(
+        ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"), _Machine.push
+    ),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "TUPLE1": lambda m, _: m.push(tuple(m.last(1))),
+    "TUPLE2": lambda m, _: m.push(tuple(m.last(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.last(3))),
+    "MARK": _Machine.mark,
+    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
+    "APPEND": lambda m, _: m.append(m.last(1)),
+    "APPENDS": lambda m, _: m.append(m.since_mark()),
+    "SETITEM": lambda m, _: m.set_items(m.last(2)),
+    "SETITEMS": lambda m, _: m.set_items(m.since_mark()),
+    "BINPUT": _Machine.remember,
+    "LONG_BINPUT": _Machine.remember,
     "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
-    "BINGET": lambda m, n: m.push(m.memo[n]), "LONG_BINGET": lambda m, n: m.push(m.memo[n]),
-    "GLOBAL": _Machine.name, "STACK_GLOBAL": lambda m, _: m.name(" ".join(m.last(2))),
-    "REDUCE": _Machine.call, "BUILD": _Machine.set_attributes, "BINPERSID": _Machine.load_storage}
+    "BINGET": lambda m, n: m.push(m.memo[n]),
+    "LONG_BINGET": lambda m, n: m.push(m.memo[n]),
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": lambda m, _: m.name(" ".join(m.last(2))),
+    "REDUCE": _Machine.call,
+    "BUILD": _Machine.set_attributes,
+    "BINPERSID": _Machine.load_storage,
+}

@@ -163,8 +163,10 @@ def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -
     if not length or length.found == length.stated:
         return ""
     if length.found > length.stated:
-        return (f"several recordings in one file ({length.stated} of {length.found} {length.unit} are of the first): "
-                "split them, or join them with ffmpeg or sox")
+        return (
+            f"several recordings in one file ({length.stated} of {length.found} {length.unit} are of the first): "
+            "split them, or join them with ffmpeg or sox"
+        )
     seconds = file.seconds if file else 0.0  # of what is there, except where libsndfile believes the header
     if length.per_second:
         seconds = length.found / length.per_second
@@ -196,8 +198,10 @@ def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:
     if not count:
         raise ValueError(f"{path}: empty: no samples")
     if count < file.frames < UNKNOWN_LENGTH and file.format != "MP3":  # whose length may be an estimate
-        raise ValueError(f"{path}: truncated or damaged: {count / file.samplerate:.2f} of the {file.seconds:.2f} s in "
-                         "its header decode")
+        raise ValueError(
+            f"{path}: truncated or damaged: {count / file.samplerate:.2f} of the {file.seconds:.2f} s in "
+            "its header decode"
+        )
 
 
 def _reason(error: Exception) -> str:

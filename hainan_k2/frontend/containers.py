@@ -112,7 +112,7 @@ def _riff(header: _Header) -> Optional[Samples]:
 
 
 def _rf64(header: _Header) -> Optional[Samples]:
-    size, = header.unpack(header.chunk(12, b"ds64", "<4sI").start + 8, "<Q")
+    (size,) = header.unpack(header.chunk(12, b"ds64", "<4sI").start + 8, "<Q")
     data = header.chunk(12, b"data", "<4sI")
     return Samples(data.start, size) if 0 < size < 2**62 else None
 
@@ -146,8 +146,10 @@ def _au(header: _Header) -> Optional[Samples]:
 def _nist(header: _Header) -> Optional[Samples]:
     text = header.bytes(0, 1024)
     start = re.match(rb"NIST_1A\n *(\d{1,9})\n", text)
-    fields = [re.search(rb"^%s -(?:i|s\d+) (\d{1,12})\s" % name, text, re.MULTILINE)
-              for name in (b"sample_count", b"channel_count", b"sample_n_bytes")]
+    fields = [
+        re.search(rb"^%s -(?:i|s\d+) (\d{1,12})\s" % name, text, re.MULTILINE)
+        for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
+    ]
     if not start or not all(fields):
         return None
     count, channels, width = (int(field[1]) for field in fields if field)
@@ -157,7 +159,7 @@ def _nist(header: _Header) -> Optional[Samples]:
 def _voc(header: _Header) -> Samples:
     """The first block of samples (type 1 or 9), as libsndfile reads no other. 24 bits are too few for the sizes of
     blocks over 16 MB, of which libsndfile writes the rest alone: more is there than they state."""
-    at, = header.unpack(20, "<H")
+    (at,) = header.unpack(20, "<H")
     for _ in range(MAX_CHUNKS):
         kind, low, high = header.unpack(at, "<BHB")
         block = Samples(at + 4, low + (high << 16))
@@ -208,14 +210,29 @@ def _mat5(header: _Header) -> Samples:
     matrix and its flags (8 bytes), dimensions (8), name and values."""
     size = ("<" if header.bytes(126, 2) == b"IM" else ">") + "4xI"
     matrix = 136 + header.unpack(128, size)[0]
-    name, = header.unpack(matrix + 40, size)
+    (name,) = header.unpack(matrix + 40, size)
     values = matrix + 48 + name + -name % 8
     return Samples(values + 8, header.unpack(values, size)[0])
 
 
 # How a file starts, and what reads its header.
 READERS = {
-    b"RIFF": _riff, b"RIFX": _riff, b"RF64": _rf64, b"riff": _w64, b"caff": _caf, b"FORM": _form,
-    b".snd": _au, b"dns.": _au, b"NIST_1A": _nist, b"Creative Voi": _voc, b"2BIT": _avr, b"\x01\x04": _mpc2k,
-    b"ALawSoundFil": _wve, b"Extended Ins": _xi, b"\xf0\x7e": _sds, b"MATLAB 5": _mat5,
-    b"\0\0\x03\xe8\0\0\0\1\0\0\0\1": _mat4, b"\0\0\0\0\1\0\0\0\1\0\0\0": _mat4}
+    b"RIFF": _riff,
+    b"RIFX": _riff,
+    b"RF64": _rf64,
+    b"riff": _w64,
+    b"caff": _caf,
+    b"FORM": _form,
+    b".snd": _au,
+    b"dns.": _au,
+    b"NIST_1A": _nist,
+    b"Creative Voi": _voc,
+    b"2BIT": _avr,
+    b"\x01\x04": _mpc2k,
+    b"ALawSoundFil": _wve,
+    b"Extended Ins": _xi,
+    b"\xf0\x7e": _sds,
+    b"MATLAB 5": _mat5,
+    b"\0\0\x03\xe8\0\0\0\1\0\0\0\1": _mat4,
+    b"\0\0\0\0\1\0\0\0\1\0\0\0": _mat4,
+}

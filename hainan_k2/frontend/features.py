@@ -59,8 +59,10 @@ def one_channel(samples: Samples, sampling_rate: int) -> torch.Tensor:
     if waveform.ndim == 2 and waveform.shape[0] == 1:
         waveform = waveform[0]
     if waveform.ndim != 1 or len(waveform) < MIN_SAMPLES:
-        raise ValueError(f"samples of shape {tuple(waveform.shape)}: there must be one channel of at "
-                         f"least {MIN_SAMPLES} samples (25 ms)")
+        raise ValueError(
+            f"samples of shape {tuple(waveform.shape)}: there must be one channel of at "
+            f"least {MIN_SAMPLES} samples (25 ms)"
+        )
     return waveform
 
 
@@ -82,12 +84,15 @@ class Fbank(FeatureExtractor):
         super().__init__(config)
         bins = self.config.num_mel_bins
         if not MIN_MEL_BINS <= bins <= MAX_MEL_BINS:
-            raise ValueError(f"num_mel_bins is {bins}: at 16 kHz Kaldi has filter banks of {MIN_MEL_BINS} to "
-                             f"{MAX_MEL_BINS} bins")
+            raise ValueError(
+                f"num_mel_bins is {bins}: at 16 kHz Kaldi has filter banks of {MIN_MEL_BINS} to {MAX_MEL_BINS} bins"
+            )
         self.backend = choose_backend(self.config.backend)
         if self.backend == "kaldi-native-fbank" and torch.device(self.config.device).type != "cpu":
-            raise ValueError(f"kaldi-native-fbank computes on the CPU only, not on {self.config.device}: "
-                             "install kaldifeat or say device='cpu'")
+            raise ValueError(
+                f"kaldi-native-fbank computes on the CPU only, not on {self.config.device}: "
+                "install kaldifeat or say device='cpu'"
+            )
         self._kaldifeat = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,8 +119,9 @@ class Fbank(FeatureExtractor):
         features = compute(waveform)
         return features if isinstance(samples, torch.Tensor) else features.cpu().numpy()
 
-    def extract_batch(self, samples: Samples | Sequence[Samples], sampling_rate: int,
-                      lengths: Sequence[int] | None = None) -> list[Samples]:
+    def extract_batch(
+        self, samples: Samples | Sequence[Samples], sampling_rate: int, lengths: Sequence[int] | None = None
+    ) -> list[Samples]:
         """Signals, or a padded batch (B, N) with `lengths` in samples, to a list of (T_b, num_mel_bins).
 
         One by one: on a CPU that is faster than kaldifeat's own batches, which copy every frame.
@@ -205,12 +211,11 @@ def normalise_batch(features: torch.Tensor, lens: torch.Tensor | Sequence[int]) 
 class UtteranceNorm:
     """`normalise` as an input transform of lhotse's datasets: each supervision by itself, 0 elsewhere."""
 
-    def __call__(self, features: torch.Tensor,
-                 supervision_segments: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(self, features: torch.Tensor, supervision_segments: torch.Tensor | None = None) -> torch.Tensor:
         """(B, T, F) and rows (sequence index, start frame, number of frames) -> (B, T, F)."""
         if supervision_segments is None:
             return normalise_batch(features, [features.shape[1]] * len(features))
         normalised = torch.zeros_like(features)
         for index, start, length in supervision_segments.tolist():
-            normalised[index, start:start + length] = normalise(features[index, start:start + length])
+            normalised[index, start : start + length] = normalise(features[index, start : start + length])
         return normalised

@@ -66,8 +66,9 @@ def log_mel(waveform: Tensor) -> Tensor:
     """(N,) float32 at 16 kHz -> (round(N / 160), 80)."""
     frames = (len(waveform) + HOP // 2) // HOP
     waveform = torch.nn.functional.pad(waveform, (0, max(0, frames * HOP - len(waveform))))
-    spectrum = torch.stft(waveform, WINDOW, HOP, window=torch.hann_window(WINDOW, device=waveform.device),
-                          return_complex=True)
+    spectrum = torch.stft(
+        waveform, WINDOW, HOP, window=torch.hann_window(WINDOW, device=waveform.device), return_complex=True
+    )
     energies = mel_filters().to(waveform.device) @ spectrum[:, :frames].abs().square()
     decades = energies.clamp(min=1e-10).log10()
     return ((torch.maximum(decades, decades.max() - DYNAMIC_RANGE) + 4.0) / 4.0).T.contiguous()

@@ -11,8 +11,11 @@ from hainan_k2.frontend.log_mel import NUM_BINS, LogMel
 
 # Types of stored features, as lhotse's manifests name them, that serve as features of a kind. lhotse's own filter banks
 # of its default settings differ from ours by 2.5e-3 at most.
-STORED_TYPES = {"fbank": ("hainan-fbank", "kaldi-fbank", "kaldifeat-fbank", "fbank"), "log-mel": ("hainan-log-mel",),
-                "states": ("hainan-whisper-states",)}
+STORED_TYPES = {
+    "fbank": ("hainan-fbank", "kaldi-fbank", "kaldifeat-fbank", "fbank"),
+    "log-mel": ("hainan-log-mel",),
+    "states": ("hainan-whisper-states",),
+}
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ def _next_frame(file: BinaryIO, at: int, size: int, kind: int) -> int:
     Tags and damage are passed over."""
     pattern = b"\xff[%s][%s]." % tuple(
         b"".join(b"\\x%02x" % byte for byte in range(256) if byte & KIND >> shift & 255 == kind >> shift & 255)
-        for shift in (16, 8))
+        for shift in (16, 8)
+    )
     for place in _places(file, at, pattern, 4):
         end = place + _frame_bytes(file, place)
         if place < end <= size and (end == size or _frame_bytes(file, end)):

@@ -1,18 +1,18 @@
 """Lattices: training losses and their pruning, decoding graphs. The only room that imports k2, when used."""
 
-from hainan_k2.fsa.composition import compose
-from hainan_k2.fsa.draw import draw_lattice
-from hainan_k2.fsa.grammar import Grammar, read_grammar
-from hainan_k2.fsa.lm_lattice import lm_lattice
-from hainan_k2.fsa.loss import rnnt_loss, tdt_loss, tdt_loss_pruned
-from hainan_k2.fsa.nar_lattice import nar_lattice
-from hainan_k2.fsa.nbest import best_texts, text_scores
-from hainan_k2.fsa.ngram import NgramLm
-from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
-from hainan_k2.fsa.pruning import tdt_prune, tdt_prune_bounds
-from hainan_k2.fsa.scores import mwer_loss, tdt_sequence_scores
-from hainan_k2.fsa.simple import tdt_loss_simple
-from hainan_k2.fsa.store import load_lattice, save_lattice
+from hainan_k2.fsa.language.grammar import Grammar, read_grammar
+from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.lattices.composition import compose
+from hainan_k2.fsa.lattices.draw import draw_lattice
+from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
+from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
+from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
+from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.lattices.store import load_lattice, save_lattice
+from hainan_k2.fsa.losses.pruning import tdt_prune, tdt_prune_bounds
+from hainan_k2.fsa.losses.sequence_scores import mwer_loss, tdt_sequence_scores
+from hainan_k2.fsa.losses.simple import tdt_loss_simple
+from hainan_k2.fsa.losses.tdt import rnnt_loss, tdt_loss, tdt_loss_pruned
 
 __all__ = [
     "Grammar",

@@ -49,13 +49,9 @@ def check_batch(
         or a label is the blank (0) or not below V.
     """
     if targets.dim() != 2 or targets.is_floating_point() or targets.size(0) != batch:
-        raise ValueError(
-            f"targets must hold integers (B={batch}, U), got {tuple(targets.shape)} of {targets.dtype}"
-        )
+        raise ValueError(f"targets must hold integers (B={batch}, U), got {tuple(targets.shape)} of {targets.dtype}")
     if num_labels is not None and targets.size(1) != num_labels:
-        raise ValueError(
-            f"targets have {targets.size(1)} labels per row, the joint has {num_labels} + 1 positions"
-        )
+        raise ValueError(f"targets have {targets.size(1)} labels per row, the joint has {num_labels} + 1 positions")
     frame_lens = check_lengths("frame_lens", frame_lens, batch, num_frames, "frames of the joint")
     target_lens = check_lengths("target_lens", target_lens, batch, targets.size(1), "labels in targets")
     targets = targets.detach().to(torch.int64)
@@ -72,9 +68,7 @@ def check_batch(
 def check_logits(name: str, logits: Tensor, dims: str, num_durations: int) -> int:
     """The vocabulary size V. ValueError unless floating point, of as many axes as `dims` names, V >= 2."""
     if logits.dim() != len(dims.split(",")) or not logits.is_floating_point():
-        raise ValueError(
-            f"{name} must be floating point ({dims}), got shape {tuple(logits.shape)} of {logits.dtype}"
-        )
+        raise ValueError(f"{name} must be floating point ({dims}), got shape {tuple(logits.shape)} of {logits.dtype}")
     vocab_size = logits.size(-1) - num_durations
     if vocab_size < 2:
         raise ValueError(
@@ -83,9 +77,7 @@ def check_logits(name: str, logits: Tensor, dims: str, num_durations: int) -> in
     return vocab_size
 
 
-def check_bounds(
-    bounds: Tensor, frame_lens: Tensor, target_lens: Tensor, num_frames: int, band: int
-) -> Tensor:
+def check_bounds(bounds: Tensor, frame_lens: Tensor, target_lens: Tensor, num_frames: int, band: int) -> Tensor:
     """Bounds (B, T) as int64, padding set to 0.
 
     Raises:

@@ -16,8 +16,8 @@ from typing import Optional
 
 from hainan_k2.config import fail, option, parse
 from hainan_k2.files.container import Kind, write_container
-from hainan_k2.fsa.acceptor import read_arpa_acceptor
-from hainan_k2.fsa.lexicon import read_words
+from hainan_k2.fsa.language.acceptor import read_arpa_acceptor
+from hainan_k2.fsa.language.lexicon import read_words
 
 KIND = Kind("acceptor", "hainan-arpa-to-fst")
 
@@ -25,14 +25,15 @@ KIND = Kind("acceptor", "hainan-arpa-to-fst")
 @dataclass(frozen=True)
 class FstConfig:
     arpa: str = option("", "language model, ARPA, plain or gzipped (required)")
-    words: str = option("", "symbol table: words.txt of hainan-make-lexicon, or tokens.txt of hainan-train-bpe "
-                            "(required)")
+    words: str = option(
+        "", "symbol table: words.txt of hainan-make-lexicon, or tokens.txt of hainan-train-bpe (required)"
+    )
     out_dir: str = option("", "folder to write to (required)")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], FstConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], FstConfig)
     if not config.arpa or not config.words or not config.out_dir:
         fail("give --arpa, --words and --out-dir")
     folder = Path(config.out_dir)
@@ -44,8 +45,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         write_container(folder / "G.safetensors", KIND, {"arcs": acceptor.arcs()}, {})
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info("%s: %d states, %d arcs, %d of them back-off", folder / "G.fst.txt", len(acceptor.final),
-                 len(acceptor.label), int((acceptor.label == words.index("#0")).sum()))
+    logging.info(
+        "%s: %d states, %d arcs, %d of them back-off",
+        folder / "G.fst.txt",
+        len(acceptor.final),
+        len(acceptor.label),
+        int((acceptor.label == words.index("#0")).sum()),
+    )
 
 
 if __name__ == "__main__":

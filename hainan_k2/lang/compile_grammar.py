@@ -17,31 +17,37 @@ from dataclasses import dataclass
 from typing import Optional
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.grammar import LEVELS, Grammar
-from hainan_k2.lang.grammar_files import load_grammar
-from hainan_k2.text import Tokenizer
+from hainan_k2.fsa.language.grammar import LEVELS, Grammar
+from hainan_k2.fsa.language.grammar_files import load_grammar
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class GrammarConfig:
-    grammar: str = option("", "grammar text, OpenFst text or binary, or the name of an example: digits, dates, home, "
-                         "spelling (required)")
+    grammar: str = option(
+        "", "grammar text, OpenFst text or binary, or the name of an example: digits, dates, home, spelling (required)"
+    )
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe (required)")
     out: str = option("", "file to write, .safetensors; none: only check")
-    level: str = option("auto", "what an OpenFst file's labels are; auto: tokens if they are numbers or one holds "
-                        "\u2581, else words", LEVELS)
+    level: str = option(
+        "auto",
+        "what an OpenFst file's labels are; auto: tokens if they are numbers or one holds \u2581, else words",
+        LEVELS,
+    )
     isymbols: str = option("", "symbol table of an OpenFst file's input labels, lines `symbol id`")
     osymbols: str = option("", "symbol table of its output labels; numbers are put out as such without")
-    acceptor: Optional[bool] = option(None, "whether the arcs of an OpenFst text have no output label; none: seen from "
-                                      "their fields")
+    acceptor: Optional[bool] = option(
+        None, "whether the arcs of an OpenFst text have no output label; none: seen from their fields"
+    )
 
 
 def compile_grammar(config: GrammarConfig) -> Grammar:
     """Read, check and write; ValueError as read_grammar."""
     if not config.grammar or not config.lang_dir:
         raise ValueError("give --grammar and --lang-dir")
-    grammar = load_grammar(config.grammar, Tokenizer(config.lang_dir), config.isymbols, config.osymbols, config.level,
-                           config.acceptor)
+    grammar = load_grammar(
+        config.grammar, Tokenizer(config.lang_dir), config.isymbols, config.osymbols, config.level, config.acceptor
+    )
     if config.out:
         try:
             grammar.save(config.out)
@@ -52,14 +58,21 @@ def compile_grammar(config: GrammarConfig) -> Grammar:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], GrammarConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], GrammarConfig)
     try:
         grammar = compile_grammar(config)
     except ValueError as error:
         fail(str(error))
     kind = f"a transducer with {len(grammar.outputs) - 1} outputs" if grammar.transduces else "an acceptor"
-    logging.info("%s: %s of %d states and %d arcs over %d tokens%s", config.grammar, kind, grammar.num_states,
-                 len(grammar.arcs), len(grammar.tokens()), f", written to {config.out}" if config.out else "")
+    logging.info(
+        "%s: %s of %d states and %d arcs over %d tokens%s",
+        config.grammar,
+        kind,
+        grammar.num_states,
+        len(grammar.arcs),
+        len(grammar.tokens()),
+        f", written to {config.out}" if config.out else "",
+    )
 
 
 if __name__ == "__main__":

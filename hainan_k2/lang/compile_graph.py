@@ -20,14 +20,14 @@ from typing import Optional
 
 from hainan_k2.config import fail, option, parse
 from hainan_k2.files.container import Kind, write_container
-from hainan_k2.fsa.acceptor import read_acceptor
-from hainan_k2.fsa.decoding_graph import DecodingGraph
 from hainan_k2.fsa.k2 import why_no_k2
-from hainan_k2.fsa.lexicon import lexicon_fst, read_lexicon
-from hainan_k2.fsa.openfst import read_text
-from hainan_k2.fsa.topology import compile_tdt_graph
-from hainan_k2.fsa.word_graph import spell_out
-from hainan_k2.text import Tokenizer
+from hainan_k2.fsa.language.acceptor import read_acceptor
+from hainan_k2.fsa.language.lexicon import lexicon_fst, read_lexicon
+from hainan_k2.fsa.language.openfst import read_text
+from hainan_k2.fsa.language.word_graph import spell_out
+from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+from hainan_k2.fsa.lattices.topology import compile_tdt_graph
+from hainan_k2.text.tokenizer import Tokenizer
 
 KIND = Kind("lexicon transducer", "hainan-compile-graph")
 
@@ -37,8 +37,9 @@ class GraphConfig:
     lang_dir: str = option("", "folder with bpe.model, words.txt and lexicon.txt (required)")
     g: str = option("", "G.fst.txt of hainan-arpa-to-fst, or any acceptor of word ids in OpenFst text (required)")
     out_dir: str = option("", "folder to write to (required)")
-    durations: tuple[int, ...] = option((), "the model's durations, e.g. 0,1,2,4,8: writes TLG.safetensors too",
-        at_least=0, at_most=1000)
+    durations: tuple[int, ...] = option(
+        (), "the model's durations, e.g. 0,1,2,4,8: writes TLG.safetensors too", at_least=0, at_most=1000
+    )
 
 
 def compile_graph(config: GraphConfig) -> None:
@@ -49,8 +50,13 @@ def compile_graph(config: GraphConfig) -> None:
     fsa, unspelled = spell_out(grammar, lexicon)
     if len(unspelled):
         names = [lexicon.words[word] for word in sorted(set(unspelled.tolist()))]
-        logging.warning("%d of %d word arcs of %s have words without spelling: left out (%s)", len(unspelled),
-                        len(grammar.label), config.g, " ".join(names[:5]) + (" ..." if len(names) > 5 else ""))
+        logging.warning(
+            "%d of %d word arcs of %s have words without spelling: left out (%s)",
+            len(unspelled),
+            len(grammar.label),
+            config.g,
+            " ".join(names[:5]) + (" ..." if len(names) > 5 else ""),
+        )
     folder.mkdir(parents=True, exist_ok=True)
     transducer = lexicon_fst(lexicon, tokenizer.vocab_size).as_dict()
     write_container(folder / "L.safetensors", KIND, {name: transducer[name] for name in ("arcs", "aux_labels")}, {})
@@ -65,7 +71,7 @@ def compile_graph(config: GraphConfig) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], GraphConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], GraphConfig)
     if not config.lang_dir or not config.g or not config.out_dir:
         fail("give --lang-dir, --g and --out-dir")
     if why_no_k2():

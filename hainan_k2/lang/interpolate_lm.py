@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Optional
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.arpa import read_arpa
-from hainan_k2.fsa.interpolation import interpolate, tune_weights, write_arpa
-from hainan_k2.fsa.ngram import NgramLm, vocabulary_of
+from hainan_k2.fsa.language.arpa import read_arpa
+from hainan_k2.fsa.language.interpolation import interpolate, tune_weights, write_arpa
+from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class InterpolationConfig:
     arpa: tuple[str, ...] = option((), "ARPA files over the pieces of --lang-dir, commas between")
-    weights: tuple[float, ...] = option((), "their weights, adding up to 1",
-        at_least=0, at_most=1)
+    weights: tuple[float, ...] = option((), "their weights, adding up to 1", at_least=0, at_most=1)
     tune: str = option("", "text to tune the weights on, one sentence a line")
     tune_cuts: str = option("", "cut manifest whose texts the weights are tuned on")
     lang_dir: str = option("", "folder with bpe.model")
@@ -36,7 +35,7 @@ class InterpolationConfig:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], InterpolationConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], InterpolationConfig)
     tuned = bool(config.tune or config.tune_cuts)
     if len(config.arpa) < 2 or not config.out or not config.lang_dir or tuned == bool(config.weights):
         fail("give --arpa with two files or more, --lang-dir, --out, and either --weights or --tune or --tune-cuts")
@@ -56,9 +55,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         os.replace(part, config.out)
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info("%s: %s; n-grams: %s", config.out, ", ".join(
-        f"{weight:.3f} {path}" for weight, path in zip(weights, config.arpa)),
-        ", ".join(f"{n}: {len(section.words)}" for n, section in enumerate(sections, 1)))
+    logging.info(
+        "%s: %s; n-grams: %s",
+        config.out,
+        ", ".join(f"{weight:.3f} {path}" for weight, path in zip(weights, config.arpa)),
+        ", ".join(f"{n}: {len(section.words)}" for n, section in enumerate(sections, 1)),
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Optional
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.lexicon import make_lexicon, write_lexicon
+from hainan_k2.fsa.language.lexicon import make_lexicon, write_lexicon
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class LexiconConfig:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], LexiconConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], LexiconConfig)
     if not config.lang_dir or not (config.cuts or config.text):
         fail("give --lang-dir, and --cuts or --text")
     try:
@@ -38,11 +38,19 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         write_lexicon(lexicon, tokenizer.pieces, Path(config.lang_dir))
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info("%s: %d words, %d spelled, %.2f pieces each", config.lang_dir, len(lexicon.spellings) + len(missing),
-                 len(lexicon.spellings), sum(len(p) for _, p in lexicon.spellings) / max(1, len(lexicon.spellings)))
+    logging.info(
+        "%s: %d words, %d spelled, %.2f pieces each",
+        config.lang_dir,
+        len(lexicon.spellings) + len(missing),
+        len(lexicon.spellings),
+        sum(len(p) for _, p in lexicon.spellings) / max(1, len(lexicon.spellings)),
+    )
     if missing:
-        logging.warning("%d words have letters that the tokenizer lacks: %s", len(missing),
-                        " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""))
+        logging.warning(
+            "%d words have letters that the tokenizer lacks: %s",
+            len(missing),
+            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
+        )
 
 
 if __name__ == "__main__":

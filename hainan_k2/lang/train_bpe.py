@@ -1,6 +1,6 @@
 """Trains a BPE tokenizer on the text of cuts or of plain files: writes `bpe.model` and `tokens.txt`.
 
-    hainan-train-bpe --cuts data/cuts_train.jsonl.gz --vocab-size 128 --lang-dir data/lang_bpe_128
+hainan-train-bpe --cuts data/cuts_train.jsonl.gz --vocab-size 128 --lang-dir data/lang_bpe_128
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sentencepiece
 
 from hainan_k2.config import fail, option, parse
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer
+from hainan_k2.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class BpeConfig:
     lang_dir: str = option("", "folder to write to (required)")
     cuts: tuple[str, ...] = option((), "cut manifests to take the text from, separated by commas")
     text: tuple[str, ...] = option((), "text files, one sentence a line, separated by commas")
-    vocab_size: int = option(500, "number of pieces, <blk> and <unk> included",
-        at_least=3, at_most=10**6)
+    vocab_size: int = option(500, "number of pieces, <blk> and <unk> included", at_least=3, at_most=10**6)
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
@@ -40,10 +39,22 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
         raise ValueError("no text to train a tokenizer on")
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts), model_writer=model, model_type="bpe", vocab_size=vocab_size,
-            pad_id=0, pad_piece="<blk>", unk_id=1, unk_piece="<unk>", unk_surface=" <unk> ",
-            bos_id=-1, eos_id=-1, character_coverage=1.0, normalization_rule_name="identity",
-            num_threads=1, minloglevel=2)
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocab_size,
+            pad_id=0,
+            pad_piece="<blk>",
+            unk_id=1,
+            unk_piece="<unk>",
+            unk_surface=" <unk> ",
+            bos_id=-1,
+            eos_id=-1,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            num_threads=1,
+            minloglevel=2,
+        )
     except RuntimeError as error:  # the library's own words hold the size that would do
         reason = str(error).rpartition("] ")[2].strip()
         raise ValueError(f"vocabulary size {vocab_size} does not fit this text: {reason}") from None
@@ -63,7 +74,7 @@ def write_lang(model: bytes, folder: Path) -> Tokenizer:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], BpeConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], BpeConfig)
     if not config.lang_dir or not (config.cuts or config.text):
         fail("give --lang-dir, and --cuts or --text")
     try:
@@ -73,8 +84,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         fail(str(error))
     words = [word for text in texts for word in text.split()]
     pieces = sum(len(tokenizer.encode(text)) for text in texts)
-    logging.info("%s: %d pieces from %d texts, %d words (%d distinct), %.2f pieces a word", config.lang_dir,
-                 tokenizer.vocab_size, len(texts), len(words), len(set(words)), pieces / len(words))
+    logging.info(
+        "%s: %d pieces from %d texts, %d words (%d distinct), %.2f pieces a word",
+        config.lang_dir,
+        tokenizer.vocab_size,
+        len(texts),
+        len(words),
+        len(set(words)),
+        pieces / len(words),
+    )
 
 
 if __name__ == "__main__":

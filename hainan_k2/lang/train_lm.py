@@ -23,9 +23,9 @@ from typing import Any, Optional
 from tqdm import tqdm
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.lexicon import BACKOFF, EPSILON, read_words
+from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer
+from hainan_k2.text.tokenizer import Tokenizer
 
 BOS, EOS = "<s>", "</s>"
 
@@ -37,8 +37,7 @@ class LmConfig:
     cuts: tuple[str, ...] = option((), "cut manifests to take text from, separated by commas")
     exclude: tuple[str, ...] = option((), "text files whose sentences are left out: those of the test sets")
     exclude_cuts: tuple[str, ...] = option((), "cut manifests whose sentences are left out")
-    order: int = option(3, "longest n-gram",
-        at_least=1, at_most=20)
+    order: int = option(3, "longest n-gram", at_least=1, at_most=20)
     lang_dir: str = option("", "folder with bpe.model: train on its pieces instead of words")
     words: str = option("", "words.txt of hainan-make-lexicon: words that get a probability though no text has them")
 
@@ -69,8 +68,10 @@ def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
     counts.cal_discounting_constants()
     for n, discount in enumerate(counts.d, 1):
         if discount >= 1:
-            raise ValueError(f"no {n}-gram of the text occurs exactly twice, so how likely unseen ones are cannot be "
-                             f"told: give more text or --order {n - 1}")
+            raise ValueError(
+                f"no {n}-gram of the text occurs exactly twice, so how likely unseen ones are cannot be "
+                f"told: give more text or --order {n - 1}"
+            )
     counts.cal_f()
     _spread(counts.counts[0][()], order, vocabulary)
     counts.cal_bow()
@@ -80,8 +81,11 @@ def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
 
 def _spread(unigrams: Any, order: int, vocabulary: Iterable[str]) -> None:
     """Absolute discounting of the unigrams; what it leaves goes to all symbols evenly."""
-    seen = {symbol: count if order == 1 else len(unigrams.word_to_context[symbol])
-            for symbol, count in unigrams.word_to_count.items() if symbol != BOS}
+    seen = {
+        symbol: count if order == 1 else len(unigrams.word_to_context[symbol])
+        for symbol, count in unigrams.word_to_count.items()
+        if symbol != BOS
+    }
     times = Counter(seen.values())
     discount = times[1] / (times[1] + 2 * times[2]) if times[1] and times[2] else 0.5
     every, total = sorted({*seen, *vocabulary}), sum(seen.values())
@@ -105,7 +109,7 @@ def _complete_backoffs(counts: Any) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(argv, __doc__.split("\n")[0], LmConfig)
+    (config,) = parse(argv, __doc__.split("\n")[0], LmConfig)
     if not config.arpa or not (config.text or config.cuts) or config.order < 1:
         fail("give --arpa, --text or --cuts, and --order above 0")
     try:
@@ -123,11 +127,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     except (ValueError, OSError) as error:
         fail(str(error))
     logging.info("%d sentences, %d of them left out because --exclude has them", len(texts), len(texts) - len(kept))
-    logging.info("%s: %d running symbols, %d distinct ones and %d more of the vocabulary; n-grams: %s", config.arpa,
-                 sum(map(len, sentences)), len({symbol for sentence in sentences for symbol in sentence}),
-                 len(set(vocabulary) - {symbol for sentence in sentences for symbol in sentence}),
-                 ", ".join(f"{n}: {sum(len(h.word_to_f) for h in order.values())}"
-                           for n, order in enumerate(counts.counts, 1)))
+    logging.info(
+        "%s: %d running symbols, %d distinct ones and %d more of the vocabulary; n-grams: %s",
+        config.arpa,
+        sum(map(len, sentences)),
+        len({symbol for sentence in sentences for symbol in sentence}),
+        len(set(vocabulary) - {symbol for sentence in sentences for symbol in sentence}),
+        ", ".join(f"{n}: {sum(len(h.word_to_f) for h in order.values())}" for n, order in enumerate(counts.counts, 1)),
+    )
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class RelPositionAttention(nn.Module):
         p = heads(self.linear_pos(positions).unsqueeze(0))
         content = torch.matmul(q + self.pos_bias_u[:, None], k.transpose(2, 3))
         position = shift_to_relative(torch.matmul(q + self.pos_bias_v[:, None], p.transpose(2, 3)))
-        scores = (content + position) * (self.head_dim ** -0.5)
+        scores = (content + position) * (self.head_dim**-0.5)
         hidden = padding[:, None, None, :]
         weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=3).masked_fill(hidden, 0.0)
         y = torch.matmul(self.dropout(weights), v)

@@ -79,7 +79,7 @@ class FastConformer(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.d_model = config.d_model
-        self.scale = config.d_model ** 0.5 if config.xscaling else 1.0
+        self.scale = config.d_model**0.5 if config.xscaling else 1.0
         self.pre_encode = DepthwiseStriding(config.num_mel_bins, config.subsampling_channels, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))

@@ -73,5 +73,6 @@ class StatelessPredictor(nn.Module):
 def make_predictor(config: ModelConfig) -> nn.Module:
     if config.predictor == "lstm":
         return LstmPredictor(config.vocab_size, config.predictor_dim, config.predictor_layers, config.predictor_dropout)
-    return StatelessPredictor(config.vocab_size, config.predictor_dim, config.predictor_context,
-                              config.predictor_dropout)
+    return StatelessPredictor(
+        config.vocab_size, config.predictor_dim, config.predictor_context, config.predictor_dropout
+    )

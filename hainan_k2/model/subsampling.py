@@ -29,9 +29,14 @@ class DepthwiseStriding(nn.Module):
             return nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels)
 
         self.conv = nn.Sequential(
-            nn.Conv2d(1, channels, 3, stride=2, padding=1), nn.ReLU(),
-            depthwise(), nn.Conv2d(channels, channels, 1), nn.ReLU(),
-            depthwise(), nn.Conv2d(channels, channels, 1), nn.ReLU(),
+            nn.Conv2d(1, channels, 3, stride=2, padding=1),
+            nn.ReLU(),
+            depthwise(),
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(),
+            depthwise(),
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(),
         )
         self.out = nn.Linear(channels * subsampled_length(num_mel_bins), d_model)
         # With torch's own weights the signal fades from convolution to convolution, until the constant that the biases

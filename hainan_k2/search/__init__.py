@@ -11,10 +11,10 @@ from hainan_k2.search.beam import ar_beam
 from hainan_k2.search.grammar import grammar
 from hainan_k2.search.graph import graph
 from hainan_k2.search.greedy import ar_greedy, nar_greedy
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.nbest import ORDERING, nbest_ar, nbest_lm, nbest_mbr, nbest_oracle, nbest_total
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.refine import sar, sar_viterbi
+from hainan_k2.search.resources import NOTHING, Knowledge
 from hainan_k2.search.viterbi import viterbi
 from hainan_k2.search.viterbi_lm import viterbi_lm
 
@@ -47,22 +47,65 @@ METHODS = {
         Method("nar-greedy", nar_greedy, False, "greedy walk over the encoder-only joint"),
         Method("sar", sar, False, "nar-greedy, refined by the predictor in parallel", uses=("hotwords",)),
         Method("viterbi", viterbi, True, "best path of the encoder-only lattice", uses=("hotwords",)),
-        Method("viterbi-lm", viterbi_lm, True, "best path of the lattice composed with an n-gram language model",
-               needs=("lm",), uses=("lodr_lm", "hotwords")),
+        Method(
+            "viterbi-lm",
+            viterbi_lm,
+            True,
+            "best path of the lattice composed with an n-gram language model",
+            needs=("lm",),
+            uses=("lodr_lm", "hotwords"),
+        ),
         Method("sar-viterbi", sar_viterbi, True, "viterbi, refined by the predictor in parallel", uses=("hotwords",)),
         Method("grammar", grammar, True, "best path in a closed grammar, with its output side", needs=("grammar",)),
-        Method("graph", graph, True, "best path through a word graph: lexicon and word-level language model",
-               needs=("graph",)),
-        Method("nbest", nbest_total, True, "most probable text over all alignments in the lattice", uses=("hotwords",),
-               sweeps=ORDERING),
-        Method("nbest-lm", nbest_lm, True, "n-best list, rescored by a language model", needs=("lm",),
-               uses=("hotwords",), sweeps=ORDERING),
-        Method("nbest-ar", nbest_ar, True, "n-best list, rescored by the predictor over all alignments",
-               uses=("hotwords",), sweeps=ORDERING),
-        Method("mbr", nbest_mbr, True, "least expected word errors over the n-best list", uses=("hotwords", "pieces"),
-               sweeps=ORDERING),
-        Method("nbest-oracle", nbest_oracle, True, "the text of the n-best list nearest to the reference: a bound",
-               uses=("hotwords",), sweeps=ORDERING, oracle=True),
+        Method(
+            "graph",
+            graph,
+            True,
+            "best path through a word graph: lexicon and word-level language model",
+            needs=("graph",),
+        ),
+        Method(
+            "nbest",
+            nbest_total,
+            True,
+            "most probable text over all alignments in the lattice",
+            uses=("hotwords",),
+            sweeps=ORDERING,
+        ),
+        Method(
+            "nbest-lm",
+            nbest_lm,
+            True,
+            "n-best list, rescored by a language model",
+            needs=("lm",),
+            uses=("hotwords",),
+            sweeps=ORDERING,
+        ),
+        Method(
+            "nbest-ar",
+            nbest_ar,
+            True,
+            "n-best list, rescored by the predictor over all alignments",
+            uses=("hotwords",),
+            sweeps=ORDERING,
+        ),
+        Method(
+            "mbr",
+            nbest_mbr,
+            True,
+            "least expected word errors over the n-best list",
+            uses=("hotwords", "pieces"),
+            sweeps=ORDERING,
+        ),
+        Method(
+            "nbest-oracle",
+            nbest_oracle,
+            True,
+            "the text of the n-best list nearest to the reference: a bound",
+            uses=("hotwords",),
+            sweeps=ORDERING,
+            oracle=True,
+        ),
     )
 }
 
@@ -84,8 +127,9 @@ def choose_methods(names: Sequence[str], knowledge: Knowledge = NOTHING) -> list
     A method that cannot use what was given runs all the same, and a warning names it.
     """
     chosen = _choose(names, knowledge)
-    for given in (f.name for f in fields(knowledge)
-                  if f.metadata.get("file", True) and getattr(knowledge, f.name) is not None):
+    for given in (
+        f.name for f in fields(knowledge) if f.metadata.get("file", True) and getattr(knowledge, f.name) is not None
+    ):
         deaf = [name for name in chosen if given not in METHODS[name].needs + METHODS[name].uses]
         if deaf:
             logging.warning("--%s is not used by %s", given.replace("_", "-"), ", ".join(deaf))
@@ -95,12 +139,16 @@ def choose_methods(names: Sequence[str], knowledge: Knowledge = NOTHING) -> list
 def _choose(names: Sequence[str], knowledge: Knowledge) -> list[str]:
     check_methods(names)
     if tuple(names) == ("all",):
-        able = [method for method in METHODS.values()
-                if not method.oracle and all(getattr(knowledge, need) for need in method.needs)]
+        able = [
+            method
+            for method in METHODS.values()
+            if not method.oracle and all(getattr(knowledge, need) for need in method.needs)
+        ]
         missing = [method.name for method in able if method.needs_k2 and why_no_k2()]
         if missing:
-            logging.warning("%d of %d methods are left out, %s: %s", len(missing), len(able), ", ".join(missing),
-                            why_no_k2())
+            logging.warning(
+                "%d of %d methods are left out, %s: %s", len(missing), len(able), ", ".join(missing), why_no_k2()
+            )
         return [method.name for method in able if method.name not in missing]
     for name in names:
         for need in METHODS[name].needs:

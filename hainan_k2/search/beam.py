@@ -14,8 +14,8 @@ likelier stay. So with a wide enough beam the scores are exact log-probabilities
 over all alignments.
 
 With hotwords a score holds their credit while phrases are under way, and at the end what they are paid
-(hainan_k2.fsa.hotwords). The best by scores with credit are kept, and the best by scores without: otherwise hypotheses
-with an unfinished phrase displace all others (hainan_k2.fsa.lm_search).
+(hotwords). The best by scores with credit are kept, and the best by scores without: otherwise hypotheses
+with an unfinished phrase displace all others (hainan_k2.fsa.lattices.lm_search).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
-from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.emissions import Frames
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import NOTHING, Knowledge
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Beam:
 
 
 @torch.no_grad()
-def ar_beam(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-            knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def ar_beam(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """Beam search of encoder_out (B, T, C), lens (B,); `alternatives` holds the n-best list where nbest > 1.
 
     From frame t a token of duration d > 0, or a blank, moves to min(T, t + max(1, d)); a token of duration 0
@@ -110,8 +111,15 @@ def _earliest(beam: Beam, frames: Frames) -> tuple[Tensor, Tensor]:
     return extend.nonzero()[:, 0], (~extend).nonzero()[:, 0]
 
 
-def _extend(model, frames: Frames, beam: Beam, rows: Tensor, predicted: Tensor, options: SearchConfig,
-            hotwords: HotwordGraph | None) -> Beam:
+def _extend(
+    model,
+    frames: Frames,
+    beam: Beam,
+    rows: Tensor,
+    predicted: Tensor,
+    options: SearchConfig,
+    hotwords: HotwordGraph | None,
+) -> Beam:
     """Every hypothesis of `beam` by blank and its best tokens, each with the best durations."""
     hidden = frames.values[frames.starts[beam.utterance] + beam.time]
     tokens, durations = model.joiner.log_probs(hidden, predicted)

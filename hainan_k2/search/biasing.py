@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.search.emissions import Emissions
-from hainan_k2.search.knowledge import Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import Knowledge
 
 
 def scaled_hotwords(knowledge: Knowledge, options: SearchConfig, device: torch.device) -> HotwordGraph | None:

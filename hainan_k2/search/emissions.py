@@ -25,9 +25,7 @@ class Frames:
     def pack(cls, padded: Tensor, lens: Tensor) -> Frames:
         """From padded (B, T, C) and lens (B,); ValueError where they do not fit."""
         if padded.ndim != 3 or lens.shape != padded.shape[:1]:
-            raise ValueError(
-                f"encoder output {tuple(padded.shape)}, lens {tuple(lens.shape)}: not (B, T, C) and (B,)"
-            )
+            raise ValueError(f"encoder output {tuple(padded.shape)}, lens {tuple(lens.shape)}: not (B, T, C) and (B,)")
         counts = lens.tolist()
         if counts and not 0 <= min(counts) <= max(counts) <= padded.shape[1]:
             raise ValueError(f"lens {counts} should lie within the encoder output's {padded.shape[1]} frames")

@@ -17,13 +17,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.composition import compose, path_outputs, path_sums
-from hainan_k2.fsa.grammar import Grammar
-from hainan_k2.fsa.nar_lattice import nar_lattice
-from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.language.grammar import Grammar
+from hainan_k2.fsa.lattices.composition import compose, path_outputs, path_sums
+from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
+from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.result import Hypothesis
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import NOTHING, Knowledge
 from hainan_k2.search.viterbi import viterbi
 
 GROUP_ARCS = 2**22  # in k2 at once, unless a single utterance has more: about 700 MB
@@ -32,8 +32,9 @@ FALLBACK = "outside the grammar: viterbi instead"
 
 
 @torch.no_grad()
-def grammar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-            knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def grammar(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """The best paths of encoder_out (B, T, C), lens (B,) in `knowledge.grammar`.
 
     An utterance without any path in the grammar has no tokens and a score of -infinity. ValueError where the grammar is
@@ -60,13 +61,20 @@ def _groups(lens: list[int], allowed: Grammar, num_durations: int) -> Iterator[s
     yield slice(start, len(lens))
 
 
-def _judged(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar,
-            free: list[Hypothesis]) -> list[Hypothesis]:
+def _judged(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar, free: list[Hypothesis]
+) -> list[Hypothesis]:
     """The same for a batch that can be composed at once; `free` are the hypotheses of viterbi."""
     log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
-    lattice = nar_lattice(*log_probs, lens, model.durations, duration_scale=options.duration_scale,
-                          blank_penalty=options.blank_penalty, token_bonus=options.token_bonus,
-                          vocabulary=allowed.tokens())
+    lattice = nar_lattice(
+        *log_probs,
+        lens,
+        model.durations,
+        duration_scale=options.duration_scale,
+        blank_penalty=options.blank_penalty,
+        token_bonus=options.token_bonus,
+        vocabulary=allowed.tokens(),
+    )
     composed = compose(lattice, allowed)
     best = shortest_path(composed)
     hypotheses = hypotheses_from_lattice(best, lens, composed)

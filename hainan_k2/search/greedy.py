@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
-from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.biasing import add_paid, scaled_hotwords
 from hainan_k2.search.emissions import Emissions, Frames
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import NOTHING, Knowledge
 
 
 class Decision:
@@ -43,8 +43,9 @@ class Decision:
 
 
 @torch.no_grad()
-def ar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-              knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def ar_greedy(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """TDT greedy search of encoder_out (B, T, C), lens (B,), with the predictor."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     hotwords = scaled_hotwords(knowledge, options, frames.values.device)
@@ -83,8 +84,9 @@ def label_looping(model, frames: Frames, max_symbols: int, hotwords: HotwordGrap
             blank = best.token == BLANK
             full = ~blank & (best.duration == 0) & (count[seeking] + 1 >= max_symbols)
             moved = torch.where(blank | full, best.duration.clamp(min=1), best.duration)
-            records.append((utterance[seeking], best.token, now, best.duration, best.token_log_prob,
-                            best.duration_log_prob, full))
+            records.append(
+                (utterance[seeking], best.token, now, best.duration, best.token_log_prob, best.duration_log_prob, full)
+            )
             time[seeking] = now + moved
             count[seeking] = torch.where(moved > 0, torch.zeros_like(moved), count[seeking] + 1)
             label[seeking] = best.token
@@ -115,8 +117,9 @@ def _collect(records: list, frames: Frames, max_symbols: int) -> Emissions:
 
 
 @torch.no_grad()
-def nar_greedy(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-               knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def nar_greedy(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """Greedy walk over the encoder-only joint of encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     return nar_walk(model, frames).hypotheses(frames.lens)

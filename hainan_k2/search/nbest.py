@@ -24,12 +24,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.nbest import best_texts, text_scores
-from hainan_k2.fsa.scores import tdt_sequence_scores
+from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
+from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores
 from hainan_k2.result import WORD_START, Hypothesis
 from hainan_k2.search.biasing import scaled_hotwords
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import NOTHING, Knowledge
 from hainan_k2.search.viterbi import make_lattice
 
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # options that do not change the list
@@ -156,13 +156,15 @@ class NbestSearch:
     order: Callable[[Candidates, SearchConfig, Knowledge], tuple[Tensor, Tensor]]
     whole: bool = False
 
-    def __call__(self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-                 knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+    def __call__(
+        self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    ) -> list[Hypothesis]:
         """The best texts of encoder_out (B, T, C), lens (B,)."""
         return self._search(model, encoder_out, lens, [options], knowledge)[0]
 
-    def sweep(self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig],
-              knowledge: Knowledge = NOTHING) -> list[list[Hypothesis]]:
+    def sweep(
+        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], knowledge: Knowledge = NOTHING
+    ) -> list[list[Hypothesis]]:
         """The same at each of several points, from one list: they may differ in the options `ORDERING` only."""
         same = {name: getattr(points[0], name) for name in ORDERING}
         if any(replace(point, **same) != points[0] for point in points):
@@ -170,11 +172,14 @@ class NbestSearch:
         return self._search(model, encoder_out, lens, points, knowledge)
 
     @torch.no_grad()
-    def _search(self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig],
-                knowledge: Knowledge) -> list[list[Hypothesis]]:
+    def _search(
+        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], knowledge: Knowledge
+    ) -> list[list[Hypothesis]]:
         found = Candidates(model, encoder_out, lens, points[0], knowledge)
-        return [found.hypotheses(*self.order(found, point, knowledge), point.num_paths if self.whole else point.nbest)
-                for point in points]
+        return [
+            found.hypotheses(*self.order(found, point, knowledge), point.num_paths if self.whole else point.nbest)
+            for point in points
+        ]
 
 
 nbest_total = NbestSearch(by_total)

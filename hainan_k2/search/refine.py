@@ -21,19 +21,20 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import BLANK
-from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import Hypothesis, Round
 from hainan_k2.search.biasing import add_paid, scaled_hotwords
 from hainan_k2.search.emissions import Emissions, Frames
 from hainan_k2.search.greedy import nar_walk
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import NOTHING, Knowledge
 from hainan_k2.search.viterbi import viterbi_emissions
 
 
 @torch.no_grad()
-def sar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-        knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def sar(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """Refines the greedy walk over encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     hotwords = scaled_hotwords(knowledge, options, frames.values.device)
@@ -41,8 +42,9 @@ def sar(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
 
 
 @torch.no_grad()
-def sar_viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-                knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def sar_viterbi(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """Refines the best path of the non-autoregressive lattice of encoder_out (B, T, C), lens (B,)."""
     projected = model.joiner.project_encoder(encoder_out)
     first = viterbi_emissions(model, projected, lens, options, knowledge)
@@ -50,8 +52,9 @@ def sar_viterbi(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
     return refine(model, Frames.pack(projected, lens), first, options.sar_rounds, hotwords)
 
 
-def refine(model, frames: Frames, first: Emissions, max_rounds: int, hotwords: HotwordGraph | None = None
-           ) -> list[Hypothesis]:
+def refine(
+    model, frames: Frames, first: Emissions, max_rounds: int, hotwords: HotwordGraph | None = None
+) -> list[Hypothesis]:
     """At most `max_rounds` rounds from `first`, over projected encoder frames (N, J).
 
     `rounds` of a hypothesis holds the ids of `first` and then every round's ids and changes, up to the one

@@ -15,18 +15,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.result import Hypothesis
-from hainan_k2.search.knowledge import NOTHING, Knowledge
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.resources import NOTHING, Knowledge
 from hainan_k2.search.viterbi import make_lattice, viterbi
 
 NO_PATH = "no path that the language model allows: the best one without it"
 
 
 @torch.no_grad()
-def viterbi_lm(model, encoder_out: Tensor, lens: Tensor, options: SearchConfig,
-               knowledge: Knowledge = NOTHING) -> list[Hypothesis]:
+def viterbi_lm(
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+) -> list[Hypothesis]:
     """The best paths of encoder_out (B, T, C), lens (B,), with `knowledge.lm` and, if given, `knowledge.lodr_lm`."""
     scorers = [(knowledge.lm, options.lm_scale)]
     if knowledge.lodr_lm is not None:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hainan_k2.config import fail, parse  # noqa: E402
-from hainan_k2.decode import DecodeConfig  # noqa: E402
-from hainan_k2.lang.grammar_files import find_grammar  # noqa: E402
-from hainan_k2.search import METHODS, check_methods  # noqa: E402
-from hainan_k2.tools.knowledge import KnowledgeConfig  # noqa: E402
-from hainan_k2.tools.sweep import SearchGrid  # noqa: E402
+from hainan_k2.config import fail, parse
+from hainan_k2.decode import DecodeConfig
+from hainan_k2.fsa.language.grammar_files import find_grammar
+from hainan_k2.search import METHODS, check_methods
+from hainan_k2.search.load_resources import KnowledgeConfig
+from hainan_k2.search.sweep import SearchGrid
 
 
 def check(methods: tuple[str, ...], made: list[str], files: KnowledgeConfig) -> None:

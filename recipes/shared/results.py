@@ -1,6 +1,6 @@
 """Stage 6: one table of the error rates of every test set and decoding method.
 
-    python results.py EXP_DIR/decode      reads summary-SET.json, as decode.py leaves them
+python results.py EXP_DIR/decode      reads summary-SET.json, as decode.py leaves them
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ def table(summaries: list[Path]) -> str:
     """A Markdown table, a row for every set and method; rates in percent, errors in words."""
     rows = ["| test set | method | WER % | 95 % interval | CER % | sub | del | ins |", "|" + "---|" * 8]
     for path in summaries:
-        name = path.stem[len("summary-"):]
+        name = path.stem[len("summary-") :]
         for method, f in json.loads(path.read_text(encoding="utf-8"))["methods"].items():
             low, high = f["interval"]
-            rows.append(f"| {name} | {method} | {100 * f['wer']:.2f} | {100 * low:.2f} - {100 * high:.2f} | "
-                        f"{100 * f['cer']:.2f} | "
-                        f"{f['substitutions']} | {f['deletions']} | {f['insertions']} |")
+            rows.append(
+                f"| {name} | {method} | {100 * f['wer']:.2f} | {100 * low:.2f} - {100 * high:.2f} | "
+                f"{100 * f['cer']:.2f} | "
+                f"{f['substitutions']} | {f['deletions']} | {f['insertions']} |"
+            )
     return "\n".join(rows)
 
 

@@ -43,15 +43,16 @@ class Voice:
         self._hibari = hibari.Hibari()
         model = onnx.load(self._hibari.model_path)
         # The graph's one running sum is over the phones' durations: their ends. Make it an output as well.
-        ends, = (node.output[0] for node in model.graph.node if node.op_type == "CumSum")
+        (ends,) = (node.output[0] for node in model.graph.node if node.op_type == "CumSum")
         model.graph.output.append(onnx.helper.make_tensor_value_info(ends, onnx.TensorProto.INT64, None))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
-    def speak(self, text: str, speaker: Speaker, rng: np.random.Generator,
-              pause_probability: float = PAUSE_PROBABILITY) -> tuple[np.ndarray, list[Word]]:
+    def speak(
+        self, text: str, speaker: Speaker, rng: np.random.Generator, pause_probability: float = PAUSE_PROBABILITY
+    ) -> tuple[np.ndarray, list[Word]]:
         """Samples (N,) float64 in [-1, 1] and the words with their times.
 
         text: words in normal form. Silences of random length stand before, between and after the words: a recogniser
@@ -79,8 +80,7 @@ class Voice:
         return np.clip(wave + noise * rng.standard_normal(len(wave)), -1, 1), words
 
 
-def draw_silences(words: int, rng: np.random.Generator,
-                  pause_probability: float = PAUSE_PROBABILITY) -> np.ndarray:
+def draw_silences(words: int, rng: np.random.Generator, pause_probability: float = PAUSE_PROBABILITY) -> np.ndarray:
     """Seconds of silence before every word and after the last one, (words + 1,)."""
     pauses = rng.uniform(*PAUSE, words - 1) * (rng.random(words - 1) < pause_probability)
     before, after = rng.triangular(EDGE[0], EDGE[0], EDGE[1], 2)
@@ -101,9 +101,9 @@ def with_silences(wave: np.ndarray, words: list[Word], silences: np.ndarray) -> 
     for first, last, before, after in zip(samples, samples[1:], lengths, lengths[1:]):
         sound = wave[first:last].copy()
         if before:
-            sound[:len(fade)] *= fade
+            sound[: len(fade)] *= fade
         if after:
-            sound[-len(fade):] *= fade[::-1]
+            sound[-len(fade) :] *= fade[::-1]
         parts += [sound, np.zeros(after)]
     shifts = (np.cumsum(lengths[:-1]) - samples[0]) / RATE
     moved = [(word, start + shift, end + shift) for (word, start, end), shift in zip(words, shifts)]
@@ -112,8 +112,8 @@ def with_silences(wave: np.ndarray, words: list[Word], silences: np.ndarray) -> 
 
 def end_of_sound(wave: np.ndarray) -> float:
     """Seconds up to the last 10 ms that are within 26 dB of the loudest 10 ms."""
-    blocks = wave[:len(wave) // 160 * 160].reshape(-1, 160)
-    power = (blocks ** 2).mean(axis=1)
+    blocks = wave[: len(wave) // 160 * 160].reshape(-1, 160)
+    power = (blocks**2).mean(axis=1)
     return (int(np.flatnonzero(power > power.max() / 400)[-1]) + 1) * 160 / RATE
 
 

@@ -20,10 +20,32 @@ from pathlib import Path
 from hainan_k2.files.torch_archive import read_torch_archive
 
 MEGABYTES, SECONDS = 256, 20
-SPICE = (b"c__builtin__\neval\n", b"cposix\nsystem\n", b"R", b"b", b"\x81", b"0", b"2", b"(", b"t", b"}", b"]", b"u",
-         b"Q", b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"J\xff\xff\xff\x7f", b"r\xff\xff\xff\xff", b"j\xff\xff\xff\xff",
-         b"h\x00", b"\x96" + b"\xff" * 7 + b"\x7f", b"B\xff\xff\xff\x7f", b"X\xff\xff\xff\x7f", b"M\xff\xff", b"N",
-         b".")
+SPICE = (
+    b"c__builtin__\neval\n",
+    b"cposix\nsystem\n",
+    b"R",
+    b"b",
+    b"\x81",
+    b"0",
+    b"2",
+    b"(",
+    b"t",
+    b"}",
+    b"]",
+    b"u",
+    b"Q",
+    b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+    b"J\xff\xff\xff\x7f",
+    b"r\xff\xff\xff\xff",
+    b"j\xff\xff\xff\xff",
+    b"h\x00",
+    b"\x96" + b"\xff" * 7 + b"\x7f",
+    b"B\xff\xff\xff\x7f",
+    b"X\xff\xff\xff\x7f",
+    b"M\xff\xff",
+    b"N",
+    b".",
+)
 
 
 def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
@@ -35,9 +57,9 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
         elif kind == 1:
             changed[at] = rng.randrange(256)
         elif kind == 2:
-            changed[at:at + 4] = struct.pack("<I", rng.choice((0, 1, 2**31 - 1, 2**32 - 1)))
+            changed[at : at + 4] = struct.pack("<I", rng.choice((0, 1, 2**31 - 1, 2**32 - 1)))
         elif kind == 3:
-            del changed[at:at + rng.randint(1, 30)]
+            del changed[at : at + rng.randint(1, 30)]
         else:
             changed[at:at] = rng.choice(SPICE)
         changed = changed or bytearray(b"x")

@@ -19,9 +19,17 @@ FACTS = {"lines": ["größer", 'sha256":"', "\ud800"], "number": 1e-3, "none": N
 def everything():
     torch.manual_seed(0)
     tensors = {f"of {code}": (torch.randn(3, 5) * 40).to(kind) for code, kind in TYPES.items()}
-    return {**tensors, "scalar": torch.tensor(7), "none": torch.empty(0, 3), "turned": torch.randn(4, 3).t(),
-            "expanded": torch.ones(1).expand(6), "leaf": torch.ones(2, requires_grad=True),
-            "one": torch.zeros(2, 4)[:1, 0], 'sha256":"': torch.zeros(1), "part": torch.arange(10)[3:7:2]}
+    return {
+        **tensors,
+        "scalar": torch.tensor(7),
+        "none": torch.empty(0, 3),
+        "turned": torch.randn(4, 3).t(),
+        "expanded": torch.ones(1).expand(6),
+        "leaf": torch.ones(2, requires_grad=True),
+        "one": torch.zeros(2, 4)[:1, 0],
+        'sha256":"': torch.zeros(1),
+        "part": torch.arange(10)[3:7:2],
+    }
 
 
 @pytest.fixture
@@ -49,7 +57,9 @@ def test_the_library_reads_it_and_its_files_are_read(path):
 def test_every_flipped_bit_and_every_truncation_is_noticed(tmp_path):
     write_container(tmp_path / "a", POEM, {"w": torch.arange(6).float(), "yes": torch.tensor([True])}, {"x": [1]})
     whole = (tmp_path / "a").read_bytes()
-    changed = [whole[:i // 8] + bytes([whole[i // 8] ^ 1 << i % 8]) + whole[i // 8 + 1:] for i in range(8 * len(whole))]
+    changed = [
+        whole[: i // 8] + bytes([whole[i // 8] ^ 1 << i % 8]) + whole[i // 8 + 1 :] for i in range(8 * len(whole))
+    ]
     changed += [whole[:i] for i in range(len(whole))] + [whole + b" ", whole + whole]
     for content in changed:
         (tmp_path / "b").write_bytes(content)
@@ -61,8 +71,8 @@ def test_every_flipped_bit_and_every_truncation_is_noticed(tmp_path):
 def sealed(content):
     """With the checksum that fits: what somebody could hand over who means harm."""
     at = content.index(b'"sha256":"') + 10
-    blank = content[:at] + b"0" * 64 + content[at + 64:]
-    return content[:at] + hashlib.sha256(blank).hexdigest().encode() + content[at + 64:]
+    blank = content[:at] + b"0" * 64 + content[at + 64 :]
+    return content[:at] + hashlib.sha256(blank).hexdigest().encode() + content[at + 64 :]
 
 
 def test_mutations_with_a_fitting_checksum_are_read_or_refused(tmp_path):
@@ -84,11 +94,16 @@ def test_mutations_with_a_fitting_checksum_are_read_or_refused(tmp_path):
     assert 100 < refused < 500
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"kind": "novel"}, "b holds a novel, not a poem"),
-    ({"format": "hainan_k2 9"}, "format 'hainan_k2 9'; this version of hainan_k2 reads 'hainan_k2 1': make it"),
-    ({"facts": "[1]"}, "its facts are no JSON object"), ({"facts": "["}, "cannot be read as a poem: "),
-    ({"facts": "[" * 100000}, "cannot be read as a poem: ")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"kind": "novel"}, "b holds a novel, not a poem"),
+        ({"format": "hainan_k2 9"}, "format 'hainan_k2 9'; this version of hainan_k2 reads 'hainan_k2 1': make it"),
+        ({"facts": "[1]"}, "its facts are no JSON object"),
+        ({"facts": "["}, "cannot be read as a poem: "),
+        ({"facts": "[" * 100000}, "cannot be read as a poem: "),
+    ],
+)
 def test_sound_files_of_other_contents(tmp_path, change, message):
     metadata = {"format": "hainan_k2 1", "kind": "poem", "sha256": "0" * 64, "facts": "{}", **change}
     (tmp_path / "b").write_bytes(sealed(b"".join(serialise({"w": torch.zeros(2)}, metadata))))
@@ -101,10 +116,15 @@ def test_files_of_others_are_told_apart(tmp_path):
     torch.save({"w": torch.zeros(2)}, tmp_path / "torch.pt")
     (tmp_path / "theirs").write_bytes(save({"w": torch.zeros(2)}))
     (tmp_path / "text").write_text("hello")
-    for name, message in (("torch.pt", "zip archive, of an older version of hainan_k2, of torch or of another program; "
-                                       "make it anew with `a poet`"),
-                          ("theirs", "holds tensors of another program, not a poem of `a poet`"),
-                          ("text", "damaged, or of another program than `a poet`"), ("none", "No such file")):
+    for name, message in (
+        (
+            "torch.pt",
+            "zip archive, of an older version of hainan_k2, of torch or of another program; make it anew with `a poet`",
+        ),
+        ("theirs", "holds tensors of another program, not a poem of `a poet`"),
+        ("text", "damaged, or of another program than `a poet`"),
+        ("none", "No such file"),
+    ):
         with pytest.raises(ValueError, match=f"{name}.*{message}"):
             read_container(tmp_path / name, POEM)
     assert is_container((tmp_path / "torch.pt").read_bytes()) and is_container((tmp_path / "theirs").read_bytes())
@@ -112,16 +132,23 @@ def test_files_of_others_are_told_apart(tmp_path):
 
 
 def test_tensors_of_impossible_sizes(tmp_path):
-    for entry in ({"shape": [2**40], "data_offsets": [0, 8]}, {"shape": [2], "data_offsets": [0, 2**50]},
-                  {"shape": [2**33, 2**33], "data_offsets": [0, 8]}, {"shape": [0, 2**64 - 1], "data_offsets": [0, 0]}):
+    for entry in (
+        {"shape": [2**40], "data_offsets": [0, 8]},
+        {"shape": [2], "data_offsets": [0, 2**50]},
+        {"shape": [2**33, 2**33], "data_offsets": [0, 8]},
+        {"shape": [0, 2**64 - 1], "data_offsets": [0, 0]},
+    ):
         header = json.dumps({"w": {"dtype": "F32", **entry}}).encode()
         with pytest.raises(ValueError, match="not a safetensors file|impossible shape"):
             deserialise(len(header).to_bytes(8, "little") + header + bytes(8))
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path):
-    for tensors, facts, error in (({"s": torch.eye(2).to_sparse()}, {}, ValueError), ({}, {"x": object()}, TypeError),
-                                  ({"c": torch.zeros(2, dtype=torch.complex64)}, {}, ValueError)):
+    for tensors, facts, error in (
+        ({"s": torch.eye(2).to_sparse()}, {}, ValueError),
+        ({}, {"x": object()}, TypeError),
+        ({"c": torch.zeros(2, dtype=torch.complex64)}, {}, ValueError),
+    ):
         with pytest.raises(error):
             write_container(tmp_path / "a", POEM, tensors, facts)
     assert os.listdir(tmp_path) == []

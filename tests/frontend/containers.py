@@ -7,12 +7,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tests.frontend.corpus import babble
+from tests.data.corpus import babble
 
 # That libsndfile reads and does not write.
 UNWRITTEN = {("AIFF", "DWVW_12"), ("MP3", "MPEG_LAYER_I"), ("MP3", "MPEG_LAYER_II"), ("WAV", "MPEG_LAYER_III")}
-KINDS = [(container, encoding) for container in soundfile.available_formats() if container != "RAW"
-         for encoding in soundfile.available_subtypes(container) if (container, encoding) not in UNWRITTEN]
+KINDS = [
+    (container, encoding)
+    for container in soundfile.available_formats()
+    if container != "RAW"
+    for encoding in soundfile.available_subtypes(container)
+    if (container, encoding) not in UNWRITTEN
+]
 NAMES = [f"{container}-{encoding}" for container, encoding in KINDS]
 # Whose header states no length (that of XI as libsndfile writes it): what is missing cannot be told.
 UNTOLD = ("PAF", "PVF", "IRCAM", "XI", "SD2")

@@ -6,16 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.frontend.audio import decode_audio, ratio, read_audio, resample, resample_blocks
-from tests.frontend.corpus import babble
+from tests.data.corpus import babble
 
 
 def sine(rate: int, seconds: float = 1.0, hertz: float = 440.0) -> np.ndarray:
     return 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)
 
 
-@pytest.mark.parametrize("name, subtype", [("a.wav", "PCM_16"), ("a.wav", "PCM_24"), ("a.wav", "FLOAT"),
-                                           ("a.wav", "ULAW"), ("a.flac", "PCM_16"), ("a.ogg", "VORBIS"),
-                                           ("a.mp3", "MPEG_LAYER_III"), ("a.aiff", "PCM_16")])
+@pytest.mark.parametrize(
+    "name, subtype",
+    [
+        ("a.wav", "PCM_16"),
+        ("a.wav", "PCM_24"),
+        ("a.wav", "FLOAT"),
+        ("a.wav", "ULAW"),
+        ("a.flac", "PCM_16"),
+        ("a.ogg", "VORBIS"),
+        ("a.mp3", "MPEG_LAYER_III"),
+        ("a.aiff", "PCM_16"),
+    ],
+)
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_any_format_rate_and_channel_count(tmp_path, name, subtype, rate, channels):
@@ -47,8 +57,9 @@ def test_impossible_rates(rates):
         resample(sine(16000), *rates)
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 12000, 16129, 22050, 32000, 44100, 47999, 48000, 88200, 96000, 176400,
-                                  192000, 352800, 384000])
+@pytest.mark.parametrize(
+    "rate", [8000, 11025, 12000, 16129, 22050, 32000, 44100, 47999, 48000, 88200, 96000, 176400, 192000, 352800, 384000]
+)
 def test_usual_rates_are_resampled_exactly(rate):
     up, down = ratio(rate, 16000)
     assert up * rate == down * 16000 and down <= 48000
@@ -60,7 +71,7 @@ def test_odd_rates_are_resampled_nearly_and_cheaply(rate):
     assert abs(up * rate / (down * 16000) - 1) < 2.1e-5 and down <= 48000
     found = resample(sine(rate).astype(np.float32), rate, 16000)
     assert abs(len(found) - 16000) <= 1
-    np.testing.assert_allclose(found[500:-500], sine(16000)[500:len(found) - 500], atol=0.03)
+    np.testing.assert_allclose(found[500:-500], sine(16000)[500 : len(found) - 500], atol=0.03)
 
 
 def test_the_resampling_filter_is_made_once(monkeypatch):
@@ -77,7 +88,7 @@ def damaged(tmp_path, name, keep, **options):
     path = tmp_path / name
     soundfile.write(path, babble(32000, seed=1), 16000, **options)
     content = path.read_bytes()
-    path.write_bytes(content[:int(keep * len(content))])
+    path.write_bytes(content[: int(keep * len(content))])
     return path
 
 
@@ -92,7 +103,7 @@ def test_truncated(tmp_path, name, options, keep):
 def test_damaged_in_the_middle(tmp_path):
     path = damaged(tmp_path, "a.flac", 1.0)
     content = bytearray(path.read_bytes())
-    content[len(content) // 2:len(content) // 2 + 3000] = bytes(3000)
+    content[len(content) // 2 : len(content) // 2 + 3000] = bytes(3000)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"{path}: truncated or damaged: the 2.00 s in its header do not all decode"):
         decode_audio(path)
@@ -107,9 +118,11 @@ def test_wav_of_a_pipe_has_no_length_and_is_read(tmp_path):
 
 
 def test_files_that_are_no_audio(tmp_path):
-    for name, content, message in [("missing.wav", None, "no such file"),
-                                   ("zero.wav", b"", "not an audio file"),
-                                   ("text.flac", b"hello there", "not an audio file")]:
+    for name, content, message in [
+        ("missing.wav", None, "no such file"),
+        ("zero.wav", b"", "not an audio file"),
+        ("text.flac", b"hello there", "not an audio file"),
+    ]:
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)
@@ -129,16 +142,19 @@ def test_no_samples_and_samples_that_are_no_numbers(tmp_path):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["a.wav", "a.flac", "a.ogg"]),
-       st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=40)), max_size=4), st.floats(0, 1))
+@given(
+    st.sampled_from(["a.wav", "a.flac", "a.ogg"]),
+    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=40)), max_size=4),
+    st.floats(0, 1),
+)
 def test_bytes_changed_at_random_give_samples_or_a_value_error(tmp_path_factory, name, changes, keep):
     path = tmp_path_factory.mktemp("fuzz") / name
     soundfile.write(path, babble(3000, seed=2), 16000)
     content = bytearray(path.read_bytes())
     for position, replacement in changes:
         start = int(position * len(content))
-        content[start:start + len(replacement)] = replacement
-    path.write_bytes(content[:int(keep * len(content))])
+        content[start : start + len(replacement)] = replacement
+    path.write_bytes(content[: int(keep * len(content))])
     try:
         samples, rate = decode_audio(path)
     except ValueError as error:

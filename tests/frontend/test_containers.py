@@ -25,8 +25,11 @@ def test_intact_files_are_read_whole(tmp_path, container, encoding):
     assert np.corrcoef(samples, found[: len(samples)])[0, 1] > 0.75
 
 
-@pytest.mark.parametrize("container, encoding", [kind for kind in KINDS if kind[0] not in UNTOLD],
-                         ids=[name for name in NAMES if not name.startswith(UNTOLD)])
+@pytest.mark.parametrize(
+    "container, encoding",
+    [kind for kind in KINDS if kind[0] not in UNTOLD],
+    ids=[name for name in NAMES if not name.startswith(UNTOLD)],
+)
 def test_truncated_files_are_refused(tmp_path, container, encoding):
     path, _ = write(tmp_path, container, encoding)
     content = path.read_bytes()
@@ -52,8 +55,11 @@ def extent_end(path):
     """The last byte without which `path` is whole."""
     content, whole = path.read_bytes(), extent(path)
     assert whole.found == whole.stated
-    return next(size for size in range(len(content), 0, -1)
-                if path.write_bytes(content[: size - 1]) and extent(path).found < whole.stated)
+    return next(
+        size
+        for size in range(len(content), 0, -1)
+        if path.write_bytes(content[: size - 1]) and extent(path).found < whole.stated
+    )
 
 
 @pytest.mark.parametrize("container", UNTOLD[:4])
@@ -90,15 +96,26 @@ def u32(value, order="little"):
     return value.to_bytes(4, order)
 
 
-@pytest.mark.parametrize("container, at, size", [
-    ("WAV", 40, u32(0xFFFFFFFF)), ("WAV", 40, u32(0x7FFFF000 // 6 * 6)), ("WAV", 40, u32(0x80000000)),
-    ("AU", 8, u32(0xFFFFFFFF)), ("AIFF", 42, u32(0x7F000008, "big")), ("W64", 96, (2**63 - 1).to_bytes(8, "little")),
-], ids=["ffmpeg", "sox", "arecord", "au", "sox-aiff", "w64"])
+@pytest.mark.parametrize(
+    "container, at, size",
+    [
+        ("WAV", 40, u32(0xFFFFFFFF)),
+        ("WAV", 40, u32(0x7FFFF000 // 6 * 6)),
+        ("WAV", 40, u32(0x80000000)),
+        ("AU", 8, u32(0xFFFFFFFF)),
+        ("AIFF", 42, u32(0x7F000008, "big")),
+        ("W64", 96, (2**63 - 1).to_bytes(8, "little")),
+    ],
+    ids=["ffmpeg", "sox", "arecord", "au", "sox-aiff", "w64"],
+)
 def test_lengths_that_writers_to_pipes_leave_open(tmp_path, container, at, size):
     path, samples = write(tmp_path, container, "PCM_16")
     content = bytearray(path.read_bytes())
     assert int.from_bytes(content[at : at + len(size)], "big" if container in ("AU", "AIFF") else "little") in (
-        64000, 64008, 64024), "the size of the samples is not there"
+        64000,
+        64008,
+        64024,
+    ), "the size of the samples is not there"
     content[at : at + len(size)] = size
     path.write_bytes(content)
     assert extent(path) is None and len(decode_audio(path)[0]) == len(samples)
@@ -175,8 +192,17 @@ def test_mp3_without_a_number_of_frames(mp3):
 TAG = b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)
 
 
-@pytest.mark.parametrize("before, after", [(TAG, b""), (TAG + TAG, b""), (b"", b"TAG" + bytes(125)), (b"", bytes(1000)),
-                                           (b"", b"APETAGEX" + b"\xff\xfb\x90" * 300), (TAG, TAG)])
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        (TAG, b""),
+        (TAG + TAG, b""),
+        (b"", b"TAG" + bytes(125)),
+        (b"", bytes(1000)),
+        (b"", b"APETAGEX" + b"\xff\xfb\x90" * 300),
+        (TAG, TAG),
+    ],
+)
 @pytest.mark.parametrize("xing", [True, False])
 def test_tags_of_an_mp3_are_no_frames(mp3, before, after, xing):
     content = mp3.read_bytes()
@@ -218,10 +244,20 @@ def frame(header, size):
     return bytes.fromhex(header).ljust(size, b"\0")
 
 
-@pytest.mark.parametrize("header, size", [
-    ("fffb9064", 417), ("fffb9264", 418), ("fff384c4", 192), ("ffe384c4", 384), ("fffd8404", 384), ("fff58804", 576),
-    ("ffff9804", 432), ("fff79404", 288)],
-    ids=["1-III", "padded", "2-III", "2.5-III", "1-II", "2-II", "1-I", "2-I"])
+@pytest.mark.parametrize(
+    "header, size",
+    [
+        ("fffb9064", 417),
+        ("fffb9264", 418),
+        ("fff384c4", 192),
+        ("ffe384c4", 384),
+        ("fffd8404", 384),
+        ("fff58804", 576),
+        ("ffff9804", 432),
+        ("fff79404", 288),
+    ],
+    ids=["1-III", "padded", "2-III", "2.5-III", "1-II", "2-II", "1-I", "2-I"],
+)
 def test_sizes_of_mpeg_frames(header, size):
     """The tables of ISO 11172-3 and 13818-3, worked out by hand: 144 (72, 48) * bit rate / sampling rate."""
     whole = mpeg_extent(io.BytesIO(3 * frame(header, size)), 0)

@@ -18,7 +18,7 @@ from hainan_k2.frontend.features import (
     normalise,
     normalise_batch,
 )
-from tests.frontend.corpus import babble
+from tests.data.corpus import babble
 
 NATIVE = FbankConfig(backend="kaldi-native-fbank")
 
@@ -64,10 +64,14 @@ def test_arrays_give_arrays_and_tensors_tensors():
     assert torch.equal(batch[0], tensor) and batch[1].shape == (5, 80)
 
 
-@pytest.mark.parametrize("samples, rate, message", [
-    (np.zeros(16000), 8000, "16000 Hz audio, not 8000 Hz"),
-    (np.zeros((2, 16000)), 16000, r"shape \(2, 16000\)"),
-    (np.zeros(399), 16000, r"at least 400 samples \(25 ms\)")])
+@pytest.mark.parametrize(
+    "samples, rate, message",
+    [
+        (np.zeros(16000), 8000, "16000 Hz audio, not 8000 Hz"),
+        (np.zeros((2, 16000)), 16000, r"shape \(2, 16000\)"),
+        (np.zeros(399), 16000, r"at least 400 samples \(25 ms\)"),
+    ],
+)
 def test_bad_samples(samples, rate, message):
     with pytest.raises(ValueError, match=message):
         Fbank().extract(samples, rate)
@@ -95,7 +99,8 @@ def test_without_kaldifeat_the_other_takes_over_and_says_so(monkeypatch, caplog)
         fbank = Fbank()
     assert fbank.backend == "kaldi-native-fbank"
     assert [r.message for r in caplog.records] == [
-        "kaldifeat is not installed: kaldi-native-fbank gives the same features on the CPU"]
+        "kaldifeat is not installed: kaldi-native-fbank gives the same features on the CPU"
+    ]
     np.testing.assert_allclose(fbank.extract(samples.astype(np.float32), 16000), usual, atol=5e-3)
     with pytest.raises(ValueError, match="kaldifeat is not installed"):
         Fbank(FbankConfig(backend="kaldifeat"))
@@ -142,12 +147,12 @@ def test_an_utterance_is_normalised_alike_in_any_batch(lens, padding):
     utterances = [torch.randn(n, 80) for n in lens]
     batch = torch.full((len(lens), max(lens) + padding, 80), -100.0)
     for row, utterance in zip(batch, utterances):
-        row[:len(utterance)] = utterance
+        row[: len(utterance)] = utterance
     segments = torch.tensor([[i, 0, n] for i, n in enumerate(lens)], dtype=torch.int32)
     for normalised in (normalise_batch(batch, torch.tensor(lens)), UtteranceNorm()(batch, segments)):
         for row, utterance in zip(normalised, utterances):
-            assert torch.equal(row[:len(utterance)], normalise(utterance))  # each is reduced by itself: one shape
-            assert not row[len(utterance):].any()
+            assert torch.equal(row[: len(utterance)], normalise(utterance))  # each is reduced by itself: one shape
+            assert not row[len(utterance) :].any()
 
 
 def test_norm_without_segments_takes_whole_rows():

@@ -14,16 +14,44 @@ from pathlib import Path
 
 import torch
 
-from hainan_k2.fsa.composition import compose
-from hainan_k2.fsa.grammar import read_grammar
-from hainan_k2.fsa.nar_lattice import nar_lattice
-from hainan_k2.fsa.paths import hypotheses_from_lattice, shortest_path
-from hainan_k2.fsa.store import load_lattice
-from tests.oracle_grammar import LetterTokenizer
+from hainan_k2.fsa.language.grammar import read_grammar
+from hainan_k2.fsa.lattices.composition import compose
+from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
+from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.lattices.store import load_lattice
+from tests.oracles.grammar import LetterTokenizer
 
 SECONDS, GIGABYTES = 10, 6  # of processor time and address space for a file
-SPICE = (b"(", b")", b"[", b"]", b"|", b"*", b"+", b"{9}", b"{2,}", b":", b"$x", b"$sentence", b"/0.5", b"/nan", b"#",
-         b'"', b"\n", b" ", b"-1", b"nan", b"inf", b"1e40", b"99999999999", b"\xff", b"\0", b"<eps>", b"0", b"7")
+SPICE = (
+    b"(",
+    b")",
+    b"[",
+    b"]",
+    b"|",
+    b"*",
+    b"+",
+    b"{9}",
+    b"{2,}",
+    b":",
+    b"$x",
+    b"$sentence",
+    b"/0.5",
+    b"/nan",
+    b"#",
+    b'"',
+    b"\n",
+    b" ",
+    b"-1",
+    b"nan",
+    b"inf",
+    b"1e40",
+    b"99999999999",
+    b"\xff",
+    b"\0",
+    b"<eps>",
+    b"0",
+    b"7",
+)
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

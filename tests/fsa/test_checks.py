@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hainan_k2
-from tests.fsa.test_nar_lattice import tables
+from tests.fsa.lattices.test_nar_lattice import tables
 
 k2 = pytest.importorskip("k2")
 
@@ -38,18 +38,24 @@ def cyclic():
 
 
 def test_these_are_all_public_functions_that_take_one():
-    taking = {name for name in hainan_k2.fsa.__all__ if {"lattice", "best"} & set(
-        inspect.signature(getattr(hainan_k2.fsa, name)).parameters)}
+    taking = {
+        name
+        for name in hainan_k2.fsa.__all__
+        if {"lattice", "best"} & set(inspect.signature(getattr(hainan_k2.fsa, name)).parameters)
+    }
     assert taking == set(TAKERS)
 
 
 @pytest.mark.parametrize("name", TAKERS)
-@pytest.mark.parametrize("lattice, message", [
-    (lambda: make()[0], "is a single FSA: make an FsaVec of it by k2.create_fsa_vec"),
-    (unsorted, "is not topologically sorted, or has cycles: k2.top_sort"),
-    (cyclic, "is not topologically sorted, or has cycles: k2.top_sort"),
-    (lambda: torch.zeros(3), "is of type Tensor: a k2.Fsa is needed"),
-])
+@pytest.mark.parametrize(
+    "lattice, message",
+    [
+        (lambda: make()[0], "is a single FSA: make an FsaVec of it by k2.create_fsa_vec"),
+        (unsorted, "is not topologically sorted, or has cycles: k2.top_sort"),
+        (cyclic, "is not topologically sorted, or has cycles: k2.top_sort"),
+        (lambda: torch.zeros(3), "is of type Tensor: a k2.Fsa is needed"),
+    ],
+)
 def test_what_is_no_batch_of_sorted_lattices(tmp_path, name, lattice, message):
     TAKERS[name](make(), tmp_path / "good.txt")
     with pytest.raises(ValueError, match=message):

@@ -12,8 +12,11 @@ def inputs(device, durations):
     torch.manual_seed(0)
     logits = torch.randn(3, 30, 8, 20 + len(durations), dtype=torch.float64)
     targets = torch.randint(1, 20, (3, 7))
-    return logits.to(device).requires_grad_(), targets.to(device), *(
-        torch.tensor(lens, device=device) for lens in ([30, 17, 25], [7, 0, 4]))
+    return (
+        logits.to(device).requires_grad_(),
+        targets.to(device),
+        *(torch.tensor(lens, device=device) for lens in ([30, 17, 25], [7, 0, 4])),
+    )
 
 
 @pytest.mark.parametrize("durations", [tuple(range(9)), tuple(range(1, 9)), (0, 1, 2, 4, 8)])
@@ -34,8 +37,9 @@ def test_simple_and_pruned_loss(durations):
     for device in ("cpu", "cuda"):
         logits, targets, frame_lens, target_lens = inputs(device, durations)
         am, lm = (x.detach().requires_grad_() for x in (logits[:, :, 0], logits[:, 0]))
-        simple, occupancy = fsa.tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations, backend="torch",
-                                                return_occupancy=True)
+        simple, occupancy = fsa.tdt_loss_simple(
+            am, lm, targets, frame_lens, target_lens, durations, backend="torch", return_occupancy=True
+        )
         bounds = fsa.tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, 4).to(device)
         positions = (bounds[..., None] + torch.arange(4, device=device)).clamp(max=7)
         banded = logits.gather(2, positions[..., None].expand(-1, -1, -1, logits.shape[-1]))

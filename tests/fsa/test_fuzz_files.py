@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hainan_k2 import nar_lattice, read_grammar, save_lattice
-from tests.fsa.test_nar_lattice import tables
-from tests.oracle_grammar import LetterTokenizer
+from tests.fsa.lattices.test_nar_lattice import tables
+from tests.oracles.grammar import LetterTokenizer
 from tests.toy import ROOT
 
 pytest.importorskip("k2")

@@ -10,19 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hainan_k2.fsa.decoding_graph import DecodingGraph
-from hainan_k2.fsa.ngram import NgramLm
-from hainan_k2.lang.grammar_files import load_grammar
-from hainan_k2.text import Tokenizer, normalise
-from tests.fsa.grammars import accepts
+from hainan_k2.fsa.language.grammar_files import load_grammar
+from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+from hainan_k2.text.tokenizer import Tokenizer, normalise
+from tests.fsa.language.grammars import accepts
 from tests.toy import ROOT, WORDS
 
 COMMANDS = ("make_lexicon", "train_lm", "arpa_to_fst", "compile_graph")
 
 
 def run(command, *options):
-    return subprocess.run([sys.executable, ROOT / "lang" / f"{command}.py", *map(str, options)], text=True,
-                          capture_output=True)
+    return subprocess.run(
+        [sys.executable, ROOT / "lang" / f"{command}.py", *map(str, options)], text=True, capture_output=True
+    )
 
 
 def succeed(command, *options):
@@ -34,12 +35,13 @@ def succeed(command, *options):
 @pytest.fixture
 def refuse(capsys, monkeypatch):
     """The one line that a command refuses with; the command runs in this process, which has imported all it needs."""
+
     def check(command, *options):
         monkeypatch.setattr(sys, "argv", [f"lang/{command}.py", *map(str, options)])
         with pytest.raises(SystemExit) as stopped:
             importlib.import_module(f"hainan_k2.lang.{command}").main()
         shown = capsys.readouterr()
-        line, = shown.err.splitlines()
+        (line,) = shown.err.splitlines()
         assert stopped.value.code == 2 and shown.out == "" and line.startswith(f"{command}.py: error: ")
         return line
 
@@ -78,8 +80,17 @@ def test_from_text_to_graph(lang, tmp_path):
     arpa = tmp_path / "words.arpa.gz"
     arpa.write_bytes(gzip.compress((lang / "words.arpa").read_bytes()))
     succeed("arpa_to_fst", "--arpa", arpa, "--words", lang / "words.txt", "--out-dir", tmp_path)
-    shown = succeed("compile_graph", "--lang-dir", lang, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path,
-                    "--durations", "0,1,2")
+    shown = succeed(
+        "compile_graph",
+        "--lang-dir",
+        lang,
+        "--g",
+        tmp_path / "G.fst.txt",
+        "--out-dir",
+        tmp_path,
+        "--durations",
+        "0,1,2",
+    )
     assert "LG.safetensors: " in shown and "TLG.safetensors: " in shown and "without spelling" not in shown
     for name in ("G.safetensors", "L.safetensors"):
         assert k2.Fsa.from_dict(load_file(tmp_path / name)).num_arcs > len(WORDS)
@@ -127,8 +138,17 @@ def test_a_token_lm_knows_every_token(lang):
 @pytest.mark.parametrize("order", [1, 3])
 def test_a_word_lm_knows_the_words_of_its_text_and_those_it_is_given(lang, tmp_path, order):
     (tmp_path / "words.txt").write_text("<eps> 0\nzulu 1\n#0 2\n<s> 3\n</s> 4\n")
-    succeed("train_lm", "--text", lang / "train.txt", "--order", order, "--words", tmp_path / "words.txt", "--arpa",
-            tmp_path / "lm.arpa")
+    succeed(
+        "train_lm",
+        "--text",
+        lang / "train.txt",
+        "--order",
+        order,
+        "--words",
+        tmp_path / "words.txt",
+        "--arpa",
+        tmp_path / "lm.arpa",
+    )
     assert check_distribution(tmp_path / "lm.arpa", ["<eps>", *WORDS, "zulu"]).order == order
 
 
@@ -155,8 +175,9 @@ def test_files_that_are_not_utf8_are_named(lang, tmp_path, refuse):
     (tmp_path / "latin").write_bytes("alfa\nbravo é\n".encode("latin-1"))
     assert "latin:2: not UTF-8 text" in refuse("make_lexicon", "--text", tmp_path / "latin", "--lang-dir", lang)
     pytest.importorskip("k2")
-    assert "latin is not UTF-8 text" in refuse("compile_graph", "--lang-dir", lang, "--g", tmp_path / "latin",
-                                               "--out-dir", tmp_path)
+    assert "latin is not UTF-8 text" in refuse(
+        "compile_graph", "--lang-dir", lang, "--g", tmp_path / "latin", "--out-dir", tmp_path
+    )
 
 
 def test_texts_that_no_model_can_be_trained_on_are_refused(lang, tmp_path, refuse):
@@ -166,8 +187,9 @@ def test_texts_that_no_model_can_be_trained_on_are_refused(lang, tmp_path, refus
     assert "no text to train on: 0 sentences" in refuse("train_lm", "--text", tmp_path / "empty.txt", *arpa)
     assert "occurs exactly twice" in refuse("train_lm", "--text", tmp_path / "once.txt", *arpa)
     assert "No such file" in refuse("train_lm", "--text", tmp_path / "no.txt", *arpa)
-    assert "1 of them excluded" in refuse("train_lm", "--text", tmp_path / "once.txt", "--exclude",
-                                          tmp_path / "once.txt", *arpa)
+    assert "1 of them excluded" in refuse(
+        "train_lm", "--text", tmp_path / "once.txt", "--exclude", tmp_path / "once.txt", *arpa
+    )
     assert "no words" in refuse("make_lexicon", "--text", tmp_path / "empty.txt", "--lang-dir", lang)
     assert "no tokenizer" in refuse("make_lexicon", "--text", tmp_path / "once.txt", "--lang-dir", tmp_path)
     assert not (tmp_path / "x.arpa").exists()
@@ -189,42 +211,53 @@ ngram 2=1
 """
 
 
-@pytest.mark.parametrize(("text", "complaint"), [
-    ("", "bad.arpa:1: the file is empty"),
-    (GOOD.replace("-99 <s> -0.2", "-99 <s>"), "bad.arpa:8: this 1-gram begins longer ones but has no back-off weight"),
-    (GOOD.replace("alfa", "quebec"), "bad.arpa:6: 'quebec' is not"),
-    (GOOD.replace("-1 </s>\n", "").replace("1=3", "1=2"), "bad.arpa: no final state"),
-    (GOOD.replace("-0.2 <s>", "x <s>"), "bad.arpa:11: log-probability 'x'"),
-])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "bad.arpa:1: the file is empty"),
+        (
+            GOOD.replace("-99 <s> -0.2", "-99 <s>"),
+            "bad.arpa:8: this 1-gram begins longer ones but has no back-off weight",
+        ),
+        (GOOD.replace("alfa", "quebec"), "bad.arpa:6: 'quebec' is not"),
+        (GOOD.replace("-1 </s>\n", "").replace("1=3", "1=2"), "bad.arpa: no final state"),
+        (GOOD.replace("-0.2 <s>", "x <s>"), "bad.arpa:11: log-probability 'x'"),
+    ],
+)
 def test_broken_arpa_files_are_refused_with_their_line(lang, tmp_path, refuse, text, complaint):
     (tmp_path / "bad.arpa").write_text(text)
-    assert complaint in refuse("arpa_to_fst", "--arpa", tmp_path / "bad.arpa", "--words", lang / "words.txt",
-                               "--out-dir", tmp_path / "out")
+    assert complaint in refuse(
+        "arpa_to_fst", "--arpa", tmp_path / "bad.arpa", "--words", lang / "words.txt", "--out-dir", tmp_path / "out"
+    )
 
 
-@pytest.mark.parametrize(("name", "text", "complaint"), [
-    ("lexicon.txt", "alfa ▁no-piece\n", "lexicon.txt:1: '▁no-piece' is not a token"),
-    ("lexicon.txt", "alfa\n", "lexicon.txt:1: word 'alfa' has no spelling"),
-    ("lexicon.txt", "\nquebec a\n", "lexicon.txt:2: word 'quebec' is not in"),
-    ("lexicon.txt", "", "lexicon.txt: no word has a spelling"),
-    ("words.txt", "<eps> 0\nalfa 2\n", "words.txt:2: should be a word and its id 1"),
-    ("words.txt", "<eps> 0\nalfa 1\n", "words.txt: should begin with `<eps> 0` and hold #0"),
-    ("words.txt", "<eps> 0\n#0 1\n#0 2\n", "words.txt: '#0' is in it twice"),
-    ("G.fst.txt", "0 1 1 1\n0 1 99 99\n1\n", "G.fst.txt:2: label 99 is not in the symbol table"),
-    ("G.fst.txt", "0 1 1 2\n1\n", "G.fst.txt:1: 1 becomes 2"),
-    ("G.fst.txt", "0 1 1 1 nan\n1\n", "G.fst.txt:1: '0 1 1 1 nan' is neither an arc"),
-    ("G.fst.txt", "0 1 1 1\n", "G.fst.txt: no final state"),
-    ("G.fst.txt", "0 1 0 0\n1 0 0 0\n1\n", "a cycle of epsilons"),
-    ("G.fst.txt", "0 0 1 1\n1\n", "no word that the lexicon can spell"),
-    ("G.fst.txt", "0\n", "no word that the lexicon can spell"),
-    ("G.fst.txt", None, "No such file"),
-    ("words.txt", None, "make it with `hainan-make-lexicon`"),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("lexicon.txt", "alfa ▁no-piece\n", "lexicon.txt:1: '▁no-piece' is not a token"),
+        ("lexicon.txt", "alfa\n", "lexicon.txt:1: word 'alfa' has no spelling"),
+        ("lexicon.txt", "\nquebec a\n", "lexicon.txt:2: word 'quebec' is not in"),
+        ("lexicon.txt", "", "lexicon.txt: no word has a spelling"),
+        ("words.txt", "<eps> 0\nalfa 2\n", "words.txt:2: should be a word and its id 1"),
+        ("words.txt", "<eps> 0\nalfa 1\n", "words.txt: should begin with `<eps> 0` and hold #0"),
+        ("words.txt", "<eps> 0\n#0 1\n#0 2\n", "words.txt: '#0' is in it twice"),
+        ("G.fst.txt", "0 1 1 1\n0 1 99 99\n1\n", "G.fst.txt:2: label 99 is not in the symbol table"),
+        ("G.fst.txt", "0 1 1 2\n1\n", "G.fst.txt:1: 1 becomes 2"),
+        ("G.fst.txt", "0 1 1 1 nan\n1\n", "G.fst.txt:1: '0 1 1 1 nan' is neither an arc"),
+        ("G.fst.txt", "0 1 1 1\n", "G.fst.txt: no final state"),
+        ("G.fst.txt", "0 1 0 0\n1 0 0 0\n1\n", "a cycle of epsilons"),
+        ("G.fst.txt", "0 0 1 1\n1\n", "no word that the lexicon can spell"),
+        ("G.fst.txt", "0\n", "no word that the lexicon can spell"),
+        ("G.fst.txt", None, "No such file"),
+        ("words.txt", None, "make it with `hainan-make-lexicon`"),
+    ],
+)
 def test_what_makes_no_graph_is_refused(lang, tmp_path, refuse, name, text, complaint):
     pytest.importorskip("k2")
     (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n1\n")
     for copied in ("bpe.model", "words.txt", "lexicon.txt"):
         (tmp_path / copied).write_bytes((lang / copied).read_bytes())
     (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
-    assert complaint in refuse("compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir",
-                               tmp_path / "out")
+    assert complaint in refuse(
+        "compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path / "out"
+    )

@@ -7,14 +7,21 @@ import sys
 
 import pytest
 
-from hainan_k2.lang.grammar_files import EXAMPLES, find_grammar
+from hainan_k2.fsa.language.grammar_files import EXAMPLES, find_grammar
 from tests.toy import ROOT
 
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 SCRIPTS = dict(line.split(" = ") for line in SETUP["options.entry_points"]["console_scripts"].strip().splitlines())
-COMMANDS = ("train_bpe", "train_lm", "interpolate_lm", "make_lexicon", "arpa_to_fst", "compile_grammar",
-            "compile_graph")
+COMMANDS = (
+    "train_bpe",
+    "train_lm",
+    "interpolate_lm",
+    "make_lexicon",
+    "arpa_to_fst",
+    "compile_grammar",
+    "compile_graph",
+)
 BLOCKED = """
 import sys
 sys.modules.update(dict.fromkeys(("kaldilm", "kaldingram", "kaldifst")))
@@ -30,28 +37,41 @@ importlib.import_module(sys.argv[1]).main(sys.argv[2:])
 def test_console_scripts_and_files_run_the_same_code(command, tmp_path):
     module, function = SCRIPTS[f"hainan-{command.replace('_', '-')}"].split(":")
     assert module == f"hainan_k2.lang.{command}" and callable(getattr(importlib.import_module(module), function))
-    shown = subprocess.run([sys.executable, ROOT / "lang" / f"{command}.py"], cwd=tmp_path, text=True,
-                           capture_output=True)
+    shown = subprocess.run(
+        [sys.executable, ROOT / "lang" / f"{command}.py"], cwd=tmp_path, text=True, capture_output=True
+    )
     assert shown.returncode == 2 and shown.stderr.startswith(f"{command}.py: error: give --")
     assert not {path.stem for path in (ROOT / "lang").glob("*.py")} - set(COMMANDS)
 
 
-@pytest.mark.parametrize("command, options", [
-    ("train_lm", ("--text", "text", "--arpa", "x.arpa")),
-    ("arpa_to_fst", ("--arpa", "x.arpa", "--words", "words.txt", "--out-dir", ".")),
-])
+@pytest.mark.parametrize(
+    "command, options",
+    [
+        ("train_lm", ("--text", "text", "--arpa", "x.arpa")),
+        ("arpa_to_fst", ("--arpa", "x.arpa", "--words", "words.txt", "--out-dir", ".")),
+    ],
+)
 def test_without_the_packages_of_language_models_the_extra_is_named(command, options, tmp_path):
     (tmp_path / "text").write_text("alfa bravo\n")
     (tmp_path / "words.txt").write_text("<eps> 0\nalfa 1\n#0 2\n<s> 3\n</s> 4\n")
-    shown = subprocess.run([sys.executable, "-c", BLOCKED, f"hainan_k2.lang.{command}", *options], cwd=tmp_path,
-                           env={"PYTHONPATH": str(ROOT)}, text=True, capture_output=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", BLOCKED, f"hainan_k2.lang.{command}", *options],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+    )
     assert shown.returncode == 2 and "is not installed: pip install hainan_k2[lm]" in shown.stderr, shown.stderr
 
 
 def test_example_grammars_are_package_data():
     assert SETUP["options.package_data"]["hainan_k2.lang"] == "grammars/*.grammar"
     assert sorted(path.name for path in EXAMPLES.glob("*.grammar")) == [
-        "dates.grammar", "digits.grammar", "home.grammar", "spelling.grammar"]
+        "dates.grammar",
+        "digits.grammar",
+        "home.grammar",
+        "spelling.grammar",
+    ]
 
 
 def test_a_grammar_by_name(tmp_path, monkeypatch):
@@ -61,5 +81,6 @@ def test_a_grammar_by_name(tmp_path, monkeypatch):
     assert find_grammar("digits").read_text() == "sentence: one\n"  # a file of that name comes first
     with pytest.raises(ValueError) as error:
         find_grammar("colours")
-    assert str(error.value) == ("colours: no such file, and no example grammar either: there are dates, digits, home, "
-                                "spelling")
+    assert str(error.value) == (
+        "colours: no such file, and no example grammar either: there are dates, digits, home, spelling"
+    )

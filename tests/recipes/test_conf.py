@@ -3,11 +3,11 @@
 import pytest
 
 from hainan_k2.config import ModelConfig, parse
-from hainan_k2.frontend.datamodule import DataConfig
-from hainan_k2.tools.objective import LossConfig
-from hainan_k2.tools.optim import OptimConfig
-from hainan_k2.tools.trainer import LoopConfig
+from hainan_k2.data.datamodule import DataConfig
 from hainan_k2.train import TrainConfig
+from hainan_k2.training.objective import LossConfig
+from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.trainer import LoopConfig
 from tests.recipes.shell import ROOT
 
 FILES = sorted((ROOT / "recipes").glob("*/conf/train*.yaml"))
@@ -16,8 +16,16 @@ FILES = sorted((ROOT / "recipes").glob("*/conf/train*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
 def test_settings_are_known(path):
     paths = [f"--{name}=x" for name in ("exp-dir", "train-cuts", "dev-cuts", "lang-dir")]
-    config, *_, dimensions = parse(["--config", str(path), *paths], "", TrainConfig, DataConfig, LoopConfig,
-                                   LossConfig, OptimConfig, dimensions=ModelConfig)
+    config, *_, dimensions = parse(
+        ["--config", str(path), *paths],
+        "",
+        TrainConfig,
+        DataConfig,
+        LoopConfig,
+        LossConfig,
+        OptimConfig,
+        dimensions=ModelConfig,
+    )
     ModelConfig.preset(config.preset, **dimensions)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hainan_k2.fsa.decoding_graph import DecodingGraph
-from hainan_k2.fsa.ngram import NgramLm
-from hainan_k2.text import Tokenizer
+from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+from hainan_k2.text.tokenizer import Tokenizer
 from tests.recipes.shell import SHARED, bash
 
 HEAD = f"""
@@ -20,7 +20,9 @@ parse_options --environment false --data-dir data --exp-dir exp --vocab-size 40 
 train_splits=(train) dev_splits=(dev) test_splits=(test)
 """
 # The order of the stages: their functions only say that they were called.
-STAGES = HEAD + """
+STAGES = (
+    HEAD
+    + """
 train_config=settings.yaml
 for name in make_data make_manifests make_features make_lang make_lm make_graph train_model print_results; do
   eval "$name() { echo $name; }"
@@ -28,6 +30,7 @@ done
 decode_tests() { echo "decode_tests lm=$lm graph=$graph ${decode_options[*]}"; }
 run_asr_stages
 """
+)
 BEFORE = ["make_data", "make_manifests", "make_features", "make_lang"]
 
 
@@ -62,8 +65,12 @@ def test_further_options_of_decoding(tmp_path):
     (tmp_path / "own.arpa").write_text("")
     options = ("--method", "viterbi-lm,grammar", "--decode-args")
     shown, _ = stages(tmp_path, *options, "--lm own.arpa --lm-scale 0.1,0.2 --grammar digits")
-    assert shown == [*BEFORE, "train_model",
-                     "decode_tests lm= graph= --lm own.arpa --lm-scale 0.1,0.2 --grammar digits", "print_results"]
+    assert shown == [
+        *BEFORE,
+        "train_model",
+        "decode_tests lm= graph= --lm own.arpa --lm-scale 0.1,0.2 --grammar digits",
+        "print_results",
+    ]
     again = ("--lm own.arpa --lm-scale 0.1,0.2 --grammar dates",)
     assert stages(tmp_path, *options, *again)[0][0].startswith("decode_tests")
     assert stages(tmp_path, *options, *again)[0] == ["print_results"]
@@ -93,22 +100,25 @@ def check(monkeypatch, tmp_path, capsys):
             return module.main()
         except SystemExit as end:
             assert end.code == 2
-        line, = capsys.readouterr().err.splitlines()
+        (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("run.sh: error: ")
         return line
 
     return run
 
 
-@pytest.mark.parametrize("options, message", [
-    (("viterby",), "no method 'viterby'"),
-    (("nar-greedy,grammar",), "--method grammar needs --decode-args '--grammar FILE'"),
-    (("grammar", "--grammar", "digit"), "there are dates, digits, home, spelling"),
-    (("ar-greedy", "--hotwords", "names.txt"), "no such file: --hotwords names.txt of --decode-args"),
-    (("ar-greedy", "--beem", "3"), "--beem"),
-    (("ar-greedy", "--beam", "many"), "many"),
-    (("viterbi-lm",), "--method viterbi-lm needs --decode-args '--lm FILE'"),
-])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("viterby",), "no method 'viterby'"),
+        (("nar-greedy,grammar",), "--method grammar needs --decode-args '--grammar FILE'"),
+        (("grammar", "--grammar", "digit"), "there are dates, digits, home, spelling"),
+        (("ar-greedy", "--hotwords", "names.txt"), "no such file: --hotwords names.txt of --decode-args"),
+        (("ar-greedy", "--beem", "3"), "--beem"),
+        (("ar-greedy", "--beam", "many"), "many"),
+        (("viterbi-lm",), "--method viterbi-lm needs --decode-args '--lm FILE'"),
+    ],
+)
 def test_what_is_refused(check, options, message):
     pytest.importorskip("k2")
     assert message in check("", *options)
@@ -116,8 +126,12 @@ def test_what_is_refused(check, options, message):
 
 def test_what_is_accepted(check):
     pytest.importorskip("k2")
-    for made, *options in (("", "all"), ("lm graph", "viterbi-lm,graph"), ("", "grammar", "--grammar", "digits"),
-                           ("", "ar-beam", "--beam", "2,8")):
+    for made, *options in (
+        ("", "all"),
+        ("lm graph", "viterbi-lm,graph"),
+        ("", "grammar", "--grammar", "digits"),
+        ("", "ar-beam", "--beam", "2,8"),
+    ):
         assert check(made, *options) is None
 
 
@@ -129,8 +143,11 @@ def test_language_model_and_graph_of_the_training_text(toy, tmp_path):
         path.parent.mkdir(parents=True)
         path.write_bytes((toy / f"{cuts}.jsonl.gz").read_bytes())
     (tmp_path / "data/lang/graph").mkdir(parents=True)
-    done = bash(HEAD + "lang_dir=data/lang; lm=$lang_dir/lm.arpa; graph=$lang_dir/graph/LG.safetensors\n"
-                "make_lang; make_lm; make_graph", cwd=tmp_path)
+    done = bash(
+        HEAD + "lang_dir=data/lang; lm=$lang_dir/lm.arpa; graph=$lang_dir/graph/LG.safetensors\n"
+        "make_lang; make_lm; make_graph",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     tokenizer = Tokenizer(tmp_path / "data/lang")
     assert NgramLm.read(str(tmp_path / "data/lang/lm.arpa"), tokenizer.pieces).order == 3

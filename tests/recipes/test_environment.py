@@ -46,17 +46,22 @@ def run(checkout, **env):
     calls = checkout / "calls"
     calls.write_text("")
     env = {"PATH": str(checkout / "bin"), "CALLS": str(calls), **env}
-    done = subprocess.run([checkout / "repo/recipes/shared/environment.sh"], cwd=checkout, text=True,
-                          capture_output=True, env=env)
-    return done, [line for line in calls.read_text().splitlines()
-                  if "pip install" in line or line.startswith("kaldifeat")]
+    done = subprocess.run(
+        [checkout / "repo/recipes/shared/environment.sh"], cwd=checkout, text=True, capture_output=True, env=env
+    )
+    return done, [
+        line for line in calls.read_text().splitlines() if "pip install" in line or line.startswith("kaldifeat")
+    ]
 
 
 def test_installs_the_lock_by_hash_then_itself_and_only_once(checkout):
     done, calls = run(checkout)
     assert done.returncode == 0, done.stderr
     assert [("py311.lock" in c, "--require-hashes" in c, "-e" in c.split()) for c in calls] == [
-        (True, True, False), (False, False, False), (False, False, True)]
+        (True, True, False),
+        (False, False, False),
+        (False, False, True),
+    ]
     assert "kaldifeat is ready" in done.stderr
     marker = checkout / "repo/.venv/.complete"
     before = marker.stat().st_mtime_ns

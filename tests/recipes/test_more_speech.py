@@ -16,11 +16,11 @@ from tests.recipes.shell import ROOT
 
 sys.path.insert(0, str(ROOT / "recipes" / "amazon_queen" / "local"))
 
-import drascula  # noqa: E402
-import more_speech  # noqa: E402
-import whisper_decoder  # noqa: E402
-from propack import checksum, unpack  # noqa: E402
-from steel_sky import SteelSky  # noqa: E402
+import drascula
+import more_speech
+import whisper_decoder
+from propack import checksum, unpack
+from steel_sky import SteelSky
 
 
 class Packer:
@@ -39,16 +39,16 @@ class Packer:
             self.count += 16
 
     def literals(self, data):
-        self.out[len(self.out):] = bytes(max(0, self.at - len(self.out)))
-        self.out[self.at:self.at + len(data)] = data
+        self.out[len(self.out) :] = bytes(max(0, self.at - len(self.out)))
+        self.out[self.at : self.at + len(data)] = data
         self.at += len(data)
 
     def finish(self):
         bits = self.bits + [0] * 48
         self.out += bytes(self.at + 4 - len(self.out))
         for i, place in enumerate([*self.places, self.at, self.at + 2]):
-            word = sum(bit << k for k, bit in enumerate(bits[16 * i:16 * i + 16]))
-            self.out[place:place + 2] = struct.pack("<H", word)
+            word = sum(bit << k for k, bit in enumerate(bits[16 * i : 16 * i + 16]))
+            self.out[place : place + 2] = struct.pack("<H", word)
         return bytes(self.out)
 
 
@@ -65,7 +65,7 @@ def packed(pairs, per_block=3):
     packer, plain = Packer(), bytearray()
     packer.put(2, 0)
     for start in range(0, len(pairs), per_block):
-        block = pairs[start:start + per_block]
+        block = pairs[start : start + per_block]
         for _ in range(3):
             packer.put(5, 16)
             for _ in range(16):
@@ -87,8 +87,11 @@ def packed(pairs, per_block=3):
     return header + body, bytes(plain)
 
 
-PAIRS = st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.tuples(st.integers(0, 10**6), st.integers(2, 300))),
-                 min_size=1, max_size=9)
+PAIRS = st.lists(
+    st.tuples(st.binary(min_size=1, max_size=40), st.tuples(st.integers(0, 10**6), st.integers(2, 300))),
+    min_size=1,
+    max_size=9,
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -168,8 +171,11 @@ def test_lines_of_drascula(tmp_path):
     folder = vampire(tmp_path / "g")
     found = list(drascula.lines(folder))
     assert [(line.speaker, line.name, line.text) for line in found] == [
-        ("hacker", "1", "A LINE 1"), ("hacker", "2", "A LINE 2"), ("blonde", "bj7", "BJ LINE 7"),
-        ("braun", "vb62", "VB LINE 62")]
+        ("hacker", "1", "A LINE 1"),
+        ("hacker", "2", "A LINE 2"),
+        ("blonde", "bj7", "BJ LINE 7"),
+        ("braun", "vb62", "VB LINE 62"),
+    ]
     assert drascula.samples(found[0].path)[:2].tolist() == [-1.0, -127 / 128]
     (folder / "drascula.dat").write_bytes((folder / "drascula.dat").read_bytes()[:5000])
     with pytest.raises(ValueError, match="has no table of 501 texts for hacker"):
@@ -200,8 +206,10 @@ def test_labels_are_stored_and_a_second_run_hears_nothing_again(tmp_path):
     models = [Whisper("Say {} now."), Whisper("say, {} Now")]
     labels, dropped = tmp_path / "labels.jsonl", Counter()
     found = list(more_speech.sky_lines(tmp_path / "p", labels, lambda: models, 0.34, dropped))
-    assert [said.text for said in found] == ["say eleven thousand six hundred ten now",
-                                             "say twenty three thousand two hundred twenty now"]
+    assert [said.text for said in found] == [
+        "say eleven thousand six hundred ten now",
+        "say twenty three thousand two hundred twenty now",
+    ]
     assert dropped == {"shorter than 0.3 s or longer than 30.0 s": 1}
     entries = [json.loads(entry) for entry in labels.read_text().splitlines()]
     assert [entry["number"] for entry in entries] == [50001, 50002] and models[0].heard == 2
@@ -224,14 +232,30 @@ def test_the_command_writes_what_has_texts(tmp_path, monkeypatch, caplog):
     said.parent.mkdir(parents=True)
     said.write_text("A-B-1 A (no) line 2!\n")
     (said.parent / "A-B-1.flac").touch()
-    monkeypatch.setattr(sys, "argv", ["more_speech.py", "--packages", str(tmp_path / "packages"), "--dir",
-                                      str(tmp_path / "out"), "--held-out", "test"])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "more_speech.py",
+            "--packages",
+            str(tmp_path / "packages"),
+            "--dir",
+            str(tmp_path / "out"),
+            "--held-out",
+            "test",
+        ],
+    )
     caplog.set_level("INFO")
     more_speech.main()
-    lines = sorted(line for path in (tmp_path / "out").glob("train-*/*/*/*.trans.txt")
-                   for line in path.read_text().splitlines())
-    assert lines == ["allison-prompts-agenton Agent 5 is here.", "blonde-drascula-bj7 BJ LINE 7",
-                     "braun-drascula-vb62 VB LINE 62", "hacker-drascula-1 A LINE 1"]
+    lines = sorted(
+        line for path in (tmp_path / "out").glob("train-*/*/*/*.trans.txt") for line in path.read_text().splitlines()
+    )
+    assert lines == [
+        "allison-prompts-agenton Agent 5 is here.",
+        "blonde-drascula-bj7 BJ LINE 7",
+        "braun-drascula-vb62 VB LINE 62",
+        "hacker-drascula-1 A LINE 1",
+    ]
     info = soundfile.info(tmp_path / "out/train-prompts/allison/prompts/allison-prompts-agenton.flac")
     assert info.samplerate == 16000 and info.duration == pytest.approx(0.5, abs=1e-3)
     assert "left out: 1, text with signs" in caplog.text and "left out: 1, in the held-out speech" in caplog.text

@@ -23,16 +23,24 @@ echo "$corpus|$hours|$stage|$redo|$avg"
 
 def test_defaults_and_values(tmp_path):
     assert bash(SCRIPT, cwd=tmp_path).stdout == "synth|0.75|0|false|5\n"
-    given = bash(SCRIPT, "--corpus", "a b", "--hours", "2", "--stage", "3", "--redo", "true", "--avg", "1",
-                 cwd=tmp_path)
+    given = bash(
+        SCRIPT, "--corpus", "a b", "--hours", "2", "--stage", "3", "--redo", "true", "--avg", "1", cwd=tmp_path
+    )
     assert given.stdout == "a b|2|3|true|1\n"
 
 
-@pytest.mark.parametrize("args, values", [
-    (["--corpus=a b=c", "--hours=2"], "a b=c|2|0|false|5"), (["--corpus="], "|0.75|0|false|5"),
-    (["--redo"], "synth|0.75|0|true|5"), (["--redo", "--stage", "3"], "synth|0.75|3|true|5"),
-    (["--redo", "false", "--avg=2"], "synth|0.75|0|false|2"), (["--redo=true"], "synth|0.75|0|true|5"),
-    (["--loud", "--redo"], "loud\nsynth|0.75|0|true|5")])
+@pytest.mark.parametrize(
+    "args, values",
+    [
+        (["--corpus=a b=c", "--hours=2"], "a b=c|2|0|false|5"),
+        (["--corpus="], "|0.75|0|false|5"),
+        (["--redo"], "synth|0.75|0|true|5"),
+        (["--redo", "--stage", "3"], "synth|0.75|3|true|5"),
+        (["--redo", "false", "--avg=2"], "synth|0.75|0|false|2"),
+        (["--redo=true"], "synth|0.75|0|true|5"),
+        (["--loud", "--redo"], "loud\nsynth|0.75|0|true|5"),
+    ],
+)
 def test_equals_signs_and_switches(tmp_path, args, values):
     assert bash(SCRIPT, *args, cwd=tmp_path).stdout == values + "\n"
 
@@ -42,21 +50,24 @@ def test_version(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"run.sh {__version__}\n")
 
 
-@pytest.mark.parametrize("args, words", [
-    (["--corpsu", "x"], "unknown option --corpsu"),
-    (["--corpus"], "--corpus needs a value"),
-    (["--corpsu=x"], "unknown option --corpsu (--help"),
-    (["--stage=two"], "--stage is a whole number, not 'two'"),
-    (["--redo="], "--redo is true or false, not ''"),
-    (["synth"], "unexpected argument synth"),
-    (["--stage", "two"], "--stage is a whole number, not 'two'"),
-    (["--stage", "1.5"], "--stage is a whole number, not '1.5'"),
-    (["--stage", "-1"], "--stage is a whole number, not '-1'"),
-    (["--hours", "long"], "--hours is a number, not 'long'"),
-    (["--redo", "yes"], "--redo is true or false, not 'yes'"),
-    (["--avg", "all"], "--avg is a whole number, not 'all'"),
-    (["--stage[$(touch broken)]", "1"], "unknown option"),
-])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--corpsu", "x"], "unknown option --corpsu"),
+        (["--corpus"], "--corpus needs a value"),
+        (["--corpsu=x"], "unknown option --corpsu (--help"),
+        (["--stage=two"], "--stage is a whole number, not 'two'"),
+        (["--redo="], "--redo is true or false, not ''"),
+        (["synth"], "unexpected argument synth"),
+        (["--stage", "two"], "--stage is a whole number, not 'two'"),
+        (["--stage", "1.5"], "--stage is a whole number, not '1.5'"),
+        (["--stage", "-1"], "--stage is a whole number, not '-1'"),
+        (["--hours", "long"], "--hours is a number, not 'long'"),
+        (["--redo", "yes"], "--redo is true or false, not 'yes'"),
+        (["--avg", "all"], "--avg is a whole number, not 'all'"),
+        (["--stage[$(touch broken)]", "1"], "unknown option"),
+    ],
+)
 def test_what_is_refused(tmp_path, args, words):
     done = bash(SCRIPT, *args, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -74,11 +85,14 @@ def test_help_lists_every_option_with_its_default(tmp_path):
 
 
 @pytest.mark.parametrize("recipe", ["librispeech", "amazon_queen"])
-@pytest.mark.parametrize("args, words", [
-    (["--no-such-option", "1"], "unknown option --no-such-option"),
-    (["--stage", "4", "--stop-stage", "3"], "stages 4 to 3"),
-    (["--train-config", "absent.yaml"], "no such file: --train-config absent.yaml"),
-])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--no-such-option", "1"], "unknown option --no-such-option"),
+        (["--stage", "4", "--stop-stage", "3"], "stages 4 to 3"),
+        (["--train-config", "absent.yaml"], "no such file: --train-config absent.yaml"),
+    ],
+)
 def test_recipes_refuse_before_they_do_anything(tmp_path, recipe, args, words):
     done = bash(f'"{ROOT}/recipes/{recipe}/run.sh" "$@"', *args, cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1

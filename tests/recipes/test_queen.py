@@ -14,8 +14,8 @@ from tests.recipes.shell import ROOT, bash
 RECIPE = ROOT / "recipes" / "amazon_queen"
 sys.path.insert(0, str(RECIPE / "local"))
 
-from prepare import assign, recorded_lines  # noqa: E402
-from queen import Line, Queen  # noqa: E402
+from prepare import assign, recorded_lines
+from queen import Line, Queen
 
 
 def text_field(at, text, align):
@@ -78,14 +78,35 @@ def write_queen(path, entries):
 @pytest.fixture
 def queen(tmp_path):
     texts = {
-        "BOB2.DOG": dialogue(7, [(0x10, "Hello*01there, Bob.")], [(0x11, "(sigh)"), (0x12, "Go away!")], "",
-                             ["Bye.", "See you*XY12345678901later."]),
+        "BOB2.DOG": dialogue(
+            7,
+            [(0x10, "Hello*01there, Bob.")],
+            [(0x11, "(sigh)"), (0x12, "Go away!")],
+            "",
+            ["Bye.", "See you*XY12345678901later."],
+        ),
         "FAYE.DOG": dialogue(9, [], [(0x20, "It is 5 o'clock.")], "Greetings.", ["Go away...", "No."]),
         "C01A.CUT": cutaway(["*", "#sign", "A distant voice.", "Go AWAY"]),
         "QUEEN2.JAS": b"Nice door.\r\nNot recorded.\r\nIt is locked.",
     }
-    sounds = ["070010J1", "070010J2", "070011P1", "070012P1", "07XXXXP1", "07XXXXJ1", "07XXXXJ2", "090020P1",
-              "090000J1", "09SSSSJ1", "09XXXXP1", "C01A_031", "C01A_041", "JOE00411", "JOE00431", "SIGH0001"]
+    sounds = [
+        "070010J1",
+        "070010J2",
+        "070011P1",
+        "070012P1",
+        "07XXXXP1",
+        "07XXXXJ1",
+        "07XXXXJ2",
+        "090020P1",
+        "090000J1",
+        "09SSSSJ1",
+        "09XXXXP1",
+        "C01A_031",
+        "C01A_041",
+        "JOE00411",
+        "JOE00431",
+        "SIGH0001",
+    ]
     return write_queen(tmp_path / "queen.1c", {**texts, **{f"{name}.SB": sound() for name in sounds}})
 
 

@@ -7,8 +7,7 @@ from tests.recipes.shell import SHARED, bash
 
 
 def test_table(tmp_path):
-    figures = {"wer": 0.1234, "cer": 0.05, "interval": [0.1, 0.15],
-               "substitutions": 3, "deletions": 2, "insertions": 1}
+    figures = {"wer": 0.1234, "cer": 0.05, "interval": [0.1, 0.15], "substitutions": 3, "deletions": 2, "insertions": 1}
     summary = tmp_path / "summary-test-clean.json"
     summary.write_text(json.dumps({"methods": {"ar-greedy": figures}}))
     done = bash(f'"{sys.executable}" "{SHARED}/results.py" .', cwd=tmp_path)

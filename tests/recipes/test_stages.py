@@ -70,7 +70,8 @@ def test_a_stage_that_is_done_says_so_and_how_to_do_it_again(tmp_path):
     run(tmp_path)
     again, done = run(tmp_path, "--stage", "1", "--stop-stage", "1")
     assert again == [] and done.stderr.endswith(
-        "stage 1 (second) is done already: --stage 1 --stop-stage 1 --force true does it again\n")
+        "stage 1 (second) is done already: --stage 1 --stop-stage 1 --force true does it again\n"
+    )
     assert run(tmp_path, "--stage", "1", "--stop-stage", "1", "--force", "true")[0] == ["b true"]
     assert run(tmp_path, "--force", "true")[0] == ["a true", "b true", "c true"]
     assert run(tmp_path)[0] == []

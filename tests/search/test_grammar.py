@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa.automaton import Arc, Automaton, remove_epsilons
-from hainan_k2.fsa.grammar import make_grammar, read_grammar
+from hainan_k2.fsa.language.automaton import Arc, Automaton, remove_epsilons
+from hainan_k2.fsa.language.grammar import make_grammar, read_grammar
 from hainan_k2.search import METHODS, Knowledge, SearchConfig
-from tests import oracle_grammar as oracle
-from tests import oracle_search
-from tests.fsa.grammars import as_automaton, automata
-from tests.oracle_grammar import LetterTokenizer
-from tests.oracle_search import Speaker, batches, encoder_output, shape
+from tests.fsa.language.grammars import as_automaton, automata
+from tests.oracles import grammar as oracle
+from tests.oracles import search as oracle_search
+from tests.oracles.grammar import LetterTokenizer
+from tests.oracles.search import Speaker, batches, encoder_output, shape
 
 k2 = pytest.importorskip("k2")
 
@@ -47,16 +47,20 @@ def test_a_grammar_of_everything_is_viterbi(batch, priors):
 
 def test_the_grammars_own_scores_say_nothing_about_what_is_outside():
     model, (encoded, lens) = Speaker(3), encoder_output(3, [9])
-    free, = search(model, encoded, lens, anything(5))
-    paid, = search(model, encoded, lens, anything(5, score=20.0), grammar_threshold=0.0)
+    (free,) = search(model, encoded, lens, anything(5))
+    (paid,) = search(model, encoded, lens, anything(5, score=20.0), grammar_threshold=0.0)
     assert len(paid.tokens) == 9 and paid.score > free.score
     gap = (free.score - (paid.score - 9 * 20.0)) / 9
     assert paid.note == f"outside the grammar (its best path is {gap:.2f} nats per frame below viterbi's)"
 
 
 @settings(max_examples=30, deadline=None)
-@given(automata(num_labels=2), st.integers(0, 10**6), st.sampled_from(oracle_search.DURATION_SETS),
-       st.lists(st.integers(0, 4), min_size=1, max_size=2))
+@given(
+    automata(num_labels=2),
+    st.integers(0, 10**6),
+    st.sampled_from(oracle_search.DURATION_SETS),
+    st.lists(st.integers(0, 4), min_size=1, max_size=2),
+)
 def test_a_grammar_equals_enumeration(automaton, seed, durations, lens):
     try:
         allowed = make_grammar(remove_epsilons(automaton), "0123", True)
@@ -143,7 +147,7 @@ def test_outputs_have_the_times_of_what_was_said(tmp_path):
     tokenizer = LetterTokenizer()
     model = Reader(tokenizer)
     allowed = grammar_of(tmp_path, "sentence: (a :) (b c : 23) (ab ac : home 4@@) a* (b :)", tokenizer)
-    found, = search(model, *model.hear("a b c ab ac a a b"), allowed)
+    (found,) = search(model, *model.hear("a b c ab ac a a b"), allowed)
     words = [(word.text, word.start, word.end) for word in found.with_words(tokenizer.pieces).words]
     assert words == [("23", 0.32, 0.64), ("home", 0.64, 1.28), ("4a", 0.64, 1.44), ("a", 1.44, 1.6)]
 
@@ -156,13 +160,15 @@ def test_what_is_outside_the_grammar(tmp_path):
     assert not inside.note and not again.note and outside.ids == (2, 3, 4)
     gap = float(re.search(r"path is (\S+) nats", outside.note)[1])
     assert outside.note == f"outside the grammar (its best path is {gap:.2f} nats per frame below viterbi's)"
-    free, = METHODS["viterbi"].function(model, *(x[1:2] for x in heard), SearchConfig())
+    (free,) = METHODS["viterbi"].function(model, *(x[1:2] for x in heard), SearchConfig())
     assert gap == pytest.approx((free.score - outside.score) / outside.num_frames, abs=0.006)
 
     _, fallback, _ = search(model, *heard, allowed, grammar_fallback=True)
     assert fallback.ids == free.ids == (4, 4, 4) and fallback.score == free.score
-    assert fallback.note == f"outside the grammar: viterbi instead (its best path is {gap:.2f} nats per frame below " \
-                            "viterbi's)"
+    assert (
+        fallback.note == f"outside the grammar: viterbi instead (its best path is {gap:.2f} nats per frame below "
+        "viterbi's)"
+    )
     assert not any(h.note for h in search(model, *heard, allowed, grammar_threshold=gap + 0.01))
 
 

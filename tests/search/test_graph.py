@@ -6,15 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa.acceptor import read_acceptor
-from hainan_k2.fsa.decoding_graph import DecodingGraph
-from hainan_k2.fsa.lexicon import Lexicon
-from hainan_k2.fsa.word_graph import spell_out
+from hainan_k2.fsa.language.acceptor import read_acceptor
+from hainan_k2.fsa.language.lexicon import Lexicon
+from hainan_k2.fsa.language.word_graph import spell_out
+from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.search import Knowledge, SearchConfig
 from hainan_k2.search.graph import NO_PATH, graph
 from hainan_k2.search.viterbi import viterbi
-from tests import oracle_graph, oracle_search
-from tests.oracle_search import DURATION_SETS, Speaker, encoder_output, shape
+from tests.oracles import graph as oracle_graph
+from tests.oracles import search as oracle_search
+from tests.oracles.search import DURATION_SETS, Speaker, encoder_output, shape
 from tests.search.test_methods import assert_same
 
 pytest.importorskip("k2")
@@ -94,7 +95,7 @@ def test_an_utterance_does_not_notice_its_batch(problem, narrow):
     options = SearchConfig(search_beam=3.0, output_beam=2.0, max_active_states=8, min_active_states=2)
     options, knowledge = options if narrow else WIDE, Knowledge(graph=make_graph(ngrams, lexicon))
     for i, together in enumerate(graph(model, encoded, lens, options, knowledge)):
-        alone, = graph(model, encoded[i : i + 1], lens[i : i + 1], options, knowledge)
+        (alone,) = graph(model, encoded[i : i + 1], lens[i : i + 1], options, knowledge)
         assert shape(alone) == shape(together) and alone.output == together.output and alone.note == together.note
         assert alone.score == pytest.approx(together.score, abs=1e-5)
         confidences = [[token.confidence for token in h.tokens] for h in (alone, together)]
@@ -118,7 +119,7 @@ def test_words_are_the_graphs_and_times_those_of_their_tokens():
     ngrams = oracle_graph.random_ngrams(0, "2", 2)
     encoded, lens = encoder_output(3, [12])
     options = dataclasses.replace(WIDE, token_bonus=3.0)
-    found, = graph(Speaker(3), encoded, lens, options, Knowledge(graph=make_graph(ngrams, lexicon)))
+    (found,) = graph(Speaker(3), encoded, lens, options, Knowledge(graph=make_graph(ngrams, lexicon)))
     words = found.with_words(PIECES).words
     assert len(words) > 1 and {word.text for word in words} == {"2"}
     spans = found.spans()
@@ -137,7 +138,7 @@ def test_what_no_path_spells_is_the_best_path_with_a_note():
     assert [hypothesis.note for hypothesis in found] == [NO_PATH, "", ""]
     assert shape(found[0]) == shape(free[0]) and shape(found[1]) == []
     assert found[2].ids == (1, 2, 3) and found[2].output == (("long", 0, 3),)
-    alone, = graph(model, encoded[:1, :2], lens[:1], WIDE, knowledge)
+    (alone,) = graph(model, encoded[:1, :2], lens[:1], WIDE, knowledge)
     assert_same(alone, found[0])
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hainan_k2.search import METHODS, SearchConfig
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.greedy import walk
-from tests import oracle_search as oracle
-from tests.oracle_search import Speaker, batches, encoder_output, shape
+from tests.oracles import search as oracle
+from tests.oracles.search import Speaker, batches, encoder_output, shape
 
 quick = settings(max_examples=60, deadline=None)
 

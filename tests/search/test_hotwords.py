@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2 import Recognizer
-from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import WORD_START
 from hainan_k2.search import METHODS, Knowledge, SearchConfig, choose_methods
-from tests import oracle_search as oracle
-from tests.oracle_hotwords import encouragement, hotwords, paid
-from tests.oracle_search import Speaker, batches, encoder_output, shape
+from tests.oracles import search as oracle
+from tests.oracles.hotwords import encouragement, hotwords, paid
+from tests.oracles.search import Speaker, batches, encoder_output, shape
 from tests.search.test_methods import assert_same, check_alone_and_in_a_batch, knowledge_for
 from tests.toy import ROOT
 
@@ -72,8 +72,9 @@ def test_a_beam_of_everything_adds_what_every_text_is_paid(seed, drawn, kind):
     encoded, lens = encoder_output(seed, [3, 0, 2])
     options = SearchConfig(max_symbols=max_symbols, beam=10**4, beam_durations=9, nbest=10**4, hotword_scale=0.5)
     knowledge = Knowledge(hotwords=HotwordGraph.build(*drawn))
-    for hypothesis, row, length in zip(METHODS["ar-beam"].function(model, encoded, lens, options, knowledge),
-                                       encoded, lens):
+    for hypothesis, row, length in zip(
+        METHODS["ar-beam"].function(model, encoded, lens, options, knowledge), encoded, lens
+    ):
         texts = oracle.all_texts(model, row[:length], max_symbols)
         expected = {ids: score + 0.5 * paid(*drawn, ids) for ids, score in texts.items()}
         assert {h.ids: h.score for h in hypothesis.alternatives} == pytest.approx(expected, abs=1e-9)
@@ -97,8 +98,9 @@ def test_viterbi_and_nbest_find_the_best_paid_path_and_text(seed, drawn, duratio
             scores.append(score + extra)
             mass[ids] = mass.get(ids, 0.0) + math.exp(score + extra)
         assert path.score == pytest.approx(max(scores), abs=1e-4)
-        assert [(t.id, t.frame) for t in path.tokens] in [p for p, s in zip((p for p, _ in paths), scores)
-                                                         if s > max(scores) - 1e-4]
+        assert [(t.id, t.frame) for t in path.tokens] in [
+            p for p, s in zip((p for p, _ in paths), scores) if s > max(scores) - 1e-4
+        ]
         assert text.score == pytest.approx(math.log(max(mass.values())), abs=1e-4)
         assert mass[text.ids] == pytest.approx(max(mass.values()), rel=1e-4)
 
@@ -125,6 +127,7 @@ def test_an_utterance_does_not_notice_its_batch(drawn):
     batch, phrases = drawn
     knowledge = Knowledge(hotwords=HotwordGraph.build(*phrases))
     for method in able(BIASED):
+
         def biased(*args, search=method.function):
             return search(*args[:4], knowledge)
 
@@ -155,11 +158,14 @@ def jfk():
     return recognizer, *recognizer.encode([samples])
 
 
-@pytest.mark.parametrize("method, phrase", [
-    ("viterbi", "ask not what kubernetes the fellow"),
-    ("ar-beam", "ask not what kubernetes the fellow"),
-    ("ar-beam", "and so my grace fellow americans"),
-])
+@pytest.mark.parametrize(
+    "method, phrase",
+    [
+        ("viterbi", "ask not what kubernetes the fellow"),
+        ("ar-beam", "ask not what kubernetes the fellow"),
+        ("ar-beam", "and so my grace fellow americans"),
+    ],
+)
 def test_an_unfinished_phrase_does_not_silence_the_rest(jfk, method, phrase):
     recognizer, encoded, lens = jfk
     if method not in choose_methods(["all"]):
@@ -167,7 +173,7 @@ def test_an_unfinished_phrase_does_not_silence_the_rest(jfk, method, phrase):
     pieces, ids = recognizer.tokenizer.pieces, tuple(recognizer.tokenizer.encode(phrase))
     graph = HotwordGraph.build({ids: 1.0}, [piece.startswith(WORD_START) for piece in pieces])
     options = SearchConfig(hotword_scale=4.0, top_k=20, lattice_states=300)
-    hypothesis, = METHODS[method].function(recognizer.model, encoded, lens, options, Knowledge(hotwords=graph))
+    (hypothesis,) = METHODS[method].function(recognizer.model, encoded, lens, options, Knowledge(hotwords=graph))
     words = hypothesis.with_words(pieces).words
     assert 20 <= len(words) <= 24 and " ".join(word.text for word in words).endswith("you can do for your country")
 
@@ -188,15 +194,19 @@ class Parrot(Speaker):
 def test_every_search_finds_the_phrase_that_was_nearly_heard_and_not_half_of_it():
     heard, nearly, not_at_all = 0.0, -2.0, -9.0
     blank = [heard] + [not_at_all] * 4
-    rows = torch.tensor([
-        [not_at_all, heard, not_at_all, nearly, not_at_all],  # 1, or perhaps 3
-        blank,
-        [not_at_all, not_at_all, heard, not_at_all, nearly],  # 2, or perhaps 4
-        blank,
-    ])
+    rows = torch.tensor(
+        [
+            [not_at_all, heard, not_at_all, nearly, not_at_all],  # 1, or perhaps 3
+            blank,
+            [not_at_all, not_at_all, heard, not_at_all, nearly],  # 2, or perhaps 4
+            blank,
+        ]
+    )
     encoded = torch.cat([rows, rows.new_zeros(4, 1)], dim=1)[None].double()
-    whole, half = (Knowledge(hotwords=HotwordGraph.build({ids: 3.0}, [False, True, True, True, True]))
-                   for ids in ((3, 4), (3, 4, 1)))
+    whole, half = (
+        Knowledge(hotwords=HotwordGraph.build({ids: 3.0}, [False, True, True, True, True]))
+        for ids in ((3, 4), (3, 4, 1))
+    )
     for method in able(BIASED):
         search = partial(method.function, Parrot(), encoded, torch.tensor([4]), SearchConfig(sar_rounds=3))
         assert search()[0].ids == (1, 2)

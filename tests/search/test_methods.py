@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 
 from hainan_k2.config import ModelConfig
-from hainan_k2.fsa.automaton import Arc, Automaton
-from hainan_k2.fsa.decoding_graph import DecodingGraph
-from hainan_k2.fsa.grammar import make_grammar
-from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.fsa.language.automaton import Arc, Automaton
+from hainan_k2.fsa.language.grammar import make_grammar
+from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import METHODS, Knowledge, SearchConfig
-from tests.oracle_lm import DictionaryLm
-from tests.oracle_search import Speaker, batches, encoder_output, shape
+from tests.oracles.lm import DictionaryLm
+from tests.oracles.search import Speaker, batches, encoder_output, shape
 
 OPTIONS = SearchConfig(max_symbols=4, sar_rounds=3, nbest=2, num_paths=5)
 

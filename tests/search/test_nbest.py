@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hainan_k2.search import METHODS, Knowledge, SearchConfig
 from hainan_k2.search import nbest as module
-from tests.oracle_loss import brute_force, num_errors
-from tests.oracle_search import Speaker, batches, encoder_output
+from tests.oracles.loss import brute_force, num_errors
+from tests.oracles.search import Speaker, batches, encoder_output
 
 pytest.importorskip("k2")
 PIECES = ("<blk>", "▁a", "b", "▁c", "d", "▁", "e")
@@ -75,8 +75,13 @@ def log_prob_of_training(model, encoded, ids):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(((1, 2, 3), (0, 1, 3), (0, 2), (1, 2, 3, 4, 5, 6, 7, 8))),
-       st.sampled_from(("lstm", "stateless")), st.lists(st.integers(0, 4), min_size=1, max_size=3), st.floats(0.0, 1.0))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(((1, 2, 3), (0, 1, 3), (0, 2), (1, 2, 3, 4, 5, 6, 7, 8))),
+    st.sampled_from(("lstm", "stateless")),
+    st.lists(st.integers(0, 4), min_size=1, max_size=3),
+    st.floats(0.0, 1.0),
+)
 def test_the_predictor_scores_every_text_over_all_alignments(seed, durations, predictor, lens, weight):
     model = Speaker(seed, 4, durations, predictor, blank_bias=0.0)
     batch = (model, *encoder_output(seed, lens))
@@ -117,8 +122,10 @@ def test_mbr_expects_the_fewest_word_errors(batch, scale, words):
         spoken = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
         top = max(totals.values())
         weights = {ids: math.exp(scale * (total - top)) for ids, total in totals.items()}
-        risk = {a: sum(w * num_errors(spoken[a], spoken[b]) for b, w in weights.items()) / sum(weights.values())
-                for a in totals}
+        risk = {
+            a: sum(w * num_errors(spoken[a], spoken[b]) for b, w in weights.items()) / sum(weights.values())
+            for a in totals
+        }
         assert_ordered(after, {ids: -r for ids, r in risk.items()})
 
 
@@ -155,8 +162,10 @@ def test_what_has_no_weight_changes_nothing(batch):
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.sweeps])
 def test_a_point_of_a_sweep_is_a_search_by_itself(name):
     batch = (Speaker(7, blank_bias=0.0), *encoder_output(7, [14, 0, 6]))
-    points = [replace(LIST, lm_scale=scale, ar_weight=weight, nbest_scale=scale + 0.1, nbest=nbest)
-              for scale, weight, nbest in ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))]
+    points = [
+        replace(LIST, lm_scale=scale, ar_weight=weight, nbest_scale=scale + 0.1, nbest=nbest)
+        for scale, weight, nbest in ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))
+    ]
     together = METHODS[name].function.sweep(*batch, points, KNOWLEDGE)
     assert together == [search(name, batch, point) for point in points]
 

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from hainan_k2.fsa.hotwords import HotwordGraph
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.search import METHODS, SearchConfig, options
 from hainan_k2.search.options import options_of
-from tests.oracle_search import Speaker, encoder_output
+from tests.oracles.search import Speaker, encoder_output
 from tests.search.test_methods import bigrams, knowledge_for
 
 NAMES = {field.name for field in fields(SearchConfig)}
@@ -20,7 +20,11 @@ class Recorder(SearchConfig):
     read: set = set()
 
     def __getattribute__(self, name):
-        if name in NAMES and sys._getframe(1).f_globals["__name__"] not in ("dataclasses", options.__name__, "hainan_k2.config"):
+        if name in NAMES and sys._getframe(1).f_globals["__name__"] not in (
+            "dataclasses",
+            options.__name__,
+            "hainan_k2.config",
+        ):
             Recorder.read.add(name)
         return super().__getattribute__(name)
 

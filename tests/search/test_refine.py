@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from hainan_k2.result import Round
 from hainan_k2.search import METHODS, SearchConfig
-from tests import oracle_search as oracle
-from tests.oracle_search import Speaker, batches, encoder_output, shape
+from tests.oracles import search as oracle
+from tests.oracles.search import Speaker, batches, encoder_output, shape
 
 quick = settings(max_examples=60, deadline=None)
 

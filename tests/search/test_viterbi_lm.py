@@ -5,13 +5,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa.hotwords import HotwordGraph
-from hainan_k2.fsa.ngram import NgramLm
+from hainan_k2.fsa.language.hotwords import HotwordGraph
+from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.search import Knowledge, SearchConfig
 from hainan_k2.search.viterbi import viterbi
 from hainan_k2.search.viterbi_lm import NO_PATH, viterbi_lm
-from tests.oracle_lm import SYMBOLS, DictionaryLm, language_models, token_passing
-from tests.oracle_search import Speaker, batches, encoder_output, nar_tables, shape
+from tests.oracles.lm import SYMBOLS, DictionaryLm, language_models, token_passing
+from tests.oracles.search import Speaker, batches, encoder_output, nar_tables, shape
 
 pytest.importorskip("k2")
 
@@ -41,8 +41,9 @@ def test_it_equals_token_passing(read, batch, lm, low, penalties):
     plain = viterbi(model, encoded, lens, options)
     for i, found in enumerate(viterbi_lm(model, encoded, lens, options, knowledge)):
         tables = nar_tables(model, encoded[i, : lens[i]])
-        expected = token_passing(*tables, model.durations, lms, scale=0.7, bonus=options.token_bonus,
-                                 penalty=options.blank_penalty)
+        expected = token_passing(
+            *tables, model.durations, lms, scale=0.7, bonus=options.token_bonus, penalty=options.blank_penalty
+        )
         if expected is None:
             assert_same(found, plain[i])
             assert found.note == NO_PATH

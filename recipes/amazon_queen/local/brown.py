@@ -27,8 +27,11 @@ def read_brown(package: Path, dropped: Counter) -> Iterator[str]:
     """
     try:
         with tarfile.open(package, "r:gz") as archive:
-            texts = {item.name: archive.extractfile(item).read().decode("ascii")
-                     for item in archive if item.isfile() and FILE.fullmatch(item.name)}
+            texts = {
+                item.name: archive.extractfile(item).read().decode("ascii")
+                for item in archive
+                if item.isfile() and FILE.fullmatch(item.name)
+            }
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{package} is no package of the Brown corpus: {error}") from None
     if len(texts) != FILES:

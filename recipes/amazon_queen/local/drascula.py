@@ -19,9 +19,18 @@ RATE = 11_025
 HEADER = 32  # bytes before the samples
 MAGIC = b"DRASCULA"
 # Prefix of the files' names and how many texts the table has, in the file's order.
-CHARACTERS = {"": ("hacker", 501), "D": ("drascula", 84), "B": ("bartender", 15), "BJ": ("blonde", 29),
-              "E": ("evaristo", 24), "I": ("igor", 33), "L": ("wolf", 32), "P": ("pianist", 20), "T": ("drunk", 25),
-              "VB": ("braun", 63)}
+CHARACTERS = {
+    "": ("hacker", 501),
+    "D": ("drascula", 84),
+    "B": ("bartender", 15),
+    "BJ": ("blonde", 29),
+    "E": ("evaristo", 24),
+    "I": ("igor", 33),
+    "L": ("wolf", 32),
+    "P": ("pianist", 20),
+    "T": ("drunk", 25),
+    "VB": ("braun", 63),
+}
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,8 @@ def table(data: bytes, at: int, count: int) -> list[str] | None:
         return None
     at, texts = at + 6, []
     for _ in range(count):
-        size = int.from_bytes(data[at:at + 2], "big")
-        text = data[at + 2:at + size].rstrip(b"\0")
+        size = int.from_bytes(data[at : at + 2], "big")
+        text = data[at + 2 : at + size].rstrip(b"\0")
         if size < 4 or at + size > len(data) or min(text, default=32) < 32:
             return None
         texts.append(text.decode("latin1"))

@@ -18,9 +18,9 @@ from lhotse import CutSet, SupervisionSegment
 from lhotse.cut import Cut, MixedCut
 
 from hainan_k2.cli import Parser, fail
-from hainan_k2.frontend.augment import perturb_speed
-from hainan_k2.frontend.datamodule import open_cuts
-from hainan_k2.frontend.manifests import write_manifest
+from hainan_k2.data.augment import perturb_speed
+from hainan_k2.data.datamodule import open_cuts
+from hainan_k2.data.manifests import write_manifest
 
 PAUSE = (0.05, 0.8)  # seconds between utterances that are joined
 LENGTH = (4.0, 28.0)  # seconds of what they make

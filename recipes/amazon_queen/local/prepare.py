@@ -22,7 +22,7 @@ from corpus import Utterance, write_split
 from queen import CUTAWAY, HERO, Line, Queen
 
 from hainan_k2.config import fail, option, parse, read_yaml
-from hainan_k2.text import normalise
+from hainan_k2.text.tokenizer import normalise
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,11 @@ def assign(lines: Iterable[Line], splits: dict, dropped: Counter) -> dict[str, l
 
     held_out = {normalise(line.text) for split in ("dev", "test") for line in chosen[split]}
     said = Counter(normalise(line.text) for line in rest)
-    once = [line for line in rest if line.speaker == HERO
-            and said[normalise(line.text)] == 1 and normalise(line.text) not in held_out]
+    once = [
+        line
+        for line in rest
+        if line.speaker == HERO and said[normalise(line.text)] == 1 and normalise(line.text) not in held_out
+    ]
     if len(once) < splits["joe_lines"]:
         raise ValueError(f"joe_lines is {splits['joe_lines']}, but {HERO} says only {len(once)} lines once")
     joe = {line.name for line in random.Random(splits["seed"]).sample(once, splits["joe_lines"])}
@@ -91,7 +94,7 @@ def utterances(queen: Queen, lines: Iterable[Line], dropped: Counter) -> Iterato
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], PrepareConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], PrepareConfig)
     if not (config.queen and config.splits and config.dir):
         fail("give --queen, --splits and --dir")
     dropped: Counter = Counter()
@@ -102,8 +105,9 @@ def main() -> None:
         fail(str(error))
     for split, lines in chosen.items():
         count, seconds = write_split(utterances(queen, lines, dropped), Path(config.dir) / split)
-        logging.info("%s: %d lines, %.1f minutes, %d speakers", split, count, seconds / 60,
-                     len({line.speaker for line in lines}))
+        logging.info(
+            "%s: %d lines, %.1f minutes, %d speakers", split, count, seconds / 60, len({line.speaker for line in lines})
+        )
     for reason, count in sorted(dropped.items()):
         logging.info("left out: %d, %s", count, reason)
 

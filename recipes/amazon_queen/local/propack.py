@@ -19,7 +19,7 @@ def unpack(data: bytes) -> bytes:
     if len(data) < HEADER.size or data[:4] != MAGIC:
         raise ValueError(f"not packed by ProPack method 1: it begins with {bytes(data[:4])!r}, not {MAGIC!r}")
     _, size, packed_size, check, packed_check, _ = HEADER.unpack_from(data)
-    packed = data[HEADER.size:HEADER.size + packed_size]
+    packed = data[HEADER.size : HEADER.size + packed_size]
     if len(packed) < packed_size:
         raise ValueError(f"packed data is cut off: {len(packed)} bytes instead of {packed_size}")
     if checksum(packed) != packed_check:
@@ -68,7 +68,7 @@ class _Bits:
     def _word(self) -> int:
         if self._at > len(self._data) + 4:
             raise ValueError("packed data ends within a block")
-        return int.from_bytes(self._data[self._at:self._at + 2], "little")
+        return int.from_bytes(self._data[self._at : self._at + 2], "little")
 
     def peek(self) -> int:
         return self._buffer
@@ -88,7 +88,7 @@ class _Bits:
             return b""
         if self._at + count > len(self._data):
             raise ValueError("packed data ends within a run of literals")
-        found = self._data[self._at:self._at + count]
+        found = self._data[self._at : self._at + count]
         self._at += count
         self._count -= 16
         self._buffer = self._buffer & (1 << self._count) - 1 | self._word() << self._count

@@ -41,7 +41,7 @@ class Queen:
         if len(self._data) < 15 + count * ENTRY.size:
             raise ValueError(f"{path} is cut off: {len(self._data)} bytes do not hold {count} entries")
         self._entries = {}
-        for name, offset, size in ENTRY.iter_unpack(self._data[15:15 + count * ENTRY.size]):
+        for name, offset, size in ENTRY.iter_unpack(self._data[15 : 15 + count * ENTRY.size]):
             self._entries[name.split(b"\0")[0].decode("latin1")] = (offset, size)
 
     def __contains__(self, name: str) -> bool:
@@ -49,11 +49,11 @@ class Queen:
 
     def read(self, name: str) -> bytes:
         offset, size = self._entries[name]
-        return self._data[offset:offset + size]
+        return self._data[offset : offset + size]
 
     def names(self, ending: str) -> list[str]:
         """The sorted names of the entries that end so, without the ending."""
-        return sorted(name[:-len(ending)] for name in self._entries if name.endswith(ending))
+        return sorted(name[: -len(ending)] for name in self._entries if name.endswith(ending))
 
     def texts(self) -> Iterator[Line]:
         """Every line that has a text, whether or not it was recorded."""
@@ -79,7 +79,7 @@ class _Block:
     def string(self, at: int, align: int) -> tuple[str, int]:
         """The string and the offset after it, rounded up to a multiple of `align` (an empty one is not)."""
         start, length = at + 1, self.data[at]
-        text = self.data[start:start + length].decode("latin1")
+        text = self.data[start : start + length].decode("latin1")
         return text, -(-(start + length) // align) * align if length else start
 
 

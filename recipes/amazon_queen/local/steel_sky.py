@@ -32,7 +32,9 @@ class SteelSky:
             raise ValueError(f"{self._index} is cut off: {len(index)} bytes do not hold {count} entries")
         self._places: dict[int, tuple[int, int]] = {}
         for at in range(4, 4 + 8 * count, 8):
-            number, start, size = (int.from_bytes(index[at + a:at + b], "little") for a, b in ((0, 2), (2, 5), (5, 8)))
+            number, start, size = (
+                int.from_bytes(index[at + a : at + b], "little") for a, b in ((0, 2), (2, 5), (5, 8))
+            )
             paragraphs, start = start >> 23, start & 0x7FFFFF
             if number in SPEECH:
                 self._places[number] = (start * PARAGRAPH if paragraphs else start, size & 0x3FFFFF)

@@ -20,8 +20,8 @@ from pathlib import Path
 from brown import read_brown
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.frontend.manifests import read_librispeech
-from hainan_k2.text import normalise
+from hainan_k2.data.manifests import read_librispeech
+from hainan_k2.text.tokenizer import normalise
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,16 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], TextsConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], TextsConfig)
     if not (config.brown and config.corpus and config.dir and config.train and config.held_out):
         fail("give --brown, --corpus and --dir, and at least one split each to --train and --held-out")
     dropped = {"brown": Counter(), "dialogue-train": Counter()}
     try:
         held_out = {normalise(text) for text in transcripts(Path(config.corpus), config.held_out)}
-        written = {"brown": list(read_brown(Path(config.brown), dropped["brown"])),
-                   "dialogue-train": transcripts(Path(config.corpus), config.train)}
+        written = {
+            "brown": list(read_brown(Path(config.brown), dropped["brown"])),
+            "dialogue-train": transcripts(Path(config.corpus), config.train),
+        }
         Path(config.dir).mkdir(parents=True, exist_ok=True)
         for name, texts in written.items():
             chosen = select(texts, held_out, dropped[name])

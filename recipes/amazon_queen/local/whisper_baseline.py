@@ -16,9 +16,9 @@ from pathlib import Path
 from whisper_decoder import WhisperDecoder
 
 from hainan_k2.cli import Parser, fail
-from hainan_k2.frontend.datamodule import open_cuts
+from hainan_k2.data.datamodule import open_cuts
 from hainan_k2.score import write_results
-from hainan_k2.text import normalise
+from hainan_k2.text.tokenizer import normalise
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,8 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                         logging.info("%s: %d cuts", path, number)
                 name = path.name.split(".")[0].split("cuts_")[-1]
                 for label, result in write_results(options.out_dir, name, {"whisper-tiny.en": texts}).items():
-                    print(f"{name} {label}: {len(texts)} utterances, WER {100 * result.wer:.2f} % "
-                          f"({result.substitutions} sub, {result.deletions} del, {result.insertions} ins)")
+                    print(
+                        f"{name} {label}: {len(texts)} utterances, WER {100 * result.wer:.2f} % "
+                        f"({result.substitutions} sub, {result.deletions} del, {result.insertions} ins)"
+                    )
     except (ValueError, OSError) as error:
         fail(str(error))
 

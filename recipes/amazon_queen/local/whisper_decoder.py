@@ -47,8 +47,9 @@ class WhisperDecoder:
         if len(found) != 1:
             raise ValueError(f"{', '.join(map(str, wheels))}: {len(found)} files model.bin instead of one")
         self._storage = ctranslate2.StorageView
-        self._model = ctranslate2.models.Whisper(str(found[0].parent), device="cpu", compute_type=compute_type,
-                                                 intra_threads=1)
+        self._model = ctranslate2.models.Whisper(
+            str(found[0].parent), device="cpu", compute_type=compute_type, intra_threads=1
+        )
         language = ["<|en|>", "<|transcribe|>"] if self._model.is_multilingual else []
         self._prompt = ["<|startoftranscript|>", *language, "<|notimestamps|>"]
 

@@ -26,10 +26,10 @@ import numpy as np
 import soundfile
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.text import normalise
+from hainan_k2.text.tokenizer import normalise
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
-from voice import RATE, Speaker, Voice  # noqa: E402
+from voice import RATE, Speaker, Voice
 
 SPEAKERS = 240
 CHAPTER = 24  # utterances
@@ -77,9 +77,17 @@ def draw_speakers(seed: int) -> list[Speaker]:
     """Pseudo-speakers: pitch and formants each spread evenly over the range, all else random."""
     rng = np.random.default_rng([seed, SPEAKERS])
     pitch, formants = ((rng.permutation(SPEAKERS) + rng.random(SPEAKERS)) / SPEAKERS for _ in range(2))
-    return [Speaker(1000 * (seed + 1) + i, pitch=0.6 + 0.6 * pitch[i], formants=0.86 + 0.3 * formants[i],
-                    pace=rng.uniform(0.88, 1.25), tilt=rng.uniform(-0.2, 0.4), snr=rng.uniform(20, 45))
-            for i in range(SPEAKERS)]
+    return [
+        Speaker(
+            1000 * (seed + 1) + i,
+            pitch=0.6 + 0.6 * pitch[i],
+            formants=0.86 + 0.3 * formants[i],
+            pace=rng.uniform(0.88, 1.25),
+            tilt=rng.uniform(-0.2, 0.4),
+            snr=rng.uniform(20, 45),
+        )
+        for i in range(SPEAKERS)
+    ]
 
 
 def sentences(lines: Iterable[str], config: WideConfig) -> list[tuple[str, str]]:
@@ -98,7 +106,7 @@ def plan(chosen: list[tuple[str, str]], config: WideConfig) -> Iterator[Chapter]
     for number, start in enumerate(range(0, len(chosen), CHAPTER)):
         if planned >= config.hours * 3600:
             return
-        speaker, said = speakers[number % SPEAKERS], tuple(chosen[start:start + CHAPTER])
+        speaker, said = speakers[number % SPEAKERS], tuple(chosen[start : start + CHAPTER])
         folder = Path(config.dir) / str(speaker.id) / str(number)
         yield Chapter(speaker, number, said, folder, config.seed)
         planned += sum(1.2 + 0.052 * len(normal) for normal, _ in said)  # about how long it will be
@@ -146,7 +154,7 @@ def speak_chapter(chapter: Chapter) -> tuple[float, int]:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], WideConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], WideConfig)
     if not config.text or not config.dir or config.hours <= 0 or config.jobs < 1 or config.min_words < 1:
         fail("give --text and --dir, and --hours, --jobs and --min-words above 0")
     try:
@@ -158,15 +166,21 @@ def main() -> None:
     chapters = list(plan(chosen, config))
     waiting = [chapter for chapter in chapters if not chapter.transcript.exists()]
     said = sum(len(chapter.sentences) for chapter in chapters)
-    logging.info("%d of %d sentences in %d chapters, %d of them to be spoken", said, len(chosen), len(chapters),
-                 len(waiting))
+    logging.info(
+        "%d of %d sentences in %d chapters, %d of them to be spoken", said, len(chosen), len(chapters), len(waiting)
+    )
     total: Counter = Counter()
     with multiprocessing.get_context("spawn").Pool(config.jobs) as pool:
         for done, (seconds, skipped) in enumerate(pool.imap_unordered(speak_chapter, waiting), start=1):
             total.update(seconds=seconds, skipped=skipped)
             if done % 50 == 0 or done == len(waiting):
-                logging.info("%d of %d chapters, %.2f hours of speech; %d sentences left out: not said word by word",
-                             done, len(waiting), total["seconds"] / 3600, total["skipped"])
+                logging.info(
+                    "%d of %d chapters, %.2f hours of speech; %d sentences left out: not said word by word",
+                    done,
+                    len(waiting),
+                    total["seconds"] / 3600,
+                    total["skipped"],
+                )
 
 
 if __name__ == "__main__":

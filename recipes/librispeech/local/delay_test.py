@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from hainan_k2 import METHODS, SearchConfig
-from hainan_k2.frontend.datamodule import DataConfig
-from hainan_k2.text import Tokenizer, normalise
-from hainan_k2.tools.batches import Batch, EvaluationData
-from hainan_k2.tools.checkpoint import load_model, select_checkpoints
+from hainan_k2.data.batches import Batch, EvaluationData
+from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.formats.checkpoint import load_model, select_checkpoints
+from hainan_k2.text.tokenizer import Tokenizer, normalise
 
 DELAYS = ((0, 0), (8, 0), (16, 0), (40, 0), (0, 40))  # feature frames of 10 ms added before and after
 
@@ -28,7 +28,7 @@ def padded(batch: Batch, before: int, after: int) -> tuple[torch.Tensor, torch.T
     features = torch.nn.functional.pad(batch.features, (0, 0, before, after))
     for row, length in zip(features, batch.lens.tolist()):
         row[:before] = row[before]
-        row[before + length:before + length + after] = row[before + length - 1]
+        row[before + length : before + length + after] = row[before + length - 1]
     return features, batch.lens + before + after
 
 
@@ -42,17 +42,30 @@ def main(exp_dir: str, cuts: str, lang_dir: str, avg: int) -> None:
     references = [normalise(text) for batch in batches for text in batch.texts]
     plain = None
     for before, after in DELAYS:
-        found = [hypothesis.with_words(pieces) for batch in batches for hypothesis in METHODS["ar-greedy"].function(
-            model, *model.encoder(*padded(batch, before, after)), SearchConfig())]
+        found = [
+            hypothesis.with_words(pieces)
+            for batch in batches
+            for hypothesis in METHODS["ar-greedy"].function(
+                model, *model.encoder(*padded(batch, before, after)), SearchConfig()
+            )
+        ]
         plain = plain or found
-        moved = [1000 * (late.start - early.start) for p, q in zip(plain, found) if p.words and q.words
-                 for chunk in jiwer.process_words(p.text, q.text).alignments[0] if chunk.type == "equal"
-                 for early, late in zip(p.words[chunk.ref_start_idx:chunk.ref_end_idx],
-                                        q.words[chunk.hyp_start_idx:chunk.hyp_end_idx])]
+        moved = [
+            1000 * (late.start - early.start)
+            for p, q in zip(plain, found)
+            if p.words and q.words
+            for chunk in jiwer.process_words(p.text, q.text).alignments[0]
+            if chunk.type == "equal"
+            for early, late in zip(
+                p.words[chunk.ref_start_idx : chunk.ref_end_idx], q.words[chunk.hyp_start_idx : chunk.hyp_end_idx]
+            )
+        ]
         wer = jiwer.wer(references, [hypothesis.text for hypothesis in found])
         quantiles = np.round(np.percentile(moved, [10, 50, 90])) if moved else "none"
-        print(f"{10 * before:3d} ms before, {10 * after:3d} ms after: WER {100 * wer:5.1f} %; {len(moved)} words moved "
-              f"by {quantiles} ms")
+        print(
+            f"{10 * before:3d} ms before, {10 * after:3d} ms after: WER {100 * wer:5.1f} %; {len(moved)} words moved "
+            f"by {quantiles} ms"
+        )
 
 
 if __name__ == "__main__":

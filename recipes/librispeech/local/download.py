@@ -1,6 +1,6 @@
 """Downloads parts of LibriSpeech through lhotse.
 
-    python download.py --dir download --splits train-clean-5,dev-clean-2,test-clean
+python download.py --dir download --splits train-clean-5,dev-clean-2,test-clean
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class DownloadConfig:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], DownloadConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], DownloadConfig)
     unknown = set(config.splits) - {*LIBRISPEECH, *MINI_LIBRISPEECH}
     if not config.dir or not config.splits or unknown:
         fail(f"give --dir and --splits{' without ' if unknown else ''}{' '.join(sorted(unknown))}")

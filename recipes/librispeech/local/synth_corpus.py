@@ -30,7 +30,7 @@ from grammar import Grammar
 from hainan_k2.config import fail, option, parse
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
-from voice import RATE, Speaker, Voice, Word  # noqa: E402
+from voice import RATE, Speaker, Voice, Word
 
 SPLITS = {"train-clean-100": (100, 96), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
@@ -65,9 +65,17 @@ def draw_speakers(split: str, seed: int) -> list[Speaker]:
     first, count = SPLITS[split]
     rng = np.random.default_rng([seed, first])
     pitch, formants = ((rng.permutation(count) + rng.random(count)) / count for _ in range(2))
-    return [Speaker(first + i, pitch=0.6 + 0.55 * pitch[i], formants=0.86 + 0.3 * formants[i],
-                    pace=rng.uniform(0.88, 1.15), tilt=rng.uniform(-0.2, 0.4), snr=rng.uniform(25, 45))
-            for i in range(count)]
+    return [
+        Speaker(
+            first + i,
+            pitch=0.6 + 0.55 * pitch[i],
+            formants=0.86 + 0.3 * formants[i],
+            pace=rng.uniform(0.88, 1.15),
+            tilt=rng.uniform(-0.2, 0.4),
+            snr=rng.uniform(25, 45),
+        )
+        for i in range(count)
+    ]
 
 
 def draw_texts(texts: Iterator[str], seconds: float) -> list[str]:
@@ -83,8 +91,11 @@ def plan(config: CorpusConfig) -> list[Chapter]:
     """Who says what: every chapter. No sentence comes twice; in training every word comes alone as well."""
     sentences = Grammar(Path(config.grammar)).sentences(random.Random(config.seed))
     train = config.hours * 3600
-    seconds = {"train-clean-100": train, "dev-clean": min(max(train / 9, 40), 600),
-               "test-clean": min(max(train * 2 / 9, 80), 1200)}
+    seconds = {
+        "train-clean-100": train,
+        "dev-clean": min(max(train / 9, 40), 600),
+        "test-clean": min(max(train * 2 / 9, 80), 1200),
+    }
     chapters = []
     for split in SPLITS:
         alone = ALONE if split == "train-clean-100" else 0.0
@@ -95,7 +106,7 @@ def plan(config: CorpusConfig) -> list[Chapter]:
         for number, start in enumerate(range(0, len(texts), size), start=1000):
             speaker = speakers[number % len(speakers)]
             folder = Path(config.dir) / "LibriSpeech" / split / str(speaker.id) / str(number)
-            chapters.append(Chapter(speaker, number, tuple(texts[start:start + size]), folder, config.seed))
+            chapters.append(Chapter(speaker, number, tuple(texts[start : start + size]), folder, config.seed))
     return chapters
 
 
@@ -153,7 +164,7 @@ def speak_chapter(chapter: Chapter) -> float:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    config, = parse(None, __doc__.split("\n")[0], CorpusConfig)
+    (config,) = parse(None, __doc__.split("\n")[0], CorpusConfig)
     if not config.dir or not config.grammar or config.hours <= 0 or config.jobs < 1:
         fail("give --dir, --grammar, --hours above 0 and --jobs above 0")
     try:
@@ -163,8 +174,13 @@ def main() -> None:
         fail(str(error))
     waiting = [chapter for chapter in chapters if not chapter.file("trans").exists()]
     words = {word for chapter in chapters for text in chapter.sentences for word in text.split()}
-    logging.info("%d utterances of %d distinct words in %d chapters, %d of them to be spoken",
-                 sum(len(chapter.sentences) for chapter in chapters), len(words), len(chapters), len(waiting))
+    logging.info(
+        "%d utterances of %d distinct words in %d chapters, %d of them to be spoken",
+        sum(len(chapter.sentences) for chapter in chapters),
+        len(words),
+        len(chapters),
+        len(waiting),
+    )
     seconds = 0.0
     with multiprocessing.get_context("spawn").Pool(config.jobs) as pool:
         for done, spoken in enumerate(pool.imap_unordered(speak_chapter, waiting), start=1):

@@ -1,0 +1,1 @@
+"""Cuts and manifests to padded batches, through lhotse: stored or computed features, augmentation, bucketing."""

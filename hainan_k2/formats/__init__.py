@@ -1,0 +1,1 @@
+"""Models in files: our directories, and the weights of other toolkits."""

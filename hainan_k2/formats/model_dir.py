@@ -1,0 +1,160 @@
+"""A model in a directory of its own: all that recognition needs, read without executing anything.
+
+config.json         format version, dimensions of the model, its features, SHA-256 of the three files that follow
+model.safetensors   weights, without the heads that only training uses, as of hainan_k2.formats.precision
+bpe.model           the tokenizer
+tokens.txt          its pieces and their ids, for people and for FST tools
+provenance.json     where it comes from: commit, options of training, averaged epochs, WER where it was measured
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor
+
+from hainan_k2.config import ModelConfig, as_dict, from_dict
+from hainan_k2.data.batches import audio_features
+from hainan_k2.files.atomic import write_atomic
+from hainan_k2.files.tensors import deserialise, serialise
+from hainan_k2.formats.precision import PRECISIONS, pack, unpack
+from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
+from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.text.tokenizer import Tokenizer
+
+FORMAT = 1
+RELEASED = Path(__file__).resolve().parents[1] / "released"
+_SIGNED = ("model.safetensors", "bpe.model", "tokens.txt")
+_TYPES = (torch.float32, torch.float16, torch.int8, torch.int64)
+
+
+def find_model(name: Union[str, Path]) -> Path:
+    """The directory of that name; "released" is the one that comes with the package."""
+    path = RELEASED if str(name) == "released" else Path(name)
+    if not path.is_dir():
+        raise ValueError(
+            f"{path}: no such model directory: make one with hainan-export"
+            + (", this package came without a released one" if path == RELEASED else "")
+        )
+    return path
+
+
+def write_model(
+    folder: Path, model: Hainan, tokenizer: Tokenizer, precision: str, provenance: dict[str, Any], ctc: bool = False
+) -> None:
+    """Write a model directory; the CTC head is left out unless `ctc`. config.json is written last: it makes a directory
+    of files a model. Raises ValueError for an unknown precision or a weight that float16 cannot hold."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    left_out = TRAINING_HEADS if ctc else (*TRAINING_HEADS, "ctc")
+    weights = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in left_out}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").unlink(missing_ok=True)
+    files = {
+        "model.safetensors": b"".join(serialise(pack(weights, precision), {})),
+        "bpe.model": tokenizer.serialised(),
+        "tokens.txt": "".join(f"{piece} {i}\n" for i, piece in enumerate(tokenizer.pieces)).encode(),
+    }
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    write_provenance(folder, provenance)
+    config = {**as_dict(model.config), "ctc": ctc and model.config.ctc}
+    _write_json(
+        folder / "config.json",
+        {
+            "format": FORMAT,
+            "precision": precision,
+            "features": features_of(model.config),
+            "model": config,
+            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        },
+    )
+
+
+def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    _write_json(folder / "provenance.json", provenance)
+
+
+def read_model(folder: Path) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
+    """The model, in eval mode, float32, on the CPU; its tokenizer; its provenance.
+
+    Raises ValueError: one line with the file, where one is missing, damaged or not of this model.
+    """
+    config = _read_config(folder / "config.json")
+    provenance = _read_json(folder / "provenance.json")
+    for name in _SIGNED:
+        _check_hash(folder / name, config["sha256"].get(name))
+    weights = _read_weights(folder / "model.safetensors")
+    dimensions = config["model"]
+    model = model_of_weights(dimensions, weights, folder / "model.safetensors", "config.json", training_heads=False)
+    tokenizer = Tokenizer(folder / "bpe.model")
+    if tokenizer.vocab_size != dimensions.vocab_size:
+        raise ValueError(f"{folder / 'bpe.model'} has {tokenizer.vocab_size} pieces, the model {dimensions.vocab_size}")
+    return model.eval(), tokenizer, provenance
+
+
+def features_of(model: ModelConfig) -> dict[str, Any]:
+    spec = audio_features(model)
+    return {"kind": spec.kind, "num_mel_bins": spec.num_bins, "sampling_rate": SAMPLING_RATE}
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    config = _read_json(path)
+    if config.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {config.get('format')!r}; this version of hainan_k2 reads format {FORMAT}")
+    for key in ("model", "features", "sha256"):
+        if not isinstance(config.get(key), dict):
+            raise ValueError(f"{path} has no {key!r}: it is not the config.json of a hainan_k2 model")
+    try:
+        dimensions = from_dict(ModelConfig, config["model"])
+        features = features_of(dimensions)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if config["features"] != features:
+        raise ValueError(
+            f"{path}: features are {json.dumps(config['features'])[:200]}, its encoder hears {json.dumps(features)}"
+        )
+    return {**config, "model": dimensions}
+
+
+def _check_hash(path: Path, wanted: Any) -> None:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the model directory is not complete")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        raise ValueError(f"{path} is damaged or of another model: its SHA-256 is not the one in config.json")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        packed, _ = deserialise(path.read_bytes())
+        wrong = [name for name, value in packed.items() if value.dtype not in _TYPES]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is of type {packed[wrong[0]].dtype}; {', '.join(map(str, _TYPES))} are read")
+        weights = unpack(packed)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    for name, value in weights.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{path}: {name} holds numbers that are not finite")
+    return weights
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: {path.parent} is not a model directory of hainan_k2/export.py")
+    try:
+        values: Optional[Any] = json.loads(path.read_bytes().decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} does not hold a JSON object")
+    return values
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_atomic(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""Languages as automata: n-grams, lexicons, word graphs, grammars, OpenFst files, hotwords."""

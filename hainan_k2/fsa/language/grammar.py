@@ -1,0 +1,278 @@
+"""Closed grammars over tokens, from a text, from OpenFst, from a .safetensors file.
+
+The automaton: states 0 ... N-1, start 0, final N-1. Every arc into N-1 has label -1; every other one hears a token, so
+that there are no epsilons and a path of a lattice is met once by every reading that the grammar has of its tokens.
+
+    (0) --- token : output / score ---> (i) --- ... ---> (j) --- -1 / final score ---> (N-1)
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import torch
+from torch import Tensor
+
+from hainan_k2.files.container import Kind, is_container, read_container, write_container
+from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.language.automaton import EPSILON, Arc, Automaton, merge_alike, remove_epsilons
+from hainan_k2.fsa.language.grammar_rules import compile_text
+from hainan_k2.fsa.language.openfst import Fst, is_binary_fst, read_fst_binary, read_fst_text
+from hainan_k2.fsa.language.spelling import Speller, Vocabulary, is_silent
+from hainan_k2.result import WORD_START
+
+KIND = Kind("grammar", "hainan-compile-grammar")
+LEVELS = ("auto", "word", "token")
+GLUE = "@@"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """A grammar as tensors on the CPU.
+
+    `arcs` are source, target, label and output id, sources ascending; output 0 is none, and one of the others may be
+    an empty text, which ends what the output before it stands for.
+    """
+
+    arcs: Tensor  # (A, 4) int32
+    scores: Tensor  # (A,) float32, natural log
+    outputs: tuple[str, ...]  # what output ids stand for
+    pieces: tuple[str, ...]  # of the tokenizer that it is spelled with
+    transduces: bool  # whether there is an output side; without, what is said is the output
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def num_states(self) -> int:
+        return int(self.arcs[:, 1].max()) + 1
+
+    def tokens(self) -> Tensor:
+        """(W,) int64: the tokens that it can hear, ascending."""
+        return self.arcs[:, 2][self.arcs[:, 2] > 0].unique().long()
+
+    def fsa(self, device: Union[str, torch.device] = "cpu"):
+        """The grammar as a k2.Fsa; `aux_labels` are output ids, `grammar_score` its scores once more, so that they can
+        be told from a lattice's after composition. Made once for every device."""
+        k2 = load_k2()
+        device = torch.device(device)
+        if device not in self._made:
+            fsa = k2.Fsa(torch.cat([self.arcs[:, :3], torch.zeros_like(self.arcs[:, :1])], dim=1).contiguous())
+            fsa.scores = self.scores
+            fsa.aux_labels = torch.where(self.arcs[:, 2] == -1, -1, self.arcs[:, 3]).int()
+            fsa.grammar_score = self.scores.clone()
+            self._made[device] = fsa.to(device)
+        return self._made[device]
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Write a .safetensors file for read_grammar."""
+        write_container(
+            path,
+            KIND,
+            {"arcs": self.arcs, "scores": self.scores},
+            {"outputs": self.outputs, "pieces": self.pieces, "transduces": self.transduces},
+        )
+
+
+def make_grammar(automaton: Automaton, pieces: Sequence[str], transduces: bool) -> Grammar:
+    """From an automaton without epsilons: states renumbered breadth first, the start 0, one final state the last."""
+    automaton = merge_alike(automaton)
+    leaving: dict[int, list[Arc]] = {}
+    for arc in automaton.arcs:
+        leaving.setdefault(arc.source, []).append(arc)
+    number, order = {automaton.start: 0}, [automaton.start]
+    for state in order:  # grows as it goes
+        for arc in leaving.get(state, ()):
+            if arc.target not in number:
+                number[arc.target] = len(number)
+                order.append(arc.target)
+    ids: dict[tuple[str, ...], int] = {(): 0}
+    arcs, scores = [], []
+    for state in order:
+        for arc in leaving.get(state, ()):
+            output = ids.setdefault(arc.output if transduces else (), len(ids))
+            arcs.append((number[state], number[arc.target], arc.label, output))
+            scores.append(arc.score)
+        if state in automaton.finals:
+            arcs.append((number[state], len(number), -1, 0))
+            scores.append(automaton.finals[state])
+    return Grammar(
+        torch.tensor(arcs, dtype=torch.int32),
+        torch.tensor(scores, dtype=torch.float32),
+        tuple(" ".join(filter(None, output)) for output in ids),
+        tuple(pieces),
+        transduces,
+    )
+
+
+def read_grammar(
+    path: Union[str, Path],
+    tokenizer: Vocabulary,
+    level: str = "auto",
+    input_symbols: Optional[dict[int, str]] = None,
+    output_symbols: Optional[dict[int, str]] = None,
+    acceptor: Optional[bool] = None,
+) -> Grammar:
+    """The grammar of a file: a text (grammar_text), OpenFst text or binary, or what Grammar.save wrote.
+
+    Args:
+      tokenizer: spells the words; `pieces` and `encode`, as of hainan_k2.text.tokenizer.Tokenizer.
+      level: of an OpenFst file: "word" labels are spelled, "token" labels are the tokenizer's pieces or, without
+        symbols, its ids; "auto": tokens if there are no symbols, which is logged, or one holds "▁". Disambiguation
+        symbols (#0, #1 ...), <s>, </s> and !SIL are epsilons.
+      input_symbols, output_symbols: {id: symbol} for an OpenFst file that holds none.
+      acceptor: of an OpenFst text: whether its arcs have no output; None tells from the text.
+    Raises:
+      ValueError: one line that names the file, and the line or state, of what is wrong.
+    """
+    if level not in LEVELS:
+        raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
+    where, speller = str(path), Speller(tokenizer)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    saved = is_container(data)
+    fst = None if saved else _read_fst(data, where, acceptor)
+    if fst is None and (level, input_symbols, output_symbols, acceptor) != ("auto", None, None, None):
+        raise ValueError(f"{path} is no OpenFst file: level, symbol tables and acceptor are of those alone")
+    if saved:
+        return _read_saved(path, speller)
+    if fst is None:
+        automaton, transduces = compile_text(data.decode("utf-8-sig"), where, speller)
+        return make_grammar(automaton, speller.pieces, transduces)
+    tables = input_symbols or fst.input_symbols, output_symbols or fst.output_symbols
+    automaton, transduces = spell_fst(fst, where, speller, level, *tables)
+    try:
+        return make_grammar(remove_epsilons(automaton), speller.pieces, transduces)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read_fst(data: bytes, where: str, acceptor: Optional[bool]) -> Optional[Fst]:
+    """The FST of OpenFst text, which begins with a digit, or binary; None where the text is of the other kind."""
+    if is_binary_fst(data):
+        return read_fst_binary(data, where)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{where} is neither UTF-8 text nor an OpenFst binary nor a saved grammar") from None
+    return read_fst_text(text, where, acceptor) if re.match(r"\s*\d", text, re.ASCII) else None
+
+
+def _read_saved(path: Union[str, Path], speller: Speller) -> Grammar:
+    tensors, facts = read_container(path, KIND)
+    arcs, scores = tensors.get("arcs"), tensors.get("scores")
+    outputs, pieces, transduces = (facts.get(k) for k in ("outputs", "pieces", "transduces"))
+    if pieces != list(speller.pieces):
+        raise ValueError(f"{path} was compiled for another tokenizer: compile it again")
+    if (
+        arcs is None
+        or scores is None
+        or arcs.dtype != torch.int32
+        or scores.dtype != torch.float32
+        or arcs.shape != (scores.numel(), 4)
+        or scores.dim() != 1
+        or not len(scores)
+        or not isinstance(outputs, list)
+    ):
+        raise ValueError(f"{path} holds no grammar: its tensors do not fit each other")
+    source, target, label, output = arcs.T
+    end = int(target.max())
+    problems = {
+        "states": (source.diff() < 0).any() or source.min() < 0 or (source >= end).any() or target.min() < 0,
+        "labels": ((label == -1) != (target == end)).any()
+        or (label == EPSILON).any()
+        or label.min() < -1
+        or label.max() >= len(pieces),
+        "outputs": output.min() < 0 or output.max() >= len(outputs) or not all(isinstance(x, str) for x in outputs),
+        "scores": not torch.isfinite(scores).all(),
+    }
+    for name, wrong in problems.items():
+        if wrong:
+            raise ValueError(f"{path} holds a grammar with impossible {name}")
+    return Grammar(arcs.contiguous(), scores.contiguous(), tuple(outputs), speller.pieces, bool(transduces))
+
+
+def spell_fst(
+    fst: Fst,
+    where: str,
+    speller: Speller,
+    level: str,
+    input_symbols: Optional[dict[int, str]],
+    output_symbols: Optional[dict[int, str]],
+) -> tuple[Automaton, bool]:
+    """The automaton over token ids of an FST over words or tokens, and whether it has an output side.
+
+    Raises:
+      ValueError: with the place in the file, on labels that the symbol tables or the tokenizer do not have.
+    """
+    heard = _symbols([arc.input for arc in fst.arcs], input_symbols, [arc.place for arc in fst.arcs])
+    said = _symbols([arc.output for arc in fst.arcs], output_symbols, [arc.place for arc in fst.arcs])
+    numbers = input_symbols is None and all(_is_id(arc.input) for arc in fst.arcs)
+    if level == "auto":
+        level = "token" if numbers or any(WORD_START in symbol for symbol in heard) else "word"
+        if numbers and fst.arcs:
+            log.warning(
+                "%s has numbers and no symbol table: they are taken for ids of the tokenizer's %d tokens; if "
+                "they are of words, name their table by --isymbols",
+                where,
+                len(speller.pieces),
+            )
+    if numbers and level == "word":
+        raise ValueError(f"{where}: a word-level FST of numbers needs the symbol table of its words")
+    transduces = (
+        heard != said
+        if output_symbols
+        else any(arc.input != arc.output for arc, *names in zip(fst.arcs, heard, said) if any(names))
+    )
+    arcs: list[Arc] = []
+    fresh = 1 + max([fst.start, *fst.finals, *(max(arc.source, arc.target) for arc in fst.arcs)])
+    for arc, symbol, output in zip(fst.arcs, heard, said):
+        try:
+            ids = [EPSILON] if not symbol else _ids(symbol, speller, level, numbers)
+        except ValueError as error:
+            raise ValueError(f"{arc.place}: {error}") from None
+        states = [arc.source, *range(fresh, fresh + len(ids) - 1), arc.target]
+        fresh += len(ids) - 1
+        first = (output,) if output and transduces else ()
+        for i, id in enumerate(ids):
+            arcs.append(Arc(states[i], states[i + 1], id, () if i else first, 0.0 if i else -arc.cost))
+    return Automaton(fst.start, tuple(arcs), {state: -cost for state, cost in fst.finals.items()}), transduces
+
+
+def _is_id(label: str) -> bool:
+    return re.fullmatch(r"\d{1,10}", label, re.ASCII) is not None
+
+
+def _symbols(labels: Sequence[str], table: Optional[dict[int, str]], places: Sequence[str]) -> list[str]:
+    """What labels stand for, "" for nothing. With a table they are its symbols or, where not all are, its ids."""
+    if table is None:
+        zero = "0" if all(map(_is_id, labels)) else None
+        return ["" if label == zero or is_silent(label) else label for label in labels]
+    by_name = set(table.values()).issuperset(labels)
+    found = []
+    for label, place in zip(labels, places):
+        symbol = label if by_name else table.get(int(label)) if _is_id(label) else None
+        if symbol is None and label != "0":
+            raise ValueError(f"{place}: unknown symbol {label[:40]!r}: not in the symbol table of {len(table)}")
+        found.append("" if symbol is None or symbol == table.get(0) or is_silent(symbol) else symbol)
+    return found
+
+
+def _ids(symbol: str, speller: Speller, level: str, numbers: bool) -> list[int]:
+    if level == "word":
+        return speller.spell(symbol)
+    if not numbers:
+        return [speller.piece(symbol)]
+    if int(symbol) >= len(speller.pieces):
+        raise ValueError(
+            f"token {symbol} is beyond the tokenizer's {len(speller.pieces)} pieces: an FST of words "
+            "needs their symbol table (--isymbols)"
+        )
+    return [int(symbol)]

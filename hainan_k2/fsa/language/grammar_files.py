@@ -1,0 +1,45 @@
+"""The grammar that `--grammar` names: a file, or one of the examples that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from hainan_k2.fsa.language.grammar import Grammar, read_grammar
+from hainan_k2.fsa.language.openfst import read_symbols, read_text
+from hainan_k2.fsa.language.spelling import Vocabulary
+
+EXAMPLES = Path(__file__).parent / "grammars"
+
+
+def find_grammar(name: str) -> Path:
+    """The file `name`, or the example grammar of this name where there is no such file.
+
+    ValueError, with the names there are, for a bare name of neither; a path to nothing is returned as it is.
+    """
+    example = EXAMPLES / f"{name}.grammar"
+    if Path(name).exists() or Path(name).name != name:
+        return Path(name)
+    if not example.is_file():
+        names = ", ".join(sorted(path.stem for path in EXAMPLES.glob("*.grammar")))
+        raise ValueError(f"{name}: no such file, and no example grammar either: there are {names}")
+    return example
+
+
+def load_grammar(
+    name: str,
+    tokenizer: Vocabulary,
+    isymbols: str = "",
+    osymbols: str = "",
+    level: str = "auto",
+    acceptor: Optional[bool] = None,
+) -> Grammar:
+    """read_grammar of find_grammar(name); `isymbols` and `osymbols` are files of symbol tables, "" for none.
+
+    ValueError: one line with the file, and the line or state, of what is wrong.
+    """
+    return read_grammar(find_grammar(name), tokenizer, level, _symbols(isymbols), _symbols(osymbols), acceptor)
+
+
+def _symbols(path: str) -> Optional[dict[int, str]]:
+    return read_symbols(read_text(path), path) if path else None

@@ -1,0 +1,78 @@
+"""The file of hotwords: phrases that a search is to expect, one a line."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+from hainan_k2.fsa.language.hotwords import HotwordGraph
+from hainan_k2.result import WORD_START
+from hainan_k2.text.tokenizer import Tokenizer
+
+
+def read_hotwords(path: str | Path, tokenizer: Tokenizer) -> HotwordGraph:
+    """The automaton of a file of hotwords, see read_phrases."""
+    return HotwordGraph.build(read_phrases(path, tokenizer), [p.startswith(WORD_START) for p in tokenizer.pieces])
+
+
+def read_phrases(path: str | Path, tokenizer: Tokenizer) -> dict[tuple[int, ...], float]:
+    """{token ids: weight} of a file with a phrase per line.
+
+        # names
+        grace hopper
+        ada lovelace :2.5
+
+    The weight, 1 where none is given, follows the last blank and a colon; a line that begins with # is a comment.
+    `tokenizer` brings phrases to the normal form and segments them. A phrase that comes again with the same weight is
+    taken once, and counted.
+
+    Raises:
+      ValueError: "FILE:LINE: ..." for a phrase of which the normal form leaves nothing, that has letters which the
+        tokenizer does not know, a weight that is no number or negative, or another than the same phrase had before.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no file of hotwords at {path}")
+    phrases: dict[tuple[int, ...], float] = {}
+    line_of: dict[tuple[int, ...], int] = {}
+    repeated = 0
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        where = f"{path}:{number}"
+        try:
+            text = line.decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            raise ValueError(f"{where}: this is not UTF-8 text") from None
+        if not text or text.startswith("#"):
+            continue
+        ids, weight = _parse(text, where, tokenizer)
+        if phrases.setdefault(ids, weight) != weight:
+            raise ValueError(
+                f"{where}: {text!r} has the weight {weight:g} here and {phrases[ids]:g} in line {line_of[ids]}"
+            )
+        repeated += ids in line_of
+        line_of.setdefault(ids, number)
+    if not phrases:
+        raise ValueError(f"{path}: there is no hotword in it")
+    if repeated:
+        logging.warning("%s: %d of %d lines repeat a phrase", path, repeated, repeated + len(phrases))
+    return phrases
+
+
+def _parse(text: str, where: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], float]:
+    """Token ids and weight of one line."""
+    phrase, weight = re.fullmatch(r"(.*?)(?:(?:^|\s):\s*(\S*))?", text).groups()
+    try:
+        value = 1.0 if weight is None else float(weight)
+    except ValueError:
+        raise ValueError(f"{where}: the weight {weight!r} is not a number") from None
+    if not 0.0 <= value < float("inf"):
+        raise ValueError(f"{where}: the weight {weight} should be finite and not negative")
+    ids = tuple(tokenizer.encode(phrase))
+    if not ids:
+        raise ValueError(f"{where}: the normal form of {phrase!r} is empty")
+    if "<unk>" in (pieces := [tokenizer.pieces[i] for i in ids]):
+        raise ValueError(f"{where}: {phrase!r} has letters that the tokenizer does not know")
+    if not pieces[0].startswith(WORD_START):
+        raise ValueError(f"{where}: {phrase!r} is {pieces} in tokens, of which the first does not start a word")
+    return ids, value

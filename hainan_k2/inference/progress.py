@@ -1,0 +1,46 @@
+"""How far transcribe.py is."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.inputs import Input, shown
+
+
+class Progress:
+    """A bar on a terminal, else a line for each file; failures always. Used as a context; the end sums up."""
+
+    def __enter__(self) -> Progress:
+        self.bar = tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), leave=False, unit=" files")
+        self.started, self.count, self.seconds = time.monotonic(), 0, 0.0
+        return self
+
+    def show(self, source: Input, decoded: Decoded, errors: Sequence[str]) -> None:
+        self.count += 1
+        self.seconds += decoded.seconds
+        self.bar.update()
+        self.bar.set_postfix_str(f"{self.speed():.0f} x real time")
+        for error in errors:
+            tqdm.write(f"failed: {shown(error)}", file=sys.stderr)
+        if decoded.hypotheses and not errors and self.bar.disable:
+            words = ", ".join(str(len(hypothesis.words)) for hypothesis in decoded.hypotheses.values())
+            logging.info("%s: %.1f s, %s words", shown(source.path), decoded.seconds, words)
+
+    def speed(self) -> float:
+        return self.seconds / max(1e-9, time.monotonic() - self.started)
+
+    def __exit__(self, *error) -> None:
+        self.bar.close()
+        logging.info(
+            "%d files, %.1f s of audio in %.1f s (%.1f x real time)",
+            self.count,
+            self.seconds,
+            time.monotonic() - self.started,
+            self.speed(),
+        )

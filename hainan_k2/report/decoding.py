@@ -1,0 +1,150 @@
+"""What decode.py leaves behind: files of results, which grow while it runs, and the table at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from scipy.stats import t
+
+from hainan_k2.inference.engine import Decoded
+from hainan_k2.result import WRITERS, Hypothesis
+from hainan_k2.score import Score, file_stem, recogs_lines, score, write_results
+from hainan_k2.text.tokenizer import Tokenizer, normalise
+
+
+class RecogsStream:
+    """recogs-SET-METHOD.txt of every method, written batch by batch: a run that is killed leaves what it had.
+
+    Error reports of an earlier run, which the new files would not belong to, are removed. Used as a context.
+    """
+
+    def __init__(self, out_dir: Path, set_name: str, labels: Sequence[str]):
+        out_dir.mkdir(parents=True, exist_ok=True)
+        stems = {label: file_stem(set_name, label) for label in labels}
+        for path in [out_dir / f"wer-summary-{set_name}.txt", *(out_dir / f"errs-{s}.txt" for s in stems.values())]:
+            path.unlink(missing_ok=True)
+        self.files = {
+            label: open(out_dir / f"recogs-{stem}.txt", "w", encoding="utf-8") for label, stem in stems.items()
+        }
+
+    def write(self, decoded: Iterable[Decoded]) -> None:
+        """Append a batch."""
+        batch = list(decoded)
+        for label, file in self.files.items():
+            file.writelines(f"{line}\n" for line in recogs_lines(d.texts(label) for d in batch))
+            file.flush()
+
+    def __enter__(self) -> RecogsStream:
+        return self
+
+    def __exit__(self, *error) -> None:
+        for file in self.files.values():
+            file.close()
+
+
+def report(
+    out_dir: Path,
+    set_name: str,
+    labels: Sequence[str],
+    decoded: Sequence[Decoded],
+    tokenizer: Tokenizer,
+    seconds: dict[str, list[float]],
+    kinds: Sequence[str],
+) -> None:
+    """Write recogs, errs and summary, JSON with every figure and the word times of `kinds`; print the table.
+
+    Args:
+      labels: of the rows of the table, in order.
+      seconds: of "encoder" and of every label's search, one number per repeat.
+    """
+    scores = write_results(out_dir, set_name, {label: [d.texts(label) for d in decoded] for label in labels})
+    for kind in kinds:
+        for label in labels:
+            write_words(
+                out_dir / file_stem(set_name, label),
+                kind,
+                [(d.id, d.hypotheses[label]) for d in decoded if label in d.hypotheses],
+            )
+    audio = sum(d.seconds for d in decoded)
+    failed = Counter(label for d in decoded for label in d.failures)
+    figures = {
+        name: {
+            "wer": s.wer,
+            "cer": s.cer,
+            "interval": s.wer_interval(),
+            "substitutions": s.substitutions,
+            "deletions": s.deletions,
+            "insertions": s.insertions,
+            "encoder_seconds": seconds["encoder"],
+            "search_seconds": seconds[name],
+            "failed": failed[name],
+        }
+        for name, s in scores.items()
+    }
+    (out_dir / f"summary-{set_name}.json").write_text(
+        json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": figures}, indent=1) + "\n"
+    )
+    print(f"{set_name}: {len(decoded)} utterances, {audio / 60:.1f} minutes; results in {out_dir}")
+    print(table(scores, audio, seconds))
+    for label in labels:
+        for line in remarks(decoded, label, tokenizer):
+            print(line)
+    for label, count in failed.items():
+        logging.error("%s failed on %d of %d utterances, which count as empty", label, count, len(decoded))
+
+
+def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]]) -> str:
+    """One line per method. The real-time factor is encoder + search seconds over `audio` seconds; +- is the 95 %
+    interval of the mean (Student's t)."""
+    encoder = mean(seconds["encoder"])
+    wide = max(map(len, ["method", *scores]))
+    lines = [
+        f"{'method':{wide}s} {'WER %':>7s} {'95 % interval':>15s} {'CER %':>7s} "
+        f"{'sub':>5s} {'del':>5s} {'ins':>5s} {'encoder s':>10s} {'search s':>16s} {'RTF':>8s}"
+    ]
+    for name, result in scores.items():
+        low, high = result.wer_interval()
+        search = mean(seconds[name])
+        repeats = len(seconds[name])
+        spread = ""
+        if repeats > 1:
+            spread = f" +-{t.ppf(0.975, repeats - 1) * stdev(seconds[name]) / repeats**0.5:.3f}"
+        lines.append(
+            f"{name:{wide}s} {100 * result.wer:7.2f} {f'{100 * low:.2f} - {100 * high:.2f}':>15s} "
+            f"{100 * result.cer:7.2f} {result.substitutions:5d} {result.deletions:5d} {result.insertions:5d} "
+            f"{encoder:10.2f} {f'{search:.3f}{spread}':>16s} {(encoder + search) / audio:8.4f}"
+        )
+    return "\n".join(lines)
+
+
+def write_words(stem: Path, kind: str, results: list[tuple[str, Hypothesis]]) -> None:
+    """STEM.kind, or for subtitles, which are of one recording each, STEM/ID.kind."""
+    files = {stem.with_name(f"{stem.name}.{kind}"): results}
+    if kind in ("srt", "vtt"):
+        stem.mkdir(exist_ok=True)
+        files = {stem / f"{name}.{kind}": [(name, hypothesis)] for name, hypothesis in results}
+    for path, part in files.items():
+        path.write_text("".join(f"{line}\n" for line in WRITERS[kind](part)), encoding="utf-8")
+
+
+def remarks(decoded: Sequence[Decoded], label: str, tokenizer: Tokenizer) -> list[str]:
+    """What every round of a refining search repaired, how many utterances bear which note."""
+    found = [(d, d.hypotheses[label]) for d in decoded if label in d.hypotheses]
+    lines = []
+    for number in range(max((len(h.rounds) for _, h in found), default=0)):
+        ids = [(d, h.rounds[min(number, len(h.rounds) - 1)].ids) for d, h in found if h.rounds]
+        texts = [(d.id, normalise(d.reference), normalise(tokenizer.decode(after))) for d, after in ids]
+        changed = [h.rounds[number] for _, h in found if number < len(h.rounds)]
+        result = score(texts)
+        lines.append(
+            f"{label} round {number}: WER {100 * result.wer:.2f} % ({result.substitutions} sub, "
+            f"{result.deletions} del, {result.insertions} ins); changed "
+            f"{sum(r.substitutions for r in changed)}, dropped {sum(r.deletions for r in changed)} tokens"
+        )
+    notes = Counter(h.note.partition(" (")[0] for _, h in found if h.note)  # in brackets: what is the utterance's own
+    return lines + [f"{label}: {count} of {len(decoded)} utterances: {note}" for note, count in sorted(notes.items())]

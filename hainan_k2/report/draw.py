@@ -1,0 +1,52 @@
+"""A picture of what a decoder sees of one utterance."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from hainan_k2.data.batches import Batch
+from hainan_k2.fsa.k2 import why_no_k2
+from hainan_k2.fsa.lattices.composition import compose
+from hainan_k2.fsa.lattices.draw import draw_lattice
+from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.search import Knowledge
+from hainan_k2.text.tokenizer import Tokenizer
+
+
+@torch.no_grad()
+def draw_utterance(
+    model: Hainan, batches: Iterable[Batch], name: str, folder: Path, tokenizer: Tokenizer, knowledge: Knowledge
+) -> Path:
+    """Write FOLDER/lattice-NAME.svg or .txt, as hainan_k2.fsa.lattices.draw does; the path written.
+
+    The lattice is that of the encoder alone, within `knowledge.grammar` if there is one.
+
+    Raises:
+      ValueError: if k2 cannot be used, no batch has the utterance, or the grammar allows none of its paths.
+    """
+    if why_no_k2():
+        raise ValueError(f"drawing a lattice needs k2: {why_no_k2()}")
+    device = next(model.parameters()).device
+    for batch in batches:
+        if name not in batch.ids:
+            continue
+        row, batch = batch.ids.index(name), batch.to(device)
+        encoder_out, lens = (x[row : row + 1] for x in model.encoder(batch.features, batch.lens))
+        log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
+        allowed = knowledge.grammar
+        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=allowed and allowed.tokens())
+        if allowed:
+            lattice = compose(lattice, allowed)
+        folder.mkdir(parents=True, exist_ok=True)
+        return draw_lattice(
+            lattice,
+            folder / ("lattice-" + re.sub(r"[^\w.-]", "_", name)),
+            tokenizer.pieces,
+            outputs=allowed and allowed.outputs,
+        )
+    raise ValueError(f"no utterance {name!r} to draw among the cuts")

@@ -1,0 +1,1 @@
+"""Error rates and what they are worth: alignment, significance, word times."""

@@ -1,0 +1,1 @@
+"""Normalised text and the tokenizer."""

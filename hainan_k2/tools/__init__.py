@@ -1,1 +1,0 @@
-"""What surrounds training and decoding: checkpoints, optimiser, converters, benches."""

@@ -1,0 +1,1 @@
+"""Training: objective, optimizer, loop, checkpoints, validation, logs."""

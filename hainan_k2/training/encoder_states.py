@@ -1,0 +1,76 @@
+"""States of a frozen pretrained encoder as lhotse features: what head training hears when they are kept on disk."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lhotse.features.base import FeatureExtractor, register_extractor
+
+from hainan_k2.formats.whisper_weights import load_whisper
+from hainan_k2.frontend.features import FRAME_SHIFT, Samples
+from hainan_k2.frontend.log_mel import LogMel
+from hainan_k2.model.whisper import WhisperEncoder
+
+STATE = 320  # samples
+
+
+@dataclass
+class WhisperStatesConfig:
+    """The file of weights and the size of the encoder."""
+
+    weights: str = ""
+    width: int = 384
+    num_layers: int = 4
+    num_heads: int = 6
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> WhisperStatesConfig:
+        return WhisperStatesConfig(**data)
+
+
+@register_extractor
+class WhisperStates(FeatureExtractor):
+    """lhotse feature extractor: samples (N,) at 16 kHz to states (round(N / 320), width) of 20 ms.
+
+    The encoder itself gives ceil(T / 2) states for T = round(N / 160) frames: one more where the audio ends in the
+    first half of a state. lhotse counts frames by rounding, so that one is not stored.
+    """
+
+    name = "hainan-whisper-states"
+    config_type = WhisperStatesConfig
+
+    def __init__(self, config: WhisperStatesConfig):
+        super().__init__(config)
+        self._encoder = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_encoder": None}  # made anew in every worker process
+
+    @property
+    def frame_shift(self) -> float:
+        return 2 * FRAME_SHIFT
+
+    def feature_dim(self, sampling_rate: int) -> int:
+        return self.config.width
+
+    @property
+    def encoder(self) -> WhisperEncoder:
+        if self._encoder is None:
+            c = self.config
+            self._encoder = WhisperEncoder(c.width, c.num_layers, c.num_heads).eval()
+            load_whisper(self._encoder, Path(c.weights))
+        return self._encoder
+
+    @torch.no_grad()
+    def extract(self, samples: Samples, sampling_rate: int) -> Samples:
+        """(N,) or (1, N) -> (T, width) float32; an array for an array. Raises as LogMel.extract does."""
+        features = torch.as_tensor(LogMel().extract(samples, sampling_rate))
+        states, _ = self.encoder(features[None], torch.tensor([len(features)]))
+        states = states[:, : (samples.shape[-1] + STATE // 2) // STATE]
+        return states[0] if isinstance(samples, torch.Tensor) else states[0].numpy()

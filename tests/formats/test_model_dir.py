@@ -1,0 +1,315 @@
+"""Model directories: what is written is read; what is damaged, foreign or hostile gives one line and nothing else."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from hainan_k2.config import ModelConfig, as_dict
+from hainan_k2.formats.model_dir import FORMAT, RELEASED, find_model, read_model, write_model
+from hainan_k2.formats.precision import PRECISIONS, pack, unpack
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.text.tokenizer import Tokenizer
+from tests.toy import make_lang
+
+FILES = ("config.json", "provenance.json", "model.safetensors", "bpe.model", "tokens.txt")
+SMALL = dict(
+    d_model=8,
+    num_heads=2,
+    num_layers=1,
+    subsampling_channels=2,
+    predictor_dim=4,
+    joiner_dim=4,
+    whisper_dim=4,
+    whisper_heads=2,
+    whisper_layers=1,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return Tokenizer(make_lang(tmp_path_factory.mktemp("lang")))
+
+
+def small_model(vocab_size, **dimensions):
+    torch.manual_seed(0)
+    return Hainan(ModelConfig(**{**SMALL, "vocab_size": vocab_size, **dimensions})).eval()
+
+
+@pytest.fixture(scope="module")
+def written(tokenizer, tmp_path_factory):
+    """A small model of every precision."""
+    folder = tmp_path_factory.mktemp("models")
+    for precision in PRECISIONS:
+        write_model(folder / precision, small_model(tokenizer.vocab_size), tokenizer, precision, {"commit": "abc"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    "dimensions",
+    [
+        {},
+        {"encoder": "whisper"},
+        {"encoder": "whisper", "num_layers": 0},
+        {"predictor": "stateless"},
+        {"predictor_layers": 2, "bias": False, "durations": (1, 2, 4)},
+        {"num_layers": 3, "conv_kernel": 5},
+    ],
+)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_written_is_read(tokenizer, tmp_path, precision, dimensions):
+    model = small_model(tokenizer.vocab_size, **dimensions)
+    write_model(tmp_path / "m", model, tokenizer, precision, {"wer": 3.25})
+    read, pieces, provenance = read_model(tmp_path / "m")
+    assert sorted(os.listdir(tmp_path / "m")) == sorted(FILES)
+    assert provenance == {"wer": 3.25} and pieces.pieces == tokenizer.pieces and not read.training
+    assert as_dict(read.config) == {**as_dict(model.config), "ctc": False}
+    assert read.ctc is None and read.simple_am is None and read.simple_lm is None
+    old, new = model.state_dict(), read.state_dict()
+    heads = {"simple_am.weight", "simple_am.bias", "simple_lm.weight", "simple_lm.bias", "ctc.weight", "ctc.bias"}
+    assert set(old) - set(new) == heads
+    for name, value in new.items():
+        assert value.dtype == old[name].dtype
+        bound = torch.zeros(())
+        if precision != "float32" and value.ndim > 1:
+            largest = old[name].flatten(1).abs().amax(1).view(-1, *[1] * (value.ndim - 1))
+            bound = largest / 254 * 1.0001 if precision == "int8" else largest * 2.0**-11 + 2.0**-25
+        assert ((value - old[name]).abs() <= bound).all(), name
+
+
+def test_the_ctc_head_can_be_kept(tokenizer, tmp_path):
+    model = small_model(tokenizer.vocab_size)
+    write_model(tmp_path / "m", model, tokenizer, "float32", {}, ctc=True)
+    read, _, _ = read_model(tmp_path / "m")
+    assert torch.equal(read.ctc.weight, model.ctc.weight)
+
+
+def test_int8_of_rows_of_zeros_and_of_extremes_is_exact_where_it_can_be():
+    weight = torch.tensor([[0.0, 0.0], [1.0, -1.0], [1e-30, -1e-30], [1e30, 0.0]])
+    packed = pack({"w": weight, "b": torch.tensor([3.0])}, "int8")
+    assert packed["w"].dtype == torch.int8 and packed["w.scale"].dtype == torch.float32
+    assert packed["w"].tolist() == [[0, 0], [127, -127], [127, -127], [127, 0]]
+    torch.testing.assert_close(unpack(packed)["w"], weight, rtol=1e-6, atol=0)
+
+
+def test_float16_refuses_what_it_cannot_hold():
+    with pytest.raises(ValueError, match="w has values up to 1e.05: float16"):
+        pack({"w": torch.full((2, 2), 1e5)}, "float16")
+
+
+def change(folder, name, content):
+    """New content of a file, and config.json told so: what somebody could hand over who wants to."""
+    (folder / name).write_bytes(content)
+    config = json.loads((folder / "config.json").read_text())
+    config["sha256"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def refused(folder, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read_model(folder)
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
+@pytest.fixture
+def copy(written, tmp_path):
+    shutil.copytree(written / "int8", tmp_path / "m")
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_truncated_and_foreign_files(copy, name):
+    whole = (copy / name).read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"hello\n" * 20):
+        (copy / name).write_bytes(content)
+        refused(copy, name)
+    (copy / name).unlink()
+    refused(copy, f"{name} is missing")
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("format", FORMAT + 1, "reads format 1"),
+        ("model", None, "no 'model'"),
+        ("sha256", [], "no 'sha256'"),
+        ("features", {"kind": "log-mel"}, "its encoder hears"),
+        ("model.num_layers", 900, "does not fit config.json"),
+        ("model.d_model", 2**16, "does not fit"),
+        ("model.vocab_size", 41, "does not fit"),
+        ("model.num_heads", 0, "num_heads is 0"),
+        ("model.durations", {}, "not a list"),
+        ("model.deep", 1, "no option deep"),
+        ("model.num_layers", 0, "has no place"),
+        ("model.dropout", float("inf"), "dropout"),
+        ("model.dropout", float("nan"), "dropout is nan"),
+        ("model.durations", [0, 1, 10**9], "durations is 1000000000"),
+        ("model.predictor", 3, "predictor is '3'"),
+        ("model.ctc", 1, "ctc is 1"),
+        ("model.num_layers", 10**9, "at most 1000"),
+        ("model.d_model", 10**40, "d_model is a number of more than 30 digits"),
+        ("model.bias", None, "bias is None"),
+        ("model.encoder", "whisper", "its encoder hears"),
+        ("model.joiner_dim", float("inf"), "not of type int"),
+    ],
+)
+def test_a_config_that_does_not_fit(copy, key, value, message):
+    config = json.loads((copy / "config.json").read_text())
+    *outer, last = key.split(".")
+    (config[outer[0]] if outer else config)[last] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    refused(copy, message)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("joiner.out.weight", np.zeros((3, 4), np.float32), "does not fit config.json: joiner.out.weight is"),
+        ("other.weight", np.zeros(2, np.float32), "other.weight has no place"),
+        ("joiner.out.bias", np.full(49, np.nan, np.float32), "not finite"),
+        ("joiner.out.bias", np.zeros(49, np.int64), "type torch.int64"),
+        ("joiner.out.bias", np.zeros(49, np.float64), "type torch.float64"),
+        ("joiner.out.weight.scale", np.zeros(2, np.float32), "a scale for every row"),
+        ("joiner.out.bias", np.zeros(49, np.int8), "a scale for every row"),
+        ("joiner.out.weight.scale", None, "a scale for every row"),
+        ("joiner.out.bias", None, "missing"),
+    ],
+)
+def test_weights_that_do_not_fit(copy, name, value, message):
+    tensors = load((copy / "model.safetensors").read_bytes())
+    assert name in tensors or "other" in name
+    tensors.pop(name, None)
+    change(copy, "model.safetensors", save(tensors if value is None else {**tensors, name: value}))
+    refused(copy, message)
+
+
+def test_another_models_tokenizer(copy, tmp_path):
+    content = (copy / "bpe.model").read_bytes()
+    other = tmp_path / "other"
+    shutil.copytree(copy, other)
+    change(other, "tokens.txt", b"<blk> 0\n")
+    shutil.copy(other / "tokens.txt", copy / "tokens.txt")
+    refused(copy, "tokens.txt is damaged or of another model")
+    assert content == (copy / "bpe.model").read_bytes()
+
+
+class Attack:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_malicious_pickle_is_refused_unexecuted(copy, tmp_path, name):
+    torch.save([Attack(tmp_path / "harmed")], tmp_path / "zip")
+    for content in (pickle.dumps(Attack(tmp_path / "harmed")), (tmp_path / "zip").read_bytes()):
+        if name.endswith(".json"):
+            (copy / name).write_bytes(content)
+        elif name != "tokens.txt":  # which is for people: nothing but its hash is read
+            change(copy, name, content)
+        else:
+            (copy / name).write_bytes(content)
+        refused(copy, name)
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_the_released_model_is_read_bit_by_bit():
+    stored = load((RELEASED / "model.safetensors").read_bytes())
+    weights = unpack({name: torch.from_numpy(value) for name, value in stored.items()})
+    model, _, _ = read_model(RELEASED)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items()) and len(weights) > 100
+
+
+def test_names(tmp_path):
+    assert find_model(tmp_path) == tmp_path
+    with pytest.raises(ValueError, match="nowhere: no such model directory"):
+        find_model("nowhere")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["config.json", "model.safetensors"]),
+    st.sampled_from(PRECISIONS),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), st.binary(max_size=12)), max_size=3),
+    st.floats(0.9, 1),
+    st.booleans(),
+)
+def test_bytes_changed_at_random(written, tmp_path_factory, name, precision, changes, keep, head):
+    folder = written / "fuzz"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(written / precision, folder)
+    before = (folder / name).read_bytes()
+    content = bytearray(before)
+    for position, dropped, inserted in changes:
+        # Half of them within the header of the weights.
+        start = int(position * (3000 if head else len(content)))
+        content[start : start + dropped] = inserted
+    content = bytes(content[: int(keep * len(content)) if not head else len(content)])
+    if name == "config.json":
+        (folder / name).write_bytes(content)
+    else:
+        change(folder, name, content)
+    try:
+        read_model(folder)
+    except ValueError as error:
+        assert str(folder) in str(error)
+    (folder / name).write_bytes(content)
+    if content != before and name != "config.json":
+        shutil.copy(written / precision / "config.json", folder)
+        refused(folder, "damaged or of another model")
+
+
+NASTY = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        0,
+        1,
+        3,
+        10**9,
+        10**30,
+        0.5,
+        -2.5,
+        float("nan"),
+        float("inf"),
+        "",
+        "x",
+        "9" * 50,
+        [],
+        [1],
+        [[]],
+        {},
+        {"a": 1},
+    ]
+).map(deepcopy)  # a later draw may change what is there
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_values_of_the_config_changed_at_random(written, tmp_path_factory, data):
+    folder = written / "int8"
+    config = json.loads((folder / "config.json").read_text())
+    for _ in range(data.draw(st.integers(1, 3))):
+        part = data.draw(st.sampled_from([config, config["model"], config["model"], config["features"]]))
+        if isinstance(part, dict) and part:
+            part[data.draw(st.sampled_from(sorted(part)))] = data.draw(NASTY)
+    other = written / "values"
+    shutil.rmtree(other, ignore_errors=True)
+    shutil.copytree(folder, other)
+    (other / "config.json").write_text(json.dumps(config))
+    try:
+        read_model(other)
+    except ValueError as error:
+        assert str(other) in str(error) and "\n" not in str(error)

@@ -1,0 +1,203 @@
+"""Words as they are spoken: the same as afterwards, whatever the pieces that the samples come in."""
+
+import functools
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hainan_k2 import transcribe
+from hainan_k2.bench.decode import random_model
+from hainan_k2.formats.model_dir import write_model
+from hainan_k2.frontend.spec import FeatureSpec
+from hainan_k2.inference.streaming import LiveConfig, LiveWords, pcm_blocks, show, transcribe_live
+from hainan_k2.inference.windows import encode_audio
+from hainan_k2.result import Token
+from hainan_k2.search import METHODS, SearchConfig
+from hainan_k2.search.streaming import LiveGreedy
+from hainan_k2.text.tokenizer import Tokenizer
+from tests.data.corpus import babble
+from tests.inference.test_windows import ragged
+from tests.oracles.search import DURATION_SETS, Speaker, encoder_output
+from tests.toy import make_lang
+
+PIECES = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
+CONFIG = LiveConfig(hop=0.48, ahead=0.24, behind=0.8)
+SPEC = FeatureSpec()
+
+
+@functools.cache
+def model():
+    return random_model("tiny", 20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 999),
+    st.integers(0, 40),
+    st.lists(st.integers(0, 40), max_size=6),
+    st.sampled_from(DURATION_SETS),
+    st.sampled_from(["lstm", "stateless"]),
+    st.sampled_from([1, 3]),
+    st.sampled_from(["ar-greedy", "nar-greedy"]),
+)
+def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, durations, predictor, max_symbols, method):
+    speaker, options = Speaker(seed, durations=durations, predictor=predictor), SearchConfig(max_symbols=max_symbols)
+    encoded, lens = encoder_output(seed, [length])
+    whole = METHODS[method].function(speaker, encoded, lens, options)[0].tokens
+    search, found = LiveGreedy(speaker, options, method == "ar-greedy"), []
+    for piece in torch.tensor_split(encoded[0, :length], sorted(places)):
+        found += search.accept(piece)
+    assert search.heard == length
+    assert [(t.id, t.frame, t.duration) for t in found] == [(t.id, t.frame, t.duration) for t in whole]
+    assert [t.confidence for t in found] == pytest.approx([t.confidence for t in whole])
+
+
+@pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ragged_pieces_give_the_words_of_the_whole(method, seed):
+    samples = babble(80_017, seed).astype(np.float32)
+    encoded = encode_audio(model(), SPEC, [samples], CONFIG.windows())
+    offline = METHODS[method].function(model(), *encoded, SearchConfig())[0].with_words(PIECES, audio_seconds=5.001)
+    updates = list(transcribe_live(model(), SPEC, PIECES, ragged(samples, seed), CONFIG, SearchConfig(), method))
+    words = [word for update in updates for word in update.words]
+    assert [(w.text, w.start, w.end) for w in words] == [(w.text, w.start, w.end) for w in offline.words]
+    assert len(words) > 5 and sum(bool(update.words) for update in updates) > 3
+    assert [w.confidence for w in words] == pytest.approx([w.confidence for w in offline.words], abs=1e-4)
+    assert any(update.partial for update in updates) and not updates[-1].partial
+
+
+def test_latency_is_the_hop_and_what_is_heard_ahead():
+    heard = 0
+
+    def blocks():
+        nonlocal heard
+        for block in np.split(babble(64_000, seed=3).astype(np.float32), 400):
+            heard += len(block)
+            yield block
+
+    for update in transcribe_live(model(), SPEC, PIECES, blocks(), CONFIG, SearchConfig()):
+        assert heard / 16000 - update.seconds <= CONFIG.hop + CONFIG.ahead + 0.01  # of a block
+
+
+def test_a_word_is_final_when_the_next_one_begins():
+    def tokens(text, frame):
+        return [Token(PIECES.index(piece), frame + i, 1, 1.0) for i, piece in enumerate(text.split())]
+
+    def final(text, frame):
+        return " ".join(word.text for word in words.accept(tokens(text, frame), 50))
+
+    words = LiveWords(PIECES)
+    assert final("▁a", 0) == ""
+    assert final("e", 3) == ""
+    assert final("▁b e ▁d", 5) == "ae be"
+    assert final("", 9) == ""
+    assert [(w.text, w.start) for w in words.rest(tokens("e", 9), 50)] == [("de", 0.56)]
+    assert len(words.pending) == 1
+
+
+class Dribble(io.BytesIO):
+    """A pipe that gives a few bytes at a time."""
+
+    def read1(self, size=-1):
+        return self.read(min(size, 7))
+
+
+def test_pcm_in_pieces_of_half_samples():
+    samples = np.array([0, 1, -1, 32767, -32768, 5, 300, -300, 9], dtype="<i2")
+    found = np.concatenate(list(pcm_blocks(Dribble(samples.tobytes()))))
+    assert found.dtype == np.float32 and np.array_equal(found * 32768, samples)
+    with pytest.raises(ValueError, match="ends within a sample"):
+        list(pcm_blocks(Dribble(samples.tobytes() + b"x")))
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "AIFF", "W64", "RF64", "AU", "CAF", "NIST", "VOC"])
+def test_files_of_other_formats_are_no_pcm(format):
+    content = io.BytesIO()
+    soundfile.write(content, babble(16000, seed=1), 16000, format=format)
+    content = content.getvalue()
+    for stream in (io.BytesIO(content), Dribble(content)):
+        with pytest.raises(ValueError, match="standard input is a .* file: a stream is bare 16-bit PCM"):
+            list(pcm_blocks(stream))
+
+
+@pytest.mark.parametrize("begin", [b"ID3\x04\x00\x00", b"\x00\x00\x00\x20ftypM4A ", b"\x1aE\xdf\xa3\x9f"])
+def test_files_that_libsndfile_does_not_write_are_no_pcm(begin):
+    with pytest.raises(ValueError, match="standard input is a .* file"):
+        list(pcm_blocks(io.BytesIO(begin + bytes(4000))))
+
+
+@pytest.mark.parametrize("size", [0, 2, 6, 12, 14, 3200, 3214])
+def test_pcm_of_any_length(size):
+    content = bytes(range(size % 256)) * (size // max(1, size % 256)) or bytes(size)
+    content = content.ljust(size, b"\0")[:size]
+    for stream in (io.BytesIO(content), Dribble(content)):
+        assert b"".join((b * 32768).astype("<i2").tobytes() for b in pcm_blocks(stream)) == content
+
+
+@pytest.mark.parametrize("samples", [400, 8000, 48_001, 48_009, 50_000, 99_999])
+def test_seconds_never_run_backwards(samples):
+    audio = babble(samples, seed=1).astype(np.float32)
+    seconds = [u.seconds for u in transcribe_live(model(), SPEC, PIECES, [audio], CONFIG, SearchConfig())]
+    assert seconds == sorted(seconds) and seconds[-1] == round(samples / 16000, 3)
+
+
+def test_lines_of_json_and_a_terminal(monkeypatch):
+    updates = list(
+        transcribe_live(model(), SPEC, PIECES, [babble(30_000, 1).astype(np.float32)], CONFIG, SearchConfig())
+    )
+    out = io.StringIO()
+    show(updates, out)
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["partial"] for line in lines] == [update.partial for update in updates]
+    assert [w["text"] for line in lines for w in line["words"]] == [w.text for u in updates for w in u.words]
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    show(updates, terminal)
+    shown = [line.split("\x1b[K")[-1].strip() for line in terminal.getvalue().split("\n")]
+    assert " ".join(shown[:-1]).split() == [w.text for u in updates for w in u.words]
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="method sar needs the end of the audio"):
+        list(transcribe_live(model(), SPEC, PIECES, [], CONFIG, SearchConfig(), "sar"))
+    with pytest.raises(ValueError, match="at least 400 samples"):
+        list(transcribe_live(model(), SPEC, PIECES, [np.zeros(100, np.float32)], CONFIG, SearchConfig()))
+    (silent,) = transcribe_live(model(), SPEC, PIECES, [], CONFIG, SearchConfig())
+    assert silent.seconds == 0 and not silent.words
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    tokenizer = Tokenizer(make_lang(tmp_path))
+    write_model(tmp_path / "model", random_model("tiny", tokenizer.vocab_size), tokenizer, "float32", {})
+    pcm = (32767 * babble(48_000, 2)).astype("<i2").tobytes()
+    command = ["--model", str(tmp_path / "model"), "--device", "cpu", "--stream", "true", "--hop", "0.48"]
+
+    def lines(content, *options):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        transcribe.main([*command, *options])
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    found = lines(pcm)
+    assert [round(line["seconds"] / 0.48) for line in found[:4]] == [1, 2, 3, 4] and found[-1]["seconds"] == 3.0
+    assert lines(b"")[0]["words"] == []
+    for arguments, message in (
+        ((b"abc",), "ends within a sample"),
+        ((pcm, "--method", "sar"), "needs the end"),
+        ((pcm, "--hotwords", "x.txt"), "--hotwords cannot be used with --stream"),
+        ((pcm, "a.wav"), "takes samples from standard input"),
+        ((b"fLaC" + pcm,), "standard input is a FLAC file"),
+        ((pcm, "--method", "ar-greedy,nar-greedy"), "takes one --method"),
+        ((pcm, "--method", "all"), "method all needs the end"),
+        ((pcm, "--max-symbols", "1,2"), "takes one value of every option"),
+        ((pcm, "--ahead", "0"), "at least 1 encoder frame"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            lines(*arguments)
+        assert stopped.value.code == 2 and message in capsys.readouterr().err

@@ -1,0 +1,84 @@
+"""Word-level language models in plain Python: random ARPA files, every way through them, every way to spell words."""
+
+from __future__ import annotations
+
+import math
+import random
+from itertools import product
+
+from tests.oracles.search import nar_paths
+
+BOS, EOS = "<s>", "</s>"
+
+
+def random_ngrams(seed, words, order):
+    """{n-gram: (natural log-probability, back-off weight or None)}; not normalised, as the automaton does not mind."""
+    rng = random.Random(seed)
+    ngrams = {(word,): rng.uniform(-4.0, -0.5) for word in [*words, EOS]}
+    ngrams[BOS,] = -90.0
+    for n in range(2, order + 1):
+        histories = [h for h in ngrams if len(h) == n - 1 and h[-1] != EOS]
+        for history, word in product(histories, [*words, EOS]):
+            if history[1:] + (word,) in ngrams and rng.random() < 0.4:
+                ngrams[history + (word,)] = rng.uniform(-3.0, -0.1)
+    begun = {(BOS,), *(ngram[:-1] for ngram in ngrams)}
+    weights = {ngram: rng.uniform(-1.5, 0.5) if order > 1 else 0.0 for ngram in ngrams if ngram in begun}
+    return {ngram: (score, weights.get(ngram)) for ngram, score in ngrams.items()}
+
+
+def arpa_text(ngrams):
+    order = max(map(len, ngrams))
+    sections = [[(gram, *values) for gram, values in ngrams.items() if len(gram) == n] for n in range(1, order + 1)]
+    lines = ["\\data\\", *(f"ngram {n}={len(section)}" for n, section in enumerate(sections, 1)), ""]
+    for n, section in enumerate(sections, 1):
+        lines.append(f"\\{n}-grams:")
+        for gram, score, backoff in section:
+            weight = "" if backoff is None or n == order else f"\t{backoff / math.log(10):.7f}"
+            lines.append(f"{score / math.log(10):.7f}\t{' '.join(gram)}{weight}")
+        lines.append("")
+    return "\n".join([*lines, "\\end\\", ""])
+
+
+def steps(ngrams, history, word):
+    """Every way to say `word` after a history, back-off being free to take: (log-probability, next history)."""
+    if history + (word,) in ngrams:
+        following = history + (word,)
+        while following and ngrams.get(following, (0.0, None))[1] is None:
+            following = following[1:]
+        yield ngrams[history + (word,)][0], following
+    if history:
+        for score, following in steps(ngrams, history[1:], word):
+            yield ngrams[history][1] + score, following
+
+
+def best_way(ngrams, words, history=(BOS,)):
+    """The best score of a sentence."""
+    word, *rest = [*words, EOS]
+    ways = [
+        score + (best_way(ngrams, words[1:], following) if rest else 0.0)
+        for score, following in steps(ngrams, history, word)
+    ]
+    return max(ways, default=-math.inf)
+
+
+def readings(tokens, spellings):
+    """Every word sequence that the tokens spell, with the place after each word; spellings: (word, tokens)."""
+    if not tokens:
+        yield []
+    for word, spelling in spellings:
+        if tokens[: len(spelling)] == spelling:
+            for rest in readings(tokens[len(spelling) :], spellings):
+                yield [(word, len(spelling))] + [(w, n + len(spelling)) for w, n in rest]
+
+
+def best_path(token_rows, duration_rows, durations, spellings, ngrams, lm_scale):
+    """(score, tokens, words) of the best path through the decoding lattice that spells a sentence of the LM."""
+    best = (-math.inf, None, None)
+    said = {}
+    for path, score in nar_paths(token_rows, duration_rows, durations):
+        tokens = tuple(token for token, _ in path)
+        if tokens not in said:
+            scored = [(best_way(ngrams, [w for w, _ in r]), [w for w, _ in r]) for r in readings(tokens, spellings)]
+            said[tokens] = max(scored, default=(-math.inf, None))
+        best = max(best, (score + lm_scale * said[tokens][0], tokens, said[tokens][1]), key=lambda found: found[0])
+    return best

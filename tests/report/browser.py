@@ -1,0 +1,124 @@
+"""A headless Chromium, driven by Selenium: the one that tests/browser.sh fetches, or the system's.
+
+As a program it says whether there is one: exit code 0, or 1 and the reason.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FETCHED = Path(__file__).resolve().parents[2] / ".venv" / "browser"
+BROWSERS = (str(FETCHED / "run"), "chromium", "google-chrome")
+DRIVERS = (str(FETCHED / "driver"), "chromedriver")
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--mute-audio",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--autoplay-policy=no-user-gesture-required",
+    "--window-size=1200,1600",
+)
+PATIENCE = 120.0  # seconds that a browser may take to answer
+
+
+def find_browser() -> tuple[str, str]:
+    """The paths of a browser and of its driver; LookupError says what is missing."""
+    try:
+        import selenium  # noqa: F401
+    except ImportError as error:
+        raise LookupError(f"Selenium cannot be imported ({error}): pip install selenium") from None
+    browser, driver = (next(filter(None, map(shutil.which, names)), None) for names in (BROWSERS, DRIVERS))
+    if browser is None or driver is None:
+        missing = [name for name, path in (("browser", browser), ("chromedriver", driver)) if path is None]
+        raise LookupError(f"no {' and no '.join(missing)}: tests/browser.sh fetches them on Debian")
+    if (ours := _version(browser)) != (theirs := _version(driver)):
+        raise LookupError(f"{browser} is version {ours}, {driver} version {theirs}: they should be the same")
+    return browser, driver
+
+
+def _version(program: str) -> str:
+    """The number before the first dot of what a program says to --version."""
+    result = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=PATIENCE)
+    found = re.search(r"(\d+)\.\d", result.stdout)
+    if result.returncode or not found:
+        said = (result.stderr or result.stdout).strip().splitlines()[:1]
+        raise LookupError(f"{program} does not start: {' '.join(said) or result.returncode}")
+    return found[1]
+
+
+class Tab:
+    """The page of a Selenium driver."""
+
+    def __init__(self, driver: Any):
+        self._driver, self._logged = driver, []
+
+    def open(self, path: Path) -> None:
+        """Loads a file, and waits for the end of that."""
+        self._driver.get(path.as_uri())
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression, of a promise what it promises."""
+        return self._driver.execute_script(f"return ({expression});")
+
+    def wait(self, condition: str) -> None:
+        """Until a JavaScript expression is true; TimeoutException after PATIENCE seconds."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self._driver, PATIENCE, 0.02).until(lambda _: self.evaluate(condition), condition)
+
+    def count(self, selector: str) -> int:
+        """Elements that a CSS selector matches."""
+        return len(self._driver.find_elements("css selector", selector))
+
+    @property
+    def logged(self) -> list[str]:
+        """All that has appeared on the page's console: messages, errors, refused loads."""
+        self._logged += [entry["message"] for entry in self._driver.get_log("browser")]
+        return self._logged
+
+    def picture(self):
+        """A screenshot, array (H, W, 4) in [0, 1]."""
+        from matplotlib import image
+
+        return image.imread(io.BytesIO(self._driver.get_screenshot_as_png()))
+
+
+@contextmanager
+def browsing(browser: str, driver: str, profile: Path) -> Iterator[Tab]:
+    """A page of a browser that ends with the block; `profile`: a new folder for what the browser keeps."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for option in (*OPTIONS, f"--user-data-dir={profile}"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        chrome.set_script_timeout(PATIENCE)
+        chrome.set_page_load_timeout(PATIENCE)
+        yield Tab(chrome)
+    finally:
+        chrome.quit()
+
+
+if __name__ == "__main__":
+    try:
+        find_browser()
+    except LookupError as lacking:
+        sys.exit(str(lacking))

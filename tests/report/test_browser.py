@@ -1,0 +1,101 @@
+"""The page in a real browser: what it draws, that it plays, that it runs nothing that was said."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from hainan_k2.report import Detail, render
+from tests.report.browser import browsing, find_browser
+from tests.report.pages import JFK, evil_page, page_of, spoken
+
+SECONDS = 2.0
+
+
+@pytest.fixture
+def show(tmp_path):
+    """Opens a page in a browser: a Tab."""
+    try:
+        programs = find_browser()
+    except LookupError as lacking:
+        pytest.skip(str(lacking))
+    with browsing(*programs, tmp_path / "profile") as tab:
+
+        def shown(page):
+            (tmp_path / "page.html").write_text(render(page), encoding="utf-8")
+            tab.open(tmp_path / "page.html")
+            return tab
+
+        yield shown
+
+
+@pytest.fixture
+def twenty():
+    """Twenty utterances with sound, spectrogram and a lattice of two texts that differ in the last word."""
+    samples, _ = soundfile.read(JFK, dtype="float32", frames=int(16000 * SECONDS))
+    detail = Detail(samples, (spoken("the cat sat", score=-1.0), spoken("the cat sats", score=-2.0)))
+    utterances = [(f"u{i:02d}", "the cat sat", "the cat sat", "the cats") for i in range(20)]
+    return page_of(
+        *utterances,
+        details={name: detail for name, *_ in utterances},
+        seconds={"encoder": 1.0, "ar-greedy": 0.5, "nar-greedy": 0.1},
+    )
+
+
+def test_twenty_utterances_are_drawn(show, twenty):
+    tab = show(twenty)
+    tab.wait("document.querySelectorAll('.playhead').length === 3")  # that many are open at the start
+    assert tab.count("details.utterance") == 20 and tab.count("audio") == 3
+    picture = tab.picture()
+    assert picture[..., :3].std() > 0.05 and len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 100
+
+    tab.evaluate("[...document.querySelectorAll('button')].find((b) => b.textContent === 'open all').click()")
+    tab.wait("document.querySelectorAll('.playhead').length === 20")
+    each = {
+        "audio": 1,
+        ".spectrogram img": 1,
+        ".spectrogram .mark": 3,
+        ".span.token": 3,
+        ".span.word": 3,
+        ".node": 4,
+        ".edge": 3,
+        ".paths tbody tr": 2,
+        "td.sub": 1,
+        "td.del": 1,
+    }
+    assert {what: tab.count(f"details.utterance {what}") for what in each} == {w: 20 * n for w, n in each.items()}
+    assert tab.logged == []
+
+
+def test_the_summary_is_drawn(show, twenty):
+    tab = show(twenty)
+    assert tab.count(".reliability") == 2
+    rows = tab.evaluate("[...document.querySelectorAll('table.numbers tbody tr')].map((r) => r.innerText)")
+    assert len(rows) == 2 and all(name in row for name, row in zip(twenty.labels, rows))
+    assert "0.00" in rows[0] and "66.67" in rows[1]  # one of three words is substituted, one deleted
+    assert tab.logged == []
+
+
+def test_the_sound_plays_and_the_line_goes_with_it(show, twenty):
+    tab = show(twenty)
+    tab.wait("document.querySelector('audio')?.readyState >= 1")
+    assert tab.evaluate("document.querySelector('audio').duration") == pytest.approx(SECONDS, abs=0.05)
+    place = "document.querySelector('.playhead').getBoundingClientRect().left"
+    start = tab.evaluate(place)
+    tab.evaluate("document.querySelector('audio').play()")
+    tab.wait("document.querySelector('audio').currentTime > 0.3")
+    tab.evaluate("document.querySelector('audio').pause()")
+    assert tab.evaluate(place) > start
+    tab.evaluate("document.querySelectorAll('.span.word')[1].click()")  # which begins at 0.4 s
+    tab.wait(
+        "document.querySelector('audio').currentTime === 0.4 && "
+        "document.querySelector('.word.now')?.textContent === 'cat'"
+    )
+    assert tab.logged == []
+
+
+def test_nothing_that_is_said_runs(show):
+    tab = show(evil_page())
+    tab.wait("document.querySelectorAll('.comparison').length === 1")
+    assert tab.logged == [] and tab.evaluate("document.title") != "ran"
+    assert tab.count("script") == 2 and tab.count("img") == 0
+    assert tab.evaluate("document.body.innerText.split('<img src=x').length - 1") >= 5  # it is shown

@@ -1,0 +1,111 @@
+"""What the page tells: its figures, the words' times, the differences."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hainan_k2.inference.engine import Decoded
+from hainan_k2.report import Detail, Page, page_data, render
+from hainan_k2.report.calibration import calibration, judged_words
+from hainan_k2.report.differences import columns
+from hainan_k2.report.make import SHOWN, evenly
+from hainan_k2.result import Hypothesis, Token, Word
+from hainan_k2.score import score
+from tests.report.pages import PIECES, data_in, page_of, texts
+
+
+def test_calibration_by_hand():
+    found = calibration([(0.95, True), (1.0, True), (0.92, False), (0.31, True), (0.39, False), (0.0, False)])
+    low, middle, high = found.bins
+    assert (low.count, low.confidence, low.accuracy) == (1, 0.0, 0.0)
+    assert (middle.count, middle.confidence, middle.accuracy) == (2, pytest.approx(0.35), 0.5)
+    assert (high.count, high.confidence, high.accuracy) == (3, pytest.approx(2.87 / 3), pytest.approx(2 / 3))
+    # (1 * 0 + 2 * 0.15 + 3 * 0.29) / 6
+    assert found.words == 6 and found.error == pytest.approx(0.195)
+    assert calibration([]).error is None
+
+
+def test_words_are_judged_by_their_alignment():
+    hypothesis = Hypothesis((), 0.0, 9, (Word("a", 0, 1, 0.5), Word("Mr", 1, 2, 0.25), Word("sat", 2, 3, 0.75)))
+    (scored,) = score([("u", "the mister sat down", "a mister sat")]).utterances
+    assert judged_words(scored, hypothesis) == [(0.5, False), (0.25, True), (0.75, True)]
+    (split,) = score([("u", "twenty one", "twenty one")]).utterances
+    assert judged_words(split, Hypothesis((), 0.0, 9, (Word("2", 0, 1, 0.5), Word("1", 1, 2, 0.5)))) is None
+
+
+def test_summary_by_hand():
+    page = page_of(
+        ("a", "the cat sat", "the cat sat", "the hat sat"),
+        ("b", "the cat", "cat", "the cat sat"),
+        seconds={"encoder": 1.0, "ar-greedy": 0.5, "nar-greedy": 0.25},
+    )
+    data = page_data(page)
+    assert (data["count"], data["audio"], data["encoder"]) == (2, 4.0, 1.0)
+    ar, nar = data["methods"]
+    assert (ar["wer"], ar["substitutions"], ar["deletions"], ar["insertions"], ar["words"]) == (0.2, 0, 1, 0, 5)
+    assert (nar["wer"], nar["substitutions"], nar["deletions"], nar["insertions"]) == (0.4, 1, 0, 1)
+    assert ar["confusions"]["deletions"] == {"kinds": 1, "most": [("the", None, 1)]}
+    assert nar["confusions"]["substitutions"]["most"] == [("cat", "hat", 1)]
+    assert nar["confusions"]["insertions"]["most"] == [(None, "sat", 1)]
+    assert ar["calibration"]["error"] == pytest.approx(0.1) and ar["calibration"]["words"] == 4
+    assert nar["calibration"]["error"] == pytest.approx(abs(4 / 6 - 0.9))
+    assert (ar["search"], nar["search"]) == (0.5, 0.25)
+
+
+def test_without_references_methods_are_compared_with_the_first():
+    data = page_data(page_of(("a", "", "the cat", "the cats"), references=False))
+    assert [m["wer"] for m in data["methods"]] == [0.0, 0.5]
+    assert data["utterances"][0]["columns"] == [("the", ("the", "the")), ("cat", ("cat", "cats"))]
+
+
+def test_what_failed_or_was_silent_is_told():
+    page = page_of(("a", "the cat", "the cat", "the cat"), ("silent", "", "", "cat"))
+    page.decoded[0].failures["nar-greedy"] = "RuntimeError: no memory"
+    del page.decoded[0].hypotheses["nar-greedy"]
+    data = page_data(page)
+    assert data["methods"][1]["failed"] == 1 and data["methods"][1]["deletions"] == 2
+    assert data["utterances"][0]["rows"][1]["failure"] == "RuntimeError: no memory"
+    only = page_of(("silent", "", "", "cat"))
+    assert data_in(render(only))["methods"][1]["wer"] is None  # one error in no words
+
+
+def test_only_details_are_shown_one_by_one():
+    page = page_of(("a", "cat", "cat", "cat"), ("b", "cat", "cat", "cat"), details={"b": Detail()})
+    assert [u["id"] for u in page_data(page)["utterances"]] == ["b"]
+    assert evenly(range(7)) == list(range(7)) and evenly([]) == []
+    some = evenly(range(1000))
+    assert len(some) == SHOWN and (some[0], some[-1]) == (0, 999)
+
+
+def test_tokens_have_their_times():
+    found = Hypothesis((Token(3, 2, 3, 0.5), Token(5, 4, 0, 1.0)), -1.0, 30)
+    page = Page("p", ("ar-greedy",), [Decoded("a", "cats", 0.35, {"ar-greedy": found}, {})], PIECES, {"a": Detail()})
+    tokens = page_data(page)["utterances"][0]["rows"][0]["tokens"]
+    assert [(t["text"], t["frame"], t["duration"], t["confidence"]) for t in tokens] == [
+        ("▁cat", 2, 3, 0.5),
+        ("s", 4, 0, 1.0),
+    ]
+    times = [t[end] for t in tokens for end in ("start", "end")]
+    assert times == pytest.approx([0.16, 0.32, 0.32, 0.35])  # cut at the next token, at the end of the audio
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts, st.lists(texts, min_size=1, max_size=4))
+def test_columns_hold_all_words_in_order(reference, recognised):
+    found = columns([score([("u", reference, text)]).utterances[0] for text in recognised])
+    assert [word for word, _ in found if word is not None] == reference.split()
+    for i, text in enumerate(recognised):
+        assert [said[i] for _, said in found if said[i] is not None] == text.split()
+    assert all(word is not None or any(said) for word, said in found)  # none is empty
+
+
+def test_columns_by_hand():
+    found = columns(score([("1", "a b c", "a x b c"), ("2", "a b c", "a c"), ("3", "a b c", "a b c y z")]).utterances)
+    assert found == [
+        ("a", ("a", "a", "a")),
+        (None, ("x", None, None)),
+        ("b", ("b", None, "b")),
+        ("c", ("c", "c", "c")),
+        (None, (None, None, "y")),
+        (None, (None, None, "z")),
+    ]

@@ -1,0 +1,66 @@
+"""Pages that the commands write."""
+
+import json
+
+import pytest
+
+from hainan_k2 import decode
+from hainan_k2.bench.decode import random_model
+from hainan_k2.config import as_dict
+from hainan_k2.formats.checkpoint import save_checkpoint
+from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.report.make import write_transcription
+from hainan_k2.search import NOTHING
+from hainan_k2.search.sweep import make_rows
+from hainan_k2.text.tokenizer import Tokenizer
+from tests.report.pages import JFK, data_in
+
+
+@pytest.fixture(scope="module")
+def talker(toy):
+    return random_model("tiny", Tokenizer(toy / "lang").vocab_size)
+
+
+def test_decode_writes_a_page(toy, talker, tmp_path):
+    pytest.importorskip("k2")
+    save_checkpoint(
+        tmp_path / "epoch-1.safetensors", {"model": talker.state_dict(), "model_config": as_dict(talker.config)}
+    )
+    out = tmp_path / "sub" / "page.html"
+    decode.main(
+        [
+            "--exp-dir",
+            str(tmp_path),
+            "--cuts",
+            str(toy / "dev.jsonl.gz"),
+            "--lang-dir",
+            str(toy / "lang"),
+            "--num-workers",
+            "0",
+            "--method",
+            "nar-greedy,viterbi",
+            "--report",
+            str(out),
+        ]
+    )
+    data = data_in(out.read_text())
+    told = json.loads((tmp_path / "decode" / "summary-dev.json").read_text())["methods"]
+    assert [(m["label"], m["wer"]) for m in data["methods"]] == [(name, told[name]["wer"]) for name in told]
+    assert len(data["utterances"]) == 20
+    for utterance in data["utterances"]:
+        assert utterance["sound"] and utterance["pictures"] and utterance["graph"]["nodes"]
+        assert sum(path["share"] for path in utterance["paths"]) == pytest.approx(1.0)
+
+
+def test_transcripts_have_a_page(toy, talker, tmp_path):
+    recognizer = Recognizer(talker, Tokenizer(toy / "lang"))
+    result = Decoded("jfk", "", 11.0, {}, {})
+    write_transcription(tmp_path / "page.html", recognizer, [(str(JFK), result)], make_rows(["sar"]), NOTHING)
+    data = data_in((tmp_path / "page.html").read_text())
+    assert data["labels"][:3] == ["sar", "ar-greedy", "nar-greedy"] and not data["references"]
+    (utterance,) = data["utterances"]
+    sar = recognizer.transcribe([JFK], "sar")[0]
+    assert [word["text"] for word in utterance["rows"][0]["words"]] == [word.text for word in sar.words]
+    assert sum(seconds for _, seconds in utterance["pictures"]) == pytest.approx(11.0)
+    assert all(m["search"] > 0 for m in data["methods"]) and data["encoder"] > 0
