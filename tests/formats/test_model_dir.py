@@ -193,13 +193,11 @@ def test_weights_that_do_not_fit(copy, name, value, message):
 
 
 def test_another_models_tokenizer(copy, tmp_path):
-    content = (copy / "bpe.model").read_bytes()
     other = tmp_path / "other"
     shutil.copytree(copy, other)
     change(other, "tokens.txt", b"<blk> 0\n")
     shutil.copy(other / "tokens.txt", copy / "tokens.txt")
     refused(copy, "tokens.txt is damaged or of another model")
-    assert content == (copy / "bpe.model").read_bytes()
 
 
 class Attack:

@@ -214,4 +214,4 @@ def all_texts(model, encoded, max_symbols):
                         landing = time if stays else min(len(encoded), time + max(1, duration))
                         count = on_frame + 1 if stays else 0
                         mass[landing, count, ids + (token,) if token else ids] += p
-    return {ids: math.log(p) for (_, _, ids), p in mass.items()}
+    return {ids: math.log(p) for (_, _, ids), p in mass.items() if p > 0}

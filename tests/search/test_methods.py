@@ -138,7 +138,6 @@ def test_methods_need_gradients_of_nothing(method):
     search(method, Speaker(0), encoded.requires_grad_(), lens)
 
 
-def test_the_table_describes_itself():
-    assert list(METHODS) == [method.name for method in METHODS.values()]
+def test_every_method_and_option_has_a_description():
     assert all(method.description for method in METHODS.values())
     assert all(field.metadata["help"] for field in dataclasses.fields(SearchConfig))
