@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.oracles.hotwords import phrase_bias, paid
+from tests.oracles.hotwords import paid, phrase_bias
 
 STARTS = [False, True, False, True]  # token 1 and 3 start a word, 2 continues one
 PHRASES = {(1,): 1.0, (1, 2): 2.0}

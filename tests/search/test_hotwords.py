@@ -15,7 +15,7 @@ from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import WORD_START
 from hainan_k2.search import METHODS, Knowledge, SearchConfig, choose_methods
 from tests.oracles import search as oracle
-from tests.oracles.hotwords import phrase_bias, hotwords, paid
+from tests.oracles.hotwords import hotwords, paid, phrase_bias
 from tests.oracles.search import Speaker, batches, encoder_output, shape
 from tests.search.test_methods import assert_same, check_alone_and_in_a_batch, knowledge_for
 from tests.toy import ROOT

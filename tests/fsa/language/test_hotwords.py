@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.language.scorers import WeightedScorers
-from tests.oracles.hotwords import phrase_bias, hotwords, paid
+from tests.oracles.hotwords import hotwords, paid, phrase_bias
 
 VOCAB = 6
 sequences = st.lists(st.lists(st.integers(1, VOCAB - 1), max_size=12), max_size=5)
