@@ -7,13 +7,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests sta
 import pytest
 import torch
 
-from tests.slow import (  # noqa: F401: pytest finds these by their names
-    pytest_addoption,
-    pytest_collection_modifyitems,
-    pytest_fixture_setup,
-    pytest_runtest_call,
-    pytest_terminal_summary,
-)
 from tests.toy import make_cuts, make_lang
 
 torch.set_num_threads(1)

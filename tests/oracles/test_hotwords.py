@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.oracles.hotwords import paid, phrase_bias
+from tests.oracles.hotwords import paid, token_bias
 
 STARTS = [False, True, False, True]  # token 1 and 3 start a word, 2 continues one
 PHRASES = {(1,): 1.0, (1, 2): 2.0}
@@ -24,7 +24,7 @@ def test_a_phrase_counts_where_it_stands_as_whole_words(ids, total):
 
 
 def test_the_bias_is_the_largest_weight_begun_or_continued():
-    bias = phrase_bias(PHRASES)
+    bias = token_bias(PHRASES)
     assert bias((), 1) == 2.0 and bias((3,), 1) == 2.0 and bias((1,), 2) == 2.0
     assert bias((), 2) == 0.0 and bias((1, 2), 2) == 0.0
-    assert phrase_bias({(1,): 1.0, (3, 1): 0.5})((3,), 1) == 1.0
+    assert token_bias({(1,): 1.0, (3, 1): 0.5})((3,), 1) == 1.0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.language.scorers import WeightedScorers
-from tests.oracles.hotwords import hotwords, paid, phrase_bias
+from tests.oracles.hotwords import hotwords, paid, token_bias
 
 VOCAB = 6
 sequences = st.lists(st.lists(st.integers(1, VOCAB - 1), max_size=12), max_size=5)
@@ -37,7 +37,7 @@ def test_the_weights_of_a_sequence_add_up_to_its_whole_phrases(drawn, texts):
 @given(hotwords(VOCAB), sequences)
 def test_all_tokens_at_once_are_every_token_by_itself(drawn, texts):
     graph = HotwordGraph.build(*drawn)
-    bias = phrase_bias(drawn[0])
+    bias = token_bias(drawn[0])
     tokens = torch.arange(1, VOCAB)
     for ids in texts:
         for length, state in enumerate(step_by_step(graph, ids)[0]):
