@@ -31,7 +31,7 @@ from hainan_k2.report.decoding import RecogsStream, report
 from hainan_k2.report.draw import draw_utterance
 from hainan_k2.report.make import write_decoding
 from hainan_k2.result import WRITERS
-from hainan_k2.search import METHODS, check_methods, choose_methods
+from hainan_k2.search import check_methods, choose_methods
 from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.search.sweep import SearchGrid, make_rows
 from hainan_k2.stopwatch import Stopwatch
@@ -51,7 +51,7 @@ class DecodeConfig:
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     method: tuple[str, ...] = option(
-        ("ar-greedy", "nar-greedy"), "methods, comma between: all, or of " + " ".join(METHODS)
+        ("ar-greedy", "nar-greedy"), "methods, comma between, of the list below; all: every one that can run"
     )
     out_dir: str = option("", "where results go; default: EXP_DIR/decode, with --model ./decode")
     write: tuple[str, ...] = option((), "word times as well, of " + " ".join(WRITERS))
@@ -65,6 +65,8 @@ class DecodeConfig:
         "error rates, calibration and speed of all",
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
+
+    help_title, help_example = "input and output", "--exp-dir exp --lang-dir lang --cuts cuts_test.jsonl.gz"
 
     def __post_init__(self):
         unknown = [kind for kind in self.write if kind not in WRITERS]

@@ -134,13 +134,15 @@ def transcribe_live(
     heard = Counted(blocks)
     search, words = StreamingGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
     for kept, ahead in encode_windows(model, spec, heard, config.windows()):
-        final = words.accept(search.accept(kept), search.heard)
+        final = words.accept(search.accept(kept), search.num_frames)
         guess = copy.copy(search)
-        partial = words.rest(guess.accept(ahead), guess.heard)
-        decided = min(search.heard * FRAME_SHIFT, heard.samples / SAMPLING_RATE)  # the last frame may be a part of one
+        partial = words.rest(guess.accept(ahead), guess.num_frames)
+        decided = min(
+            search.num_frames * FRAME_SHIFT, heard.samples / SAMPLING_RATE
+        )  # the last frame may be a part of one
         yield Update(round(decided, 3), final, " ".join(word.text for word in partial))
     seconds = heard.samples / SAMPLING_RATE
-    yield Update(round(seconds, 3), words.rest([], search.heard, seconds), "")
+    yield Update(round(seconds, 3), words.rest([], search.num_frames, seconds), "")
 
 
 def container(begin: bytes) -> str:
