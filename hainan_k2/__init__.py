@@ -17,8 +17,10 @@ from hainan_k2.fsa import (
     compose,
     draw_lattice,
     hypotheses_from_lattice,
+    lm_lattice,
     load_lattice,
     mwer_loss,
+    nar_lattice,
     read_grammar,
     rnnt_loss,
     save_lattice,
@@ -31,7 +33,6 @@ from hainan_k2.fsa import (
     tdt_sequence_scores,
     text_scores,
 )
-from hainan_k2.fsa.lattices import lm_lattice, nar_lattice
 from hainan_k2.kernels import choose_mkl_kernels
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token, Word

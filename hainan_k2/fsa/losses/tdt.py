@@ -25,11 +25,11 @@ from torch.autograd.function import once_differentiable
 
 from hainan_k2.fsa import checks
 from hainan_k2.fsa.k2 import load_k2, why_no_k2
-from hainan_k2.fsa.losses import fsavec, recursion
+from hainan_k2.fsa.losses import backend_k2, backend_torch
 from hainan_k2.fsa.losses.lattice import band_positions, training_lattice
 from hainan_k2.fsa.losses.logprobs import JointLogits, accumulation_dtype
 
-BACKENDS = {"k2": fsavec.forward_backward, "torch": recursion.forward_backward}
+BACKENDS = {"k2": backend_k2.forward_backward, "torch": backend_torch.forward_backward}
 logger = logging.getLogger(__name__)
 
 REDUCTIONS = ("none", "sum", "mean", "mean_volume")

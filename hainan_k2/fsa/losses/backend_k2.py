@@ -11,13 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import RaggedArc, load_k2
 from hainan_k2.fsa.losses.lattice import TrainingLattice
 
 _MAX_ARCS = 2**31 - 1  # k2 counts arcs in int32
 
 
-def _build(lattice: TrainingLattice):
+def _build(lattice: TrainingLattice) -> RaggedArc:
     """The lattices as k2 arcs, ordered as the true elements of `lattice.valid`, scores 0."""
     device, (_, frames, band, _) = lattice.device, lattice.valid.shape
     lens, width = lattice.frame_lens.to(device), lattice.widths.to(device)
@@ -46,25 +47,6 @@ def _build(lattice: TrainingLattice):
     return ragged_arcs(num_states, leaving, arcs)
 
 
-def ragged_arcs(num_states: Tensor, leaving: Tensor, arcs: Tensor):
-    """Arcs (A, 4) int32 in order of their states as k2 wants them: for k2.Fsa.
-
-    Args:
-      num_states: (B,) states of every FSA.
-      leaving: (S,) arcs that leave each of their states.
-    """
-    k2 = load_k2()
-    import _k2
-
-    shape1, shape2 = (
-        k2.ragged.create_ragged_shape2(
-            row_splits=torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int(), cached_tot_size=size
-        )
-        for counts, size in ((num_states, len(leaving)), (leaving, len(arcs)))
-    )
-    return _k2.RaggedArc(shape1.compose(shape2), arcs)
-
-
 def _arc_scores(lattice: TrainingLattice, blank: Tensor, token: Tensor, duration: Tensor) -> Tensor:
     """(B, T, S, K) float64 scores; those of arcs that do not exist mean nothing."""
     kinds = (blank, lattice.num_blanks), (token, len(lattice.steps) - lattice.num_blanks)
@@ -77,7 +59,7 @@ def _arc_scores(lattice: TrainingLattice, blank: Tensor, token: Tensor, duration
 def forward_backward(
     lattice: TrainingLattice, blank: Tensor, token: Tensor, duration: Tensor, need_occupancies: bool = True
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
-    """Sum over all paths: arguments and results as of hainan_k2.fsa.losses.recursion.forward_backward.
+    """Sum over all paths: arguments and results as of hainan_k2.fsa.losses.backend_torch.forward_backward.
 
     Raises:
       ValueError: if there are more arcs than k2 can count.
