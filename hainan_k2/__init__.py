@@ -12,6 +12,7 @@ __version__ = "0.1.0"  # setup.cfg reads it here
 from hainan_k2.config import ModelConfig
 from hainan_k2.fsa import (
     Grammar,
+    LossOptions,
     NgramLm,
     best_texts,
     compose,
@@ -43,6 +44,7 @@ __all__ = [
     "Grammar",
     "Hainan",
     "Hypothesis",
+    "LossOptions",
     "ModelConfig",
     "NgramLm",
     "Recognizer",
