@@ -12,13 +12,16 @@ __version__ = "0.1.0"  # setup.cfg reads it here
 from hainan_k2.config import ModelConfig
 from hainan_k2.fsa import (
     Grammar,
+    LossOptions,
     NgramLm,
     best_texts,
     compose,
     draw_lattice,
     hypotheses_from_lattice,
+    lm_lattice,
     load_lattice,
     mwer_loss,
+    nar_lattice,
     read_grammar,
     rnnt_loss,
     save_lattice,
@@ -31,7 +34,6 @@ from hainan_k2.fsa import (
     tdt_sequence_scores,
     text_scores,
 )
-from hainan_k2.fsa.lattices import lm_lattice, nar_lattice
 from hainan_k2.kernels import choose_mkl_kernels
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token, Word
@@ -42,6 +44,7 @@ __all__ = [
     "Grammar",
     "Hainan",
     "Hypothesis",
+    "LossOptions",
     "ModelConfig",
     "NgramLm",
     "Recognizer",
