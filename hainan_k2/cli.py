@@ -57,14 +57,14 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
     page = _help_page(argv, every)
     parser = Parser(description=description, epilog=page.epilog)
     parser.add_argument("--config", metavar="FILE", help="YAML file with options, underscores for dashes")
-    switches, valued, words = set(), {"--config"}, False
+    switches, valued, positional = set(), {"--config"}, []
     for cls in every:
         group = parser.add_argument_group(getattr(cls, "help_title", cls.__name__))
         hints = get_type_hints(cls)
         for f in fields(cls):
             if f.metadata.get("positional"):
                 group.add_argument(f.name, nargs="*", default=argparse.SUPPRESS, help=f.metadata["help"])
-                words = True
+                positional.append(f.name)
                 continue
             flag, switch = "--" + f.name.replace("_", "-"), bool in (hints[f.name], *get_args(hints[f.name]))
             (switches if switch else valued).add(flag)
@@ -75,8 +75,8 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 metavar="[true|false]" if switch else f.name.upper(),
                 help=argparse.SUPPRESS if f.name in page.hidden else _help(f, page.notes.get(f.name, "")),
             )
-    parser.usage = "%(prog)s [--option VALUE ...]"
-    flags = vars(parser.parse_args(arranged(argv, switches, valued, words)))
+    parser.usage = " ".join(["%(prog)s [--option VALUE ...]", *(f"[{name} ...]" for name in positional)])
+    flags = vars(parser.parse_args(arranged(argv, switches, valued, bool(positional))))
     path = flags.pop("config", None)
     with errors_in_one_line():
         values = {**(read_yaml(path) if path else {}), **flags}

@@ -4,8 +4,8 @@ The score is the path's weight, with penalties and bonus. The confidence of a to
 Nothing in this lattice depends on the tokens before, so that the best token of a frame is on the best path through that
 frame: a few tokens per frame (`top_k`) give the same path as all tokens.
 
-With hotwords, the lattice is composed with their automaton, and pruned by `lattice_beam` and `lattice_states`. A hotword
-is found only where its tokens are among the `top_k` of their frames.
+With hotwords, the lattice is composed with their automaton, and pruned by `lattice_beam` and `lattice_states`. A
+hotword is found only where its tokens are among the `top_k` of their frames.
 """
 
 from __future__ import annotations
