@@ -82,7 +82,7 @@ class _SimpleLoss(torch.autograd.Function):
         lens = lattice.frame_lens, lattice.target_lens + 1
         with torch.enable_grad():
             inputs = [_without_padding(x, n).requires_grad_(wanted) for x, n in zip((am, lm), lens)]
-            log_probs = additive_log_probs(*inputs, targets, num_durations)
+            log_probs = additive_log_probs(inputs[0], inputs[1], targets, num_durations)
         blank, token, duration = (x.detach() for x in log_probs)
         forward_backward = find_backend(options.backend, am.device)
         total, occupancies = forward_backward(lattice, blank - options.sigma, token - options.sigma, duration)

@@ -172,9 +172,10 @@ class _LatticeLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        logits, labels, *rest = ctx.saved_tensors
+        logits, labels, blank, label, duration, normaliser = ctx.saved_tensors
         joint = JointLogits(logits, labels, *ctx.layout)
-        return joint.gradient(*rest, scale.to(rest[0].dtype), ctx.clamp), None, None, None, None, None
+        gradient = joint.gradient(blank, label, duration, normaliser, scale.to(blank.dtype), ctx.clamp)
+        return gradient, None, None, None, None, None
 
 
 def _round_to_zero(occupancies: Tensor) -> Tensor:
