@@ -7,7 +7,7 @@ is the log-probability of its path: tokens, blanks and durations; the confidence
 probability.
 
 With hotwords, ar_greedy adds to a token that begins or continues a phrase the phrase's weight before it takes the
-best (HotwordGraph.encourage), and to the score what the phrases found are paid. nar_greedy chooses all tokens at
+best (HotwordGraph.bias), and to the score what the phrases found are paid. nar_greedy chooses all tokens at
 once, none knows those before it: it cannot use hotwords.
 """
 
@@ -74,7 +74,7 @@ def label_looping(model, frames: Frames, max_symbols: int, hotwords: HotwordGrap
         out, state = model.predictor.step(label, state)
         predicted = model.joiner.project_predictor(out)
         starts, ends = frames.starts[utterance], frames.lens[utterance]
-        bias = predicted.new_zeros((len(utterance), 1)) if hotwords is None else hotwords.encourage(phrase)
+        bias = predicted.new_zeros((len(utterance), 1)) if hotwords is None else hotwords.bias(phrase)
         seeking = torch.arange(len(utterance), device=device)
         while len(seeking):
             now = time[seeking]

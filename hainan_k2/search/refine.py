@@ -10,7 +10,7 @@ The score is the log-probability of the tokens that the last round chose; the co
 probability.
 
 With hotwords every round adds, before it takes the best token, what speaks for it after the tokens before it
-(HotwordGraph.encourage), as ar_greedy does; the score has what the phrases found are paid.
+(HotwordGraph.bias), as ar_greedy does; the score has what the phrases found are paid.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _predict_again(model, frames: Frames, y: Emissions, hotwords: HotwordGraph |
     predicted = model.joiner.project_predictor(model.predictor(labels[:, :-1])[row, column])
     logits = model.joiner.logits(frames.values[frames.starts[y.utterance] + y.frame], predicted)
     tokens = logits[:, : model.vocab_size]
-    bias = 0.0 if hotwords is None else hotwords.encourage(hotwords.states(labels)[row, column])
+    bias = 0.0 if hotwords is None else hotwords.bias(hotwords.states(labels)[row, column])
     token = (tokens + bias).argmax(-1)
     return token, tokens.log_softmax(-1).gather(1, token[:, None])[:, 0]
 
