@@ -19,7 +19,7 @@ from hainan_k2.score import score
 from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources
 from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.stopwatch import Stopwatch
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 from hainan_k2.training.objective import LossConfig, transducer_losses
 
 failures = FailureLog()  # of the searches of this process

@@ -87,7 +87,7 @@ def label_looping(model: Hainan, frames: Frames, max_symbols: int, hotwords: Hot
         out, state = model.predictor.step(label, state)
         predicted = model.joiner.project_predictor(out)
         starts, ends = frames.starts[utterance], frames.lens[utterance]
-        bias = predicted.new_zeros((len(utterance), 1)) if hotwords is None else hotwords.encourage(phrase)
+        bias = predicted.new_zeros((len(utterance), 1)) if hotwords is None else hotwords.bias(phrase)
         seeking = torch.arange(len(utterance), device=device)
         while len(seeking):
             now = time[seeking]

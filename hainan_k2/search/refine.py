@@ -94,7 +94,7 @@ def _predict_again(model: Hainan, frames: Frames, y: Emissions, hotwords: Hotwor
     predicted = model.joiner.project_predictor(model.predictor(labels[:, :-1])[row, column])
     logits = model.joiner.logits(frames.values[frames.starts[y.utterance] + y.frame], predicted)
     tokens = logits[:, : model.vocab_size]
-    bias = 0.0 if hotwords is None else hotwords.encourage(hotwords.states(labels)[row, column])
+    bias = 0.0 if hotwords is None else hotwords.bias(hotwords.states(labels)[row, column])
     token = (tokens + bias).argmax(-1)
     return token, tokens.log_softmax(-1).gather(1, token[:, None])[:, 0]
 
