@@ -34,7 +34,7 @@ from hainan_k2.fsa import (
 from hainan_k2.fsa.lattices import lm_lattice, nar_lattice
 from hainan_k2.kernels import choose_mkl_kernels
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import Hypothesis, Token, Word
+from hainan_k2.result import Hypothesis, Token, Transcription, Word
 from hainan_k2.search import METHODS, SearchConfig
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Recognizer",
     "SearchConfig",
     "Token",
+    "Transcription",
     "Word",
     "best_texts",
     "compose",

@@ -30,13 +30,13 @@ from hainan_k2.config import as_dict, fail, option, parse
 from hainan_k2.inference.engine import Decoded, nearest
 from hainan_k2.inference.inputs import Inputs, shown, utterance_id
 from hainan_k2.inference.progress import Progress
-from hainan_k2.inference.recognizer import WINDOWS, Recognizer, Result
+from hainan_k2.inference.recognizer import WINDOWS, Recognizer
 from hainan_k2.inference.streaming import LiveConfig, check_method, pcm_blocks, show, transcribe_live
 from hainan_k2.inference.windows import WindowConfig
 from hainan_k2.report.make import write_transcription
 from hainan_k2.report.tally import Tally
 from hainan_k2.report.transcripts import Printed, Transcripts
-from hainan_k2.result import WRITERS
+from hainan_k2.result import WRITERS, Transcription
 from hainan_k2.scoring.references import References
 from hainan_k2.search import METHODS, check_methods, choose_methods
 from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
@@ -123,7 +123,7 @@ def transcribe(
     if config.out_dir:
         out = Transcripts(config.out_dir, config.write, labels, settings, config.resume, config.overwrite)
     inputs = Inputs(config.audio, out.has)
-    audio = (Result(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
+    audio = (Transcription(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
     watch, tally = Stopwatch(synchronise=True), Tally(out.failures)
     with out, Progress() as progress:
         for results in recognizer.decode(audio, rows, knowledge, max_duration=max_duration, watch=watch):
@@ -150,7 +150,7 @@ def transcribe(
     return tally.failures
 
 
-def collect(results: Sequence[Result], rows: Sequence[Row], reference: Optional[str]) -> Decoded:
+def collect(results: Sequence[Transcription], rows: Sequence[Row], reference: Optional[str]) -> Decoded:
     """What all rows found in one recording. An oracle's result is that of its n-best list nearest to the reference."""
     path = results[0].name
     decoded = Decoded(utterance_id(path), reference or "", results[0].seconds, {}, {})

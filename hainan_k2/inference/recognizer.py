@@ -23,11 +23,11 @@ from hainan_k2.formats.model_dir import find_model, read_model
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.inference.engine import runs, search
 from hainan_k2.inference.failures import reason
-from hainan_k2.inference.samples import Audio, Result, Samples, batches, failure_of, read_each
+from hainan_k2.inference.samples import Audio, Samples, batches, failure_of, read_each
 from hainan_k2.inference.segments import LONGEST, search_stretches, takes_whole
 from hainan_k2.inference.windows import WindowConfig, encode_audio, read_features
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT, Hypothesis
+from hainan_k2.result import FRAME_SHIFT, Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
 from hainan_k2.search.resources import Knowledge
@@ -107,9 +107,9 @@ class Recognizer:
         knowledge: Optional[Knowledge] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
-    ) -> Iterator[Result]:
-        """`transcribe` for many inputs: a Result of each, in order, as its batch ends. What is wrong with an input is
-        said in its Result and costs no other. Only a batch is in memory, and of an input longer than a window only
+    ) -> Iterator[Transcription]:
+        """`transcribe` for many inputs: a Transcription of each, in order, as its batch ends. What is wrong with an input is
+        said in its Transcription and costs no other. Only a batch is in memory, and of an input longer than a window only
         blocks of samples and the encoder's output; max_duration=0 makes each input a batch."""
         known = knowledge or self.knowledge()
         choose_methods([method], known)
@@ -122,16 +122,16 @@ class Recognizer:
 
     def decode(
         self,
-        audio: Iterable[Union[Audio, Result]],
+        audio: Iterable[Union[Audio, Transcription]],
         rows: Sequence[Row],
         knowledge: Optional[Knowledge] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
         watch: Optional[Stopwatch] = None,
-    ) -> Iterator[list[Result]]:
-        """Every input by every row, from one pass of the encoder: lists of a Result for each row, in order.
+    ) -> Iterator[list[Transcription]]:
+        """Every input by every row, from one pass of the encoder: lists of a Transcription for each row, in order.
 
-        An input that is a Result has failed before it got here, and comes out again in its place. `watch` adds up the
+        An input that is a Transcription has failed before it got here, and comes out again in its place. `watch` adds up the
         seconds of "encoder" and, by its label, of every row's search. Oracles give their lists as alternatives, the
         choice from them being the caller's.
         """
@@ -142,8 +142,8 @@ class Recognizer:
                 yield [result] * len(rows) if samples is None else next(searched)
 
     def _search(
-        self, batch: list[tuple[Result, Samples]], rows: Sequence[Row], knowledge: Knowledge, watch: Stopwatch
-    ) -> list[list[Result]]:
+        self, batch: list[tuple[Transcription, Samples]], rows: Sequence[Row], knowledge: Knowledge, watch: Stopwatch
+    ) -> list[list[Transcription]]:
         if not batch:
             return []
         try:
@@ -189,12 +189,12 @@ class Recognizer:
                 )
         return {row.label: [outcomes[row.label, i] for i in range(len(names))] for row in run}
 
-    def _result(self, one: Result, row: Row, outcome: Union[Hypothesis, str], several: bool) -> Result:
+    def _result(self, one: Transcription, row: Row, outcome: Union[Hypothesis, str], several: bool) -> Transcription:
         if isinstance(outcome, str):
             return replace(one, failure=f"{one.name}: {row.label}: {outcome}" if several else f"{one.name}: {outcome}")
         return replace(one, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=one.seconds))
 
-    def _encode_inputs(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
+    def _encode_inputs(self, batch: list[tuple[Transcription, Samples]]) -> tuple[list[Transcription], Tensor, Tensor]:
         """The results, now with their seconds, and `encode` of their samples. What comes in blocks is by itself."""
         result, samples = batch[0]
         if isinstance(samples, np.ndarray):

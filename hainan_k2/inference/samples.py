@@ -3,49 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from math import inf
 from pathlib import Path
-from typing import Optional, Union
+from typing import Union
 
 import numpy as np
 
 from hainan_k2.frontend.audio import BLOCK, SAMPLING_RATE, audio_blocks, resample_blocks
 from hainan_k2.frontend.features import MIN_SAMPLES
-from hainan_k2.result import Hypothesis
+from hainan_k2.result import Transcription
 
 Audio = Union[str, Path, np.ndarray]
 Samples = Union[None, np.ndarray, Iterator[np.ndarray]]  # of an input: unreadable, all of them, or block after block
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of one input: its hypothesis, or why there is none. `seconds` is its length, 0 where unreadable."""
-
-    name: str
-    seconds: float = 0.0
-    hypothesis: Optional[Hypothesis] = None
-    failure: str = ""
-
-
 def read_each(
-    audio: Iterable[Union[Audio, Result]], sampling_rate: int, longest: int
-) -> Iterator[tuple[Result, Samples]]:
+    audio: Iterable[Union[Audio, Transcription]], sampling_rate: int, longest: int
+) -> Iterator[tuple[Transcription, Samples]]:
     """Every input, still without a hypothesis, and its samples: in blocks, read as they are asked for, where they are
-    more than `longest`. The seconds of such a result are not known yet. A Result, which has failed before, keeps its
+    more than `longest`. The seconds of such a result are not known yet. A Transcription, which has failed before, keeps its
     place."""
     for number, item in enumerate(audio):
-        if isinstance(item, Result):
+        if isinstance(item, Transcription):
             yield item, None
             continue
         name = f"array {number}" if isinstance(item, np.ndarray) else str(item)
         try:
             samples = read_samples(item, name, sampling_rate, longest)
         except (ValueError, OSError) as error:
-            yield Result(name, failure=failure_of(name, error)), None
+            yield Transcription(name, failure=failure_of(name, error)), None
         else:
-            yield Result(name, len(samples) / SAMPLING_RATE if isinstance(samples, np.ndarray) else 0.0), samples
+            yield Transcription(name, len(samples) / SAMPLING_RATE if isinstance(samples, np.ndarray) else 0.0), samples
 
 
 def failure_of(name: str, error: Exception) -> str:
@@ -55,7 +44,7 @@ def failure_of(name: str, error: Exception) -> str:
     return str(error)
 
 
-def batches(inputs: Iterable[tuple[Result, Samples]], max_duration: float) -> Iterator[list]:
+def batches(inputs: Iterable[tuple[Transcription, Samples]], max_duration: float) -> Iterator[list]:
     """Consecutive inputs in lists whose length times their longest is at most `max_duration` seconds, where they are
     more than one; what comes in blocks, of unknown length, is one by itself. A list that is full is given without
     waiting for the next input."""
