@@ -32,7 +32,7 @@ from hainan_k2.report.draw import draw_utterance
 from hainan_k2.report.make import write_decoding
 from hainan_k2.result import WRITERS
 from hainan_k2.search import METHODS, check_methods, choose_methods
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.search.sweep import SearchGrid, make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -91,15 +91,15 @@ def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
     return model, tokenizer
 
 
-def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
+def decode(config: DecodeConfig, options: Any, files: ResourceConfig) -> int:
     """Decode, write, print; `options` is a SearchGrid. Returns how often a search failed on an utterance.
 
     ValueError on what cannot be decoded.
     """
     check_methods(config.method)
     model, tokenizer = load(config)
-    knowledge = load_knowledge(files, tokenizer)
-    rows = make_rows(choose_methods(config.method, knowledge), options)
+    resources = load_resources(files, tokenizer)
+    rows = make_rows(choose_methods(config.method, resources), options)
     labels = [row.label for row in rows]
     model.to(pick_device(config.device))
     data = EvaluationData(
@@ -108,12 +108,12 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
     set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
     if config.draw_lattice:
-        print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, knowledge))
+        print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, resources))
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *labels)}
     with RecogsStream(out_dir, set_name, labels) as recogs:
         for repeat in range(config.repeats):
             watch, decoded = Stopwatch(synchronise=True), []
-            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, knowledge):
+            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, resources):
                 decoded += batch
                 if not repeat:
                     recogs.write(batch)
@@ -121,13 +121,13 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
                 seconds[name].append(watch.seconds[name])
     report(out_dir, set_name, labels, decoded, tokenizer, seconds, config.write)
     if config.report:
-        write_decoding(pathlib.Path(config.report), model, config.cuts, decoded, rows, seconds, tokenizer, knowledge)
+        write_decoding(pathlib.Path(config.report), model, config.cuts, decoded, rows, seconds, tokenizer, resources)
     return sum(len(d.failures) for d in decoded)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, options, files = parse(
-        argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchGrid, KnowledgeConfig
+        argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchGrid, ResourceConfig
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:

@@ -39,7 +39,7 @@ from hainan_k2.report.transcripts import Printed, Transcripts
 from hainan_k2.result import WRITERS, Transcription
 from hainan_k2.scoring.references import References
 from hainan_k2.search import METHODS, check_methods, choose_methods
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.search.sweep import Row, SearchGrid, make_rows
 from hainan_k2.stopwatch import Stopwatch
 
@@ -101,7 +101,7 @@ class TranscribeConfig:
 
 
 def transcribe(
-    config: TranscribeConfig, options: Any, files: KnowledgeConfig, windows: WindowConfig = WINDOWS
+    config: TranscribeConfig, options: Any, files: ResourceConfig, windows: WindowConfig = WINDOWS
 ) -> list[str]:
     """Write the words of all audio; `options` is a SearchGrid. Returns why some failed, a line for each.
 
@@ -112,8 +112,8 @@ def transcribe(
         torch.set_num_threads(config.num_threads)
     references = References(config.reference) if config.reference else None
     recognizer = Recognizer.load(config.model, config.device, windows)
-    knowledge = load_knowledge(files, recognizer.tokenizer)
-    rows = make_rows(choose_methods(config.method, knowledge), options)
+    resources = load_resources(files, recognizer.tokenizer)
+    rows = make_rows(choose_methods(config.method, resources), options)
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
@@ -126,7 +126,7 @@ def transcribe(
     audio = (Transcription(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
     watch, tally = Stopwatch(synchronise=True), Tally(out.failures)
     with out, Progress() as progress:
-        for results in recognizer.decode(audio, rows, knowledge, max_duration=max_duration, watch=watch):
+        for results in recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch):
             source = inputs.by_path[results[0].name]
             reference = references.of(source) if references and results[0].seconds else None
             decoded = collect(results, rows, reference)
@@ -144,7 +144,7 @@ def transcribe(
             recognizer,
             tally.known or tally.others,
             rows,
-            knowledge,
+            resources,
             watch.seconds if tally.known else None,
         )
     return tally.failures
@@ -168,7 +168,7 @@ def collect(results: Sequence[Transcription], rows: Sequence[Row], reference: Op
     return decoded
 
 
-def stream(config: TranscribeConfig, options: Any, files: KnowledgeConfig, live: LiveConfig) -> None:
+def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, live: LiveConfig) -> None:
     """Print the words of standard input as they come. ValueError where it cannot begin, or the input is no PCM."""
     given = [name for name, value in as_dict(files).items() if value]
     if given:
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "Print the words in audio files, with their times.",
         TranscribeConfig,
         SearchGrid,
-        KnowledgeConfig,
+        ResourceConfig,
         WindowConfig,
         LiveConfig,
     )

@@ -16,7 +16,7 @@ from hainan_k2.inference.failures import FailureLog
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.score import score
-from hainan_k2.search import METHODS, NOTHING, Knowledge
+from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources
 from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer, normalise
@@ -56,7 +56,7 @@ def decode_batches(
     rows: Sequence[Row],
     pieces: Sequence[str],
     watch: Stopwatch,
-    knowledge: Knowledge = NOTHING,
+    resources: DecodingResources = NO_RESOURCES,
 ) -> Iterator[list[Decoded]]:
     """Every batch, decoded by every row from one pass of the encoder; failures as `search` reports them.
 
@@ -68,7 +68,7 @@ def decode_batches(
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = model.encoder(batch.features, batch.lens)
-        yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, knowledge)
+        yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, resources)
 
 
 def decode_encoded(
@@ -79,13 +79,13 @@ def decode_encoded(
     rows: Sequence[Row],
     pieces: Sequence[str],
     watch: Stopwatch,
-    knowledge: Knowledge = NOTHING,
+    resources: DecodingResources = NO_RESOURCES,
 ) -> list[Decoded]:
     """One batch, of which the encoder has made encoder_out (B, T, C), lens (B,), decoded by every row."""
     decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
     for run in runs(rows):
         start = watch.now()
-        results = search(model, encoder_out, lens, run, knowledge, batch.ids)
+        results = search(model, encoder_out, lens, run, resources, batch.ids)
         share = (watch.now() - start) / len(run)
         for row, found in zip(run, results):
             watch.seconds[row.label] += share
@@ -105,7 +105,12 @@ def runs(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def search(
-    model: Hainan, encoder_out: Tensor, lens: Tensor, run: Sequence[Row], knowledge: Knowledge, ids: Sequence[str]
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    run: Sequence[Row],
+    resources: DecodingResources,
+    ids: Sequence[str],
 ) -> list[list[Union[Hypothesis, str]]]:
     """What every row of a run finds in encoder_out (B, T, C), lens (B,).
 
@@ -116,8 +121,8 @@ def search(
     method = METHODS[run[0].method]
     try:
         if len(run) > 1:
-            return method.function.sweep(model, encoder_out, lens, [row.options for row in run], knowledge)
-        return [method.function(model, encoder_out, lens, run[0].options, knowledge)]
+            return method.function.sweep(model, encoder_out, lens, [row.options for row in run], resources)
+        return [method.function(model, encoder_out, lens, run[0].options, resources)]
     except Exception as error:
         what = f"{method.name} failed on a batch of {len(ids)} utterances, which are tried one by one"
         failures.report(logging.WARNING, what, error)
@@ -125,7 +130,7 @@ def search(
     def alone(b: int, row: Row) -> Union[Hypothesis, str]:
         try:
             one = encoder_out[b : b + 1, : int(lens[b])], lens[b : b + 1]
-            return method.function(model, *one, row.options, knowledge)[0]
+            return method.function(model, *one, row.options, resources)[0]
         except Exception as error:
             return failures.report(logging.ERROR, f"{row.label} failed on utterance {ids[b]}", error)
 

@@ -23,14 +23,13 @@ from hainan_k2.formats.model_dir import find_model, read_model
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.inference.engine import runs, search
 from hainan_k2.inference.failures import reason
-from hainan_k2.inference.samples import Audio, Samples, batches, failure_of, read_each
+from hainan_k2.inference.samples import Audio, Result, Samples, batches, failure_of, read_each
 from hainan_k2.inference.segments import LONGEST, search_stretches, takes_whole
 from hainan_k2.inference.windows import WindowConfig, encode_audio, read_features
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT, Hypothesis, Transcription
+from hainan_k2.result import FRAME_SHIFT, Hypothesis
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
-from hainan_k2.search.resources import Knowledge
+from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -68,16 +67,16 @@ class Recognizer:
         model, tokenizer, provenance = read_model(find_model(name))
         return cls(model.to(pick_device(device)), tokenizer, provenance, windows)
 
-    def knowledge(self, **files: str) -> Knowledge:
-        """What a search may know beside the model: lm="4gram.arpa", hotwords="names.txt" ... (KnowledgeConfig)."""
-        return load_knowledge(KnowledgeConfig(**files), self.tokenizer)
+    def resources(self, **files: str) -> DecodingResources:
+        """What a search may know beside the model: lm="4gram.arpa", hotwords="names.txt" ... (ResourceConfig)."""
+        return load_resources(ResourceConfig(**files), self.tokenizer)
 
     def transcribe(
         self,
         audio: Sequence[Audio],
         method: str = "ar-greedy",
         options: SearchConfig = DEFAULTS,
-        knowledge: Optional[Knowledge] = None,
+        resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
     ) -> list[Hypothesis]:
@@ -86,14 +85,14 @@ class Recognizer:
         Args:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
-          method: of METHODS; `options` and `knowledge` are what it takes.
+          method: of METHODS; `options` and `resources` are what it takes.
           max_duration: seconds of audio in a batch, padding included; a longer input is by itself.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
         """
         if isinstance(audio, (str, Path, np.ndarray)):
             raise ValueError("audio is a list of files and arrays: write [it] for a single one")
-        results = list(self.stream(audio, method, options, knowledge, sampling_rate, max_duration))
+        results = list(self.stream(audio, method, options, resources, sampling_rate, max_duration))
         failed = [result for result in results if result.hypothesis is None]
         if failed:
             raise ValueError(failed[0].failure + (f" (and {len(failed) - 1} more failed)" if failed[1:] else ""))
@@ -104,14 +103,14 @@ class Recognizer:
         audio: Iterable[Audio],
         method: str = "ar-greedy",
         options: SearchConfig = DEFAULTS,
-        knowledge: Optional[Knowledge] = None,
+        resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
-    ) -> Iterator[Transcription]:
-        """`transcribe` for many inputs: a Transcription of each, in order, as its batch ends. What is wrong with an input is
-        said in its Transcription and costs no other. Only a batch is in memory, and of an input longer than a window only
+    ) -> Iterator[Result]:
+        """`transcribe` for many inputs: a Result of each, in order, as its batch ends. What is wrong with an input is
+        said in its Result and costs no other. Only a batch is in memory, and of an input longer than a window only
         blocks of samples and the encoder's output; max_duration=0 makes each input a batch."""
-        known = knowledge or self.knowledge()
+        known = resources or self.resources()
         choose_methods([method], known)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
@@ -122,28 +121,28 @@ class Recognizer:
 
     def decode(
         self,
-        audio: Iterable[Union[Audio, Transcription]],
+        audio: Iterable[Union[Audio, Result]],
         rows: Sequence[Row],
-        knowledge: Optional[Knowledge] = None,
+        resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
         watch: Optional[Stopwatch] = None,
-    ) -> Iterator[list[Transcription]]:
-        """Every input by every row, from one pass of the encoder: lists of a Transcription for each row, in order.
+    ) -> Iterator[list[Result]]:
+        """Every input by every row, from one pass of the encoder: lists of a Result for each row, in order.
 
-        An input that is a Transcription has failed before it got here, and comes out again in its place. `watch` adds up the
+        An input that is a Result has failed before it got here, and comes out again in its place. `watch` adds up the
         seconds of "encoder" and, by its label, of every row's search. Oracles give their lists as alternatives, the
         choice from them being the caller's.
         """
-        known, watch = knowledge or self.knowledge(), watch or Stopwatch()
+        known, watch = resources or self.resources(), watch or Stopwatch()
         for batch in batches(read_each(audio, sampling_rate, self.windows.samples), max_duration):
             searched = iter(self._search([item for item in batch if item[1] is not None], rows, known, watch))
             for result, samples in batch:
                 yield [result] * len(rows) if samples is None else next(searched)
 
     def _search(
-        self, batch: list[tuple[Transcription, Samples]], rows: Sequence[Row], knowledge: Knowledge, watch: Stopwatch
-    ) -> list[list[Transcription]]:
+        self, batch: list[tuple[Result, Samples]], rows: Sequence[Row], resources: DecodingResources, watch: Stopwatch
+    ) -> list[list[Result]]:
         if not batch:
             return []
         try:
@@ -151,14 +150,14 @@ class Recognizer:
                 inputs, encoder_out, lens = self._encode_inputs(batch)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:  # damage behind the first window; no memory
             if len(batch) > 1:
-                return [results for one in batch for results in self._search([one], rows, knowledge, watch)]
+                return [results for one in batch for results in self._search([one], rows, resources, watch)]
             name = batch[0][0].name
             why = failure_of(name, error) if isinstance(error, (ValueError, OSError)) else f"{name}: {reason(error)}"
             return [[replace(batch[0][0], failure=why)] * len(rows)]
         outcomes: dict[str, list[Union[Hypothesis, str]]] = {}
         for run in runs(rows):
             start = watch.now()
-            outcomes.update(self._search_run(run, encoder_out, lens, knowledge, [one.name for one in inputs]))
+            outcomes.update(self._search_run(run, encoder_out, lens, resources, [one.name for one in inputs]))
             share = (watch.now() - start) / len(run)
             for row in run:
                 watch.seconds[row.label] += share
@@ -168,16 +167,16 @@ class Recognizer:
         ]
 
     def _search_run(
-        self, run: Sequence[Row], encoder_out: Tensor, lens: Tensor, knowledge: Knowledge, names: Sequence[str]
+        self, run: Sequence[Row], encoder_out: Tensor, lens: Tensor, resources: DecodingResources, names: Sequence[str]
     ) -> dict[str, list[Union[Hypothesis, str]]]:
         """By label, what rows that are searched together find in every input, or why they failed."""
-        lengths, whole = lens.tolist(), takes_whole(run[0], knowledge)
+        lengths, whole = lens.tolist(), takes_whole(run[0], resources)
         short = [i for i, length in enumerate(lengths) if whole or length <= LONGEST]
         outcomes: dict[tuple[str, int], Union[Hypothesis, str]] = {}
         if short:
             width = max(lengths[i] for i in short)
             results = search(
-                self.model, encoder_out[short, :width], lens[short], run, knowledge, [names[i] for i in short]
+                self.model, encoder_out[short, :width], lens[short], run, resources, [names[i] for i in short]
             )
             outcomes.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
         for row, i in product(run, sorted(set(range(len(names))) - set(short))):
@@ -185,16 +184,16 @@ class Recognizer:
                 outcomes[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
             else:
                 outcomes[row.label, i] = search_stretches(
-                    self.model, encoder_out[i, : lengths[i]], row, knowledge, names[i], self.tokenizer.pieces
+                    self.model, encoder_out[i, : lengths[i]], row, resources, names[i], self.tokenizer.pieces
                 )
         return {row.label: [outcomes[row.label, i] for i in range(len(names))] for row in run}
 
-    def _result(self, one: Transcription, row: Row, outcome: Union[Hypothesis, str], several: bool) -> Transcription:
+    def _result(self, one: Result, row: Row, outcome: Union[Hypothesis, str], several: bool) -> Result:
         if isinstance(outcome, str):
             return replace(one, failure=f"{one.name}: {row.label}: {outcome}" if several else f"{one.name}: {outcome}")
         return replace(one, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=one.seconds))
 
-    def _encode_inputs(self, batch: list[tuple[Transcription, Samples]]) -> tuple[list[Transcription], Tensor, Tensor]:
+    def _encode_inputs(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
         """The results, now with their seconds, and `encode` of their samples. What comes in blocks is by itself."""
         result, samples = batch[0]
         if isinstance(samples, np.ndarray):

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from hainan_k2.inference.engine import search
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
-from hainan_k2.search import METHODS, Knowledge
+from hainan_k2.search import METHODS, DecodingResources
 from hainan_k2.search.sweep import Row
 
 LONGEST = 375  # encoder frames: 30 s. What is not longer is searched at once
@@ -34,9 +34,9 @@ WHOLE_ALONE = ("viterbi", "sar-viterbi")  # if there are no hotwords
 LISTS = ("nbest", "nbest-lm", "nbest-ar", "mbr", "nbest-oracle")
 
 
-def takes_whole(row: Row, knowledge: Knowledge) -> bool:
+def takes_whole(row: Row, resources: DecodingResources) -> bool:
     """Whether the method searches a recording of any length at once."""
-    return row.method in WHOLE or row.method in WHOLE_ALONE and knowledge.hotwords is None
+    return row.method in WHOLE or row.method in WHOLE_ALONE and resources.hotwords is None
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def search_stretches(
     model: Hainan,
     encoder_out: Tensor,
     row: Row,
-    knowledge: Knowledge,
+    resources: DecodingResources,
     name: str,
     pieces: Sequence[str],
     longest: Optional[int] = None,
@@ -61,7 +61,7 @@ def search_stretches(
     for first in range(0, len(stretches), TOGETHER):
         batch = stretches[first : first + TOGETHER]
         sizes = torch.tensor([len(s) for s in batch], device=encoder_out.device)
-        parts += search(model, pad_sequence(batch, batch_first=True), sizes, [row], knowledge, [name] * len(batch))[0]
+        parts += search(model, pad_sequence(batch, batch_first=True), sizes, [row], resources, [name] * len(batch))[0]
     failures = [part for part in parts if isinstance(part, str)]
     return failures[0] if failures else join(parts, pieces)
 

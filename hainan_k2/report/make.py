@@ -23,7 +23,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.content import Detail, Page
 from hainan_k2.report.render import render
 from hainan_k2.result import Hypothesis
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -42,7 +42,7 @@ def write_decoding(
     rows: Sequence[Row],
     seconds: Mapping[str, Sequence[float]],
     tokenizer: Tokenizer,
-    knowledge: Knowledge,
+    resources: DecodingResources,
 ) -> None:
     """The page of all that was decoded of `cuts`; twenty utterances, evenly over the order of decoding, in detail.
 
@@ -50,7 +50,7 @@ def write_decoding(
     """
     shown = {d.id for d in evenly(decoded)}
     some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
-    paths = lattice_paths(model, some, tokenizer, knowledge, rows[0].options)
+    paths = lattice_paths(model, some, tokenizer, resources, rows[0].options)
     details = {cut.id: Detail(samples_of(cut), paths.get(cut.id, ())) for cut in some}
     write_page(
         path,
@@ -71,7 +71,7 @@ def write_transcription(
     recognizer: Recognizer,
     results: Sequence[tuple[str, Decoded]],
     rows: Sequence[Row],
-    knowledge: Knowledge,
+    resources: DecodingResources,
     seconds: Optional[Mapping[str, float]] = None,
 ) -> None:
     """The page of transcripts, `results` being paths of recordings and what was found in each.
@@ -91,7 +91,7 @@ def write_transcription(
         samples = read_audio(file)
         if not referenced:
             decoded = Decoded(decoded.id, "", decoded.seconds, {}, {})
-            (outcomes,) = recognizer.decode([file], rows, knowledge, watch=watch)
+            (outcomes,) = recognizer.decode([file], rows, resources, watch=watch)
             for row, outcome in zip(rows, outcomes):
                 if outcome.hypothesis is None:
                     decoded.failures[row.label] = outcome.failure
@@ -100,7 +100,7 @@ def write_transcription(
         paths: tuple[Hypothesis, ...] = ()
         if not why_no_k2() and decoded.seconds <= LATTICE_SECONDS:
             encoded = recognizer.encode([samples])
-            ((best,),) = search(model, *encoded, [_lattice_row(options)], knowledge, [decoded.id])
+            ((best,),) = search(model, *encoded, [_lattice_row(options)], resources, [decoded.id])
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
         shown.append(decoded)
         details[decoded.id] = Detail(samples, paths)
@@ -141,7 +141,7 @@ def samples_of(cut) -> Optional[np.ndarray]:
 
 
 def lattice_paths(
-    model: Hainan, cuts: CutSet, tokenizer: Tokenizer, knowledge: Knowledge, options: SearchConfig
+    model: Hainan, cuts: CutSet, tokenizer: Tokenizer, resources: DecodingResources, options: SearchConfig
 ) -> dict[str, tuple[Hypothesis, ...]]:
     """By id, the most probable texts of every cut's lattice with their words; none, and a warning, without k2."""
     if why_no_k2():
@@ -151,7 +151,7 @@ def lattice_paths(
     if not len(short):
         return {}
     data = EvaluationData(short, DataConfig(max_duration=LATTICE_SECONDS, num_workers=0), model.config)
-    batches = decode_batches(model, data, [_lattice_row(options)], tokenizer.pieces, Stopwatch(), knowledge)
+    batches = decode_batches(model, data, [_lattice_row(options)], tokenizer.pieces, Stopwatch(), resources)
     return {d.id: d.hypotheses["nbest"].alternatives for d in chain.from_iterable(batches) if d.hypotheses}
 
 

@@ -1,10 +1,10 @@
-"""Every way to decode behind one table: METHODS["ar-greedy"].function(model, encoder_out, lens, options, knowledge)."""
+"""Every way to decode behind one table: METHODS["ar-greedy"].function(model, encoder_out, lens, options, resources)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.search.beam import ar_beam
@@ -14,16 +14,16 @@ from hainan_k2.search.greedy import ar_greedy, nar_greedy
 from hainan_k2.search.nbest import ORDERING, nbest_ar, nbest_lm, nbest_mbr, nbest_oracle, nbest_total
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.refine import sar, sar_viterbi
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import viterbi
 from hainan_k2.search.viterbi_lm import viterbi_lm
 
 
 @dataclass(frozen=True)
 class Method:
-    """A decoding method: function(model, encoder_out (B, T, C), lens (B,), SearchConfig, Knowledge) -> B Hypotheses.
+    """A decoding method: function(model, encoder_out (B, T, C), lens (B,), SearchConfig, DecodingResources).
 
-    `needs` names the fields of Knowledge that it cannot do without, `uses` those that it takes where they are given.
+    `needs` names the fields of DecodingResources that it cannot do without, `uses` those that it takes if given.
     function.sweep takes a list of SearchConfigs that differ in the options `sweeps` only, and gives the Hypotheses of
     each for hardly more than those of one. With `oracle` the best of the alternatives is for those to pick who know the
     truth: it bounds what can be reached.
@@ -121,28 +121,26 @@ def check_methods(names: Sequence[str]) -> None:
             raise ValueError(f"method {name} needs k2: {why_no_k2()}")
 
 
-def choose_methods(names: Sequence[str], knowledge: Knowledge = NOTHING) -> list[str]:
+def choose_methods(names: Sequence[str], resources: DecodingResources = NO_RESOURCES) -> list[str]:
     """`names` themselves; ("all",) stands for every method but oracles that can run here. ValueError on what cannot.
 
     A method that cannot use what was given runs all the same, and a warning names it.
     """
-    chosen = _choose(names, knowledge)
-    for given in (
-        f.name for f in fields(knowledge) if f.metadata.get("file", True) and getattr(knowledge, f.name) is not None
-    ):
+    chosen = _choose(names, resources)
+    for given in resources.given():
         deaf = [name for name in chosen if given not in METHODS[name].needs + METHODS[name].uses]
         if deaf:
             logging.warning("--%s is not used by %s", given.replace("_", "-"), ", ".join(deaf))
     return chosen
 
 
-def _choose(names: Sequence[str], knowledge: Knowledge) -> list[str]:
+def _choose(names: Sequence[str], resources: DecodingResources) -> list[str]:
     check_methods(names)
     if tuple(names) == ("all",):
         able = [
             method
             for method in METHODS.values()
-            if not method.oracle and all(getattr(knowledge, need) for need in method.needs)
+            if not method.oracle and all(getattr(resources, need) for need in method.needs)
         ]
         missing = [method.name for method in able if method.needs_k2 and why_no_k2()]
         if missing:
@@ -152,9 +150,9 @@ def _choose(names: Sequence[str], knowledge: Knowledge) -> list[str]:
         return [method.name for method in able if method.name not in missing]
     for name in names:
         for need in METHODS[name].needs:
-            if not getattr(knowledge, need):
+            if not getattr(resources, need):
                 raise ValueError(f"method {name} needs --{need.replace('_', '-')}")
     return list(names)
 
 
-__all__ = ["METHODS", "NOTHING", "Knowledge", "Method", "SearchConfig", "check_methods", "choose_methods"]
+__all__ = ["METHODS", "NO_RESOURCES", "DecodingResources", "Method", "SearchConfig", "check_methods", "choose_methods"]

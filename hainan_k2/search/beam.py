@@ -31,7 +31,7 @@ from hainan_k2.result import Hypothesis, hypotheses_from_lists
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Beam:
 
 @torch.no_grad()
 def ar_beam(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """Beam search of encoder_out (B, T, C), lens (B,); `alternatives` holds the n-best list where nbest > 1.
 
@@ -74,7 +74,7 @@ def ar_beam(
     beam = Beam(**{f.name: zeros for f in fields(Beam)})
     beam = replace(beam, utterance=torch.arange(batch, device=device), score=zeros.double(), node=zeros - 1)
     beam = replace(beam, confidence=zeros.to(dtype))
-    hotwords = scaled_hotwords(knowledge, options, device)
+    hotwords = scaled_hotwords(resources, options, device)
     out, state = model.predictor.step(zeros, model.predictor.initial_state(batch, device, dtype))
     predicted = model.joiner.project_predictor(out)
     trail: list[tuple[Tensor, ...]] = []

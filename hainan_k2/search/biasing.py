@@ -9,12 +9,12 @@ import torch
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.search.emissions import Emissions
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import Knowledge
+from hainan_k2.search.resources import DecodingResources
 
 
-def scaled_hotwords(knowledge: Knowledge, options: SearchConfig, device: torch.device) -> HotwordGraph | None:
-    """The hotwords of `knowledge` with this search's scale, None where there are none."""
-    return None if knowledge.hotwords is None else knowledge.hotwords.to(device).scaled(options.hotword_scale)
+def scaled_hotwords(resources: DecodingResources, options: SearchConfig, device: torch.device) -> HotwordGraph | None:
+    """The hotwords of `resources` with this search's scale, None where there are none."""
+    return None if resources.hotwords is None else resources.hotwords.to(device).scaled(options.hotword_scale)
 
 
 def add_paid(found: Emissions, hotwords: HotwordGraph | None) -> Emissions:

@@ -23,7 +23,7 @@ from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import viterbi
 
 GROUP_ARCS = 2**22  # in k2 at once, unless a single utterance has more: about 700 MB
@@ -33,18 +33,18 @@ FALLBACK = "outside the grammar: viterbi instead"
 
 @torch.no_grad()
 def grammar(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
-    """The best paths of encoder_out (B, T, C), lens (B,) in `knowledge.grammar`.
+    """The best paths of encoder_out (B, T, C), lens (B,) in `resources.grammar`.
 
     An utterance without any path in the grammar has no tokens and a score of -infinity. ValueError where the grammar is
     too large to be composed with an utterance.
     """
     free = viterbi(model, encoder_out, lens, options)
     found: list[Hypothesis] = []
-    for rows in _groups(lens.tolist(), knowledge.grammar, len(model.durations)):
+    for rows in _groups(lens.tolist(), resources.grammar, len(model.durations)):
         longest = max(1, int(lens[rows].max()))
-        found += _judged(model, encoder_out[rows, :longest], lens[rows], options, knowledge.grammar, free[rows])
+        found += _judged(model, encoder_out[rows, :longest], lens[rows], options, resources.grammar, free[rows])
     return found
 
 

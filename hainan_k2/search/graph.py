@@ -18,7 +18,7 @@ from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import viterbi
 
 NO_PATH = "no path through the graph: the best one without it"
@@ -26,11 +26,11 @@ NO_PATH = "no path through the graph: the best one without it"
 
 @torch.no_grad()
 def graph(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
-    """The best paths of encoder_out (B, T, C), lens (B,) through `knowledge.graph`."""
+    """The best paths of encoder_out (B, T, C), lens (B,) through `resources.graph`."""
     speaking = (lens > 0).nonzero()[:, 0].tolist()  # k2 has no dense matrix without rows
-    found = search_graph(model, encoder_out[speaking], lens[speaking], options, knowledge.graph) if speaking else []
+    found = search_graph(model, encoder_out[speaking], lens[speaking], options, resources.graph) if speaking else []
     best = dict(zip(speaking, found))
     lost = [i for i in range(len(lens)) if best.get(i) is None]
     for i, hypothesis in zip(lost, viterbi(model, encoder_out[lost], lens[lost], options) if lost else []):

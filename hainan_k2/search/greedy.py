@@ -24,7 +24,7 @@ from hainan_k2.result import Hypothesis
 from hainan_k2.search.biasing import add_paid, scaled_hotwords
 from hainan_k2.search.emissions import Emissions, Frames
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 
 
 class Decision:
@@ -44,11 +44,11 @@ class Decision:
 
 @torch.no_grad()
 def ar_greedy(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """TDT greedy search of encoder_out (B, T, C), lens (B,), with the predictor."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
-    hotwords = scaled_hotwords(knowledge, options, frames.values.device)
+    hotwords = scaled_hotwords(resources, options, frames.values.device)
     found = label_looping(model, frames, options.max_symbols, hotwords)
     return add_paid(found, hotwords).hypotheses(frames.lens)
 
@@ -118,7 +118,7 @@ def _collect(records: list, frames: Frames, max_symbols: int) -> Emissions:
 
 @torch.no_grad()
 def nar_greedy(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """Greedy walk over the encoder-only joint of encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)

@@ -29,7 +29,7 @@ from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores
 from hainan_k2.result import WORD_START, Hypothesis
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_lattice
 
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # options that do not change the list
@@ -39,10 +39,10 @@ _LOGITS = 1 << 26  # of the joint at a time, in nbest-ar: 256 MB
 class Candidates:
     """The N texts to choose from of a batch's utterances, and their scores, each (N,) float64."""
 
-    def __init__(self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge):
+    def __init__(self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources):
         self.model, self.lens = model, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_lattice(model, self.projected, self.lens, options, knowledge)
+        lattice = make_lattice(model, self.projected, self.lens, options, resources)
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
         self.total = text_scores(lattice, self.utterance, self.texts)
@@ -122,25 +122,25 @@ def words_of(text: Sequence[int], pieces: Sequence[str] | None) -> list:
     return list(text) if pieces is None else "".join(pieces[i] for i in text).replace(WORD_START, " ").split()
 
 
-def by_total(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
+def by_total(found: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
     """(merit, scores), each (N,): what to order by, and what to report; so do the others below."""
     return found.total, found.total
 
 
-def by_lm(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    score = _mix(1.0, found.total, options.lm_scale, knowledge.lm.to(found.total.device).score(found.texts))
+def by_lm(found: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
+    score = _mix(1.0, found.total, options.lm_scale, resources.lm.to(found.total.device).score(found.texts))
     return score, score
 
 
-def by_ar(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    hotwords = scaled_hotwords(knowledge, options, found.total.device)
+def by_ar(found: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
+    hotwords = scaled_hotwords(resources, options, found.total.device)
     ar = found.ar if hotwords is None else found.ar + hotwords.score(found.texts)
     score = _mix(1.0 - options.ar_weight, found.total, options.ar_weight, ar)
     return score, score
 
 
-def by_expected_errors(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    words = [words_of(text, knowledge.pieces) for text in found.texts]
+def by_expected_errors(found: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
+    words = [words_of(text, resources.pieces) for text in found.texts]
     return -expected_errors(found.utterance, options.nbest_scale * found.total, words), found.total
 
 
@@ -153,31 +153,41 @@ def _mix(weight: float, scores: Tensor, other_weight: float, others: Tensor) -> 
 class NbestSearch:
     """A search function that orders its list by one of the above; `whole` returns all of it as alternatives."""
 
-    order: Callable[[Candidates, SearchConfig, Knowledge], tuple[Tensor, Tensor]]
+    order: Callable[[Candidates, SearchConfig, DecodingResources], tuple[Tensor, Tensor]]
     whole: bool = False
 
     def __call__(
-        self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+        self,
+        model,
+        encoder_out: Tensor,
+        lens: Tensor,
+        options: SearchConfig,
+        resources: DecodingResources = NO_RESOURCES,
     ) -> list[Hypothesis]:
         """The best texts of encoder_out (B, T, C), lens (B,)."""
-        return self._search(model, encoder_out, lens, [options], knowledge)[0]
+        return self._search(model, encoder_out, lens, [options], resources)[0]
 
     def sweep(
-        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], knowledge: Knowledge = NOTHING
+        self,
+        model,
+        encoder_out: Tensor,
+        lens: Tensor,
+        points: Sequence[SearchConfig],
+        resources: DecodingResources = NO_RESOURCES,
     ) -> list[list[Hypothesis]]:
         """The same at each of several points, from one list: they may differ in the options `ORDERING` only."""
         same = {name: getattr(points[0], name) for name in ORDERING}
         if any(replace(point, **same) != points[0] for point in points):
             raise ValueError(f"the points of a sweep differ in more than {', '.join(ORDERING)}: their lists do, too")
-        return self._search(model, encoder_out, lens, points, knowledge)
+        return self._search(model, encoder_out, lens, points, resources)
 
     @torch.no_grad()
     def _search(
-        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], knowledge: Knowledge
+        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], resources: DecodingResources
     ) -> list[list[Hypothesis]]:
-        found = Candidates(model, encoder_out, lens, points[0], knowledge)
+        found = Candidates(model, encoder_out, lens, points[0], resources)
         return [
-            found.hypotheses(*self.order(found, point, knowledge), point.num_paths if self.whole else point.nbest)
+            found.hypotheses(*self.order(found, point, resources), point.num_paths if self.whole else point.nbest)
             for point in points
         ]
 

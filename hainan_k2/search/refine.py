@@ -27,28 +27,28 @@ from hainan_k2.search.biasing import add_paid, scaled_hotwords
 from hainan_k2.search.emissions import Emissions, Frames
 from hainan_k2.search.greedy import nar_walk
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import viterbi_emissions
 
 
 @torch.no_grad()
 def sar(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """Refines the greedy walk over encoder_out (B, T, C), lens (B,)."""
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
-    hotwords = scaled_hotwords(knowledge, options, frames.values.device)
+    hotwords = scaled_hotwords(resources, options, frames.values.device)
     return refine(model, frames, nar_walk(model, frames), options.sar_rounds, hotwords)
 
 
 @torch.no_grad()
 def sar_viterbi(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """Refines the best path of the non-autoregressive lattice of encoder_out (B, T, C), lens (B,)."""
     projected = model.joiner.project_encoder(encoder_out)
-    first = viterbi_emissions(model, projected, lens, options, knowledge)
-    hotwords = scaled_hotwords(knowledge, options, projected.device)
+    first = viterbi_emissions(model, projected, lens, options, resources)
+    hotwords = scaled_hotwords(resources, options, projected.device)
     return refine(model, Frames.pack(projected, lens), first, options.sar_rounds, hotwords)
 
 

@@ -22,15 +22,15 @@ from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, path_tokens, s
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.emissions import Emissions
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 
 
 @torch.no_grad()
 def viterbi(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """The best paths of encoder_out (B, T, C), lens (B,)."""
-    lattice = make_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, knowledge)
+    lattice = make_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, resources)
     return hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
 
 
@@ -39,7 +39,7 @@ def make_lattice(
     projected: Tensor,
     lens: Tensor,
     options: SearchConfig,
-    knowledge: Knowledge = NOTHING,
+    resources: DecodingResources = NO_RESOURCES,
     scorers: Sequence[tuple[Scorer, float]] = (),
 ):
     """nar_lattice of projected encoder output (B, T, J), with this search's options and hotwords, and with `scorers` of
@@ -51,18 +51,18 @@ def make_lattice(
         blank_penalty=options.blank_penalty,
         token_bonus=options.token_bonus,
     )
-    if knowledge.hotwords is not None:
-        scorers = [*scorers, (knowledge.hotwords, options.hotword_scale)]
+    if resources.hotwords is not None:
+        scorers = [*scorers, (resources.hotwords, options.hotword_scale)]
     if not any(weight for _, weight in scorers):
         return nar_lattice(*args, **priors)
     return lm_lattice(*args, scorers, beam=options.lattice_beam, max_active=options.lattice_states, **priors)
 
 
 def viterbi_emissions(
-    model, projected: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, projected: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> Emissions:
     """The tokens on the best paths, for a search that goes on from them; the confidences are left at 1."""
-    best = shortest_path(make_lattice(model, projected, lens, options, knowledge))
+    best = shortest_path(make_lattice(model, projected, lens, options, resources))
     utterance, token, frame, duration = path_tokens(best)
     score = best.get_tot_scores(use_double_scores=True, log_semiring=False)
     return Emissions(utterance, token, frame, duration, torch.ones_like(score[utterance]), score)

@@ -18,7 +18,7 @@ from torch import Tensor
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_lattice, viterbi
 
 NO_PATH = "no path that the language model allows: the best one without it"
@@ -26,16 +26,16 @@ NO_PATH = "no path that the language model allows: the best one without it"
 
 @torch.no_grad()
 def viterbi_lm(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
-    """The best paths of encoder_out (B, T, C), lens (B,), with `knowledge.lm` and, if given, `knowledge.lodr_lm`."""
-    scorers = [(knowledge.lm, options.lm_scale)]
-    if knowledge.lodr_lm is not None:
-        scorers.append((knowledge.lodr_lm, -options.lodr_scale))
+    """The best paths of encoder_out (B, T, C), lens (B,), with `resources.lm` and, if given, `resources.lodr_lm`."""
+    scorers = [(resources.lm, options.lm_scale)]
+    if resources.lodr_lm is not None:
+        scorers.append((resources.lodr_lm, -options.lodr_scale))
     projected = model.joiner.project_encoder(encoder_out)
-    lattice = make_lattice(model, projected, lens, options, knowledge, scorers)
+    lattice = make_lattice(model, projected, lens, options, resources, scorers)
     found = hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
     lost = [i for i, hypothesis in enumerate(found) if hypothesis.score == -torch.inf]
-    for i, hypothesis in zip(lost, viterbi(model, encoder_out[lost], lens[lost], options, knowledge) if lost else []):
+    for i, hypothesis in zip(lost, viterbi(model, encoder_out[lost], lens[lost], options, resources) if lost else []):
         found[i] = replace(hypothesis, note=NO_PATH)
     return found
