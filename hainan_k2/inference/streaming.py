@@ -25,7 +25,7 @@ from hainan_k2.inference.windows import Windows, encode_windows, to_frames
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import FRAME_SHIFT, WORD_START, Hypothesis, Token, Word
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.streaming import LiveGreedy
+from hainan_k2.search.streaming import StreamingGreedy
 
 METHODS = ("ar-greedy", "nar-greedy")  # those that go on from where they stood
 PIECE = 3200  # bytes read at a time at most: 0.1 s
@@ -132,7 +132,7 @@ def transcribe_live(
     """
     check_method(method)
     heard = Counted(blocks)
-    search, words = LiveGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
+    search, words = StreamingGreedy(model, options, method == "ar-greedy"), LiveWords(pieces)
     for kept, ahead in encode_windows(model, spec, heard, config.windows()):
         final = words.accept(search.accept(kept), search.heard)
         guess = copy.copy(search)

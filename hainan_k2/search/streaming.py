@@ -11,7 +11,7 @@ from hainan_k2.search.greedy import Decision
 from hainan_k2.search.options import SearchConfig
 
 
-class LiveGreedy:
+class StreamingGreedy:
     """ar-greedy, or nar-greedy if not `autoregressive`: the tokens of all pieces are those of the whole.
 
     Between pieces it keeps the predictor's state, the tokens said on the frame it stands at, and how far the last

@@ -20,7 +20,7 @@ from hainan_k2.inference.streaming import LiveConfig, LiveWords, pcm_blocks, sho
 from hainan_k2.inference.windows import encode_audio
 from hainan_k2.result import Token
 from hainan_k2.search import METHODS, SearchConfig
-from hainan_k2.search.streaming import LiveGreedy
+from hainan_k2.search.streaming import StreamingGreedy
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
 from tests.inference.test_windows import ragged
@@ -51,7 +51,7 @@ def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, dur
     speaker, options = Speaker(seed, durations=durations, predictor=predictor), SearchConfig(max_symbols=max_symbols)
     encoded, lens = encoder_output(seed, [length])
     whole = METHODS[method].function(speaker, encoded, lens, options)[0].tokens
-    search, found = LiveGreedy(speaker, options, method == "ar-greedy"), []
+    search, found = StreamingGreedy(speaker, options, method == "ar-greedy"), []
     for piece in torch.tensor_split(encoded[0, :length], sorted(places)):
         found += search.accept(piece)
     assert search.heard == length
