@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Optional
@@ -17,8 +16,11 @@ from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.datamodule import DataConfig, open_cuts
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.fsa.k2 import why_no_k2
-from hainan_k2.inference.engine import Decoded, decode_batches, search
+from hainan_k2.inference.batch_search import search_batch
+from hainan_k2.inference.decoded import Decoded
+from hainan_k2.inference.engine import encode_batch
 from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS, Windows
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.content import Detail, Page
 from hainan_k2.report.render import render
@@ -42,6 +44,7 @@ def write_decoding(
     seconds: Mapping[str, Sequence[float]],
     tokenizer: Tokenizer,
     resources: DecodingResources,
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> None:
     """The page of all that was decoded of `cuts`; twenty utterances, evenly over the order of decoding, in detail.
 
@@ -49,7 +52,7 @@ def write_decoding(
     """
     shown = {d.id for d in evenly(decoded)}
     some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
-    paths = lattice_paths(model, some, tokenizer, resources, rows[0].options)
+    paths = lattice_paths(model, some, tokenizer, resources, rows[0].options, windows)
     details = {cut.id: Detail(samples_of(cut), paths.get(cut.id, ())) for cut in some}
     write_page(
         path,
@@ -99,7 +102,7 @@ def write_transcription(
         paths: tuple[Hypothesis, ...] = ()
         if not why_no_k2() and decoded.seconds <= LATTICE_SECONDS:
             encoded = recognizer.encode([samples])
-            ((best,),) = search(model, *encoded, [_lattice_row(options)], resources, [decoded.id])
+            ((best,),) = search_batch(model, *encoded, [_lattice_row(options)], resources, [decoded.id])
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
         shown.append(decoded)
         details[decoded.id] = Detail(samples, paths)
@@ -140,7 +143,12 @@ def samples_of(cut) -> Optional[np.ndarray]:
 
 
 def lattice_paths(
-    model: Hainan, cuts: CutSet, tokenizer: Tokenizer, resources: DecodingResources, options: SearchConfig
+    model: Hainan,
+    cuts: CutSet,
+    tokenizer: Tokenizer,
+    resources: DecodingResources,
+    options: SearchConfig,
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> dict[str, tuple[Hypothesis, ...]]:
     """By id, the most probable texts of every cut's lattice with their words; none, and a warning, without k2."""
     if why_no_k2():
@@ -149,9 +157,15 @@ def lattice_paths(
     short = CutSet.from_cuts(cut for cut in cuts if cut.duration <= LATTICE_SECONDS)
     if not len(short):
         return {}
-    data = EvaluationData(short, DataConfig(max_duration=LATTICE_SECONDS, num_workers=0), model.config)
-    batches = decode_batches(model, data, [_lattice_row(options)], tokenizer.pieces, Stopwatch(), resources)
-    return {d.id: d.hypotheses["nbest"].alternatives for d in chain.from_iterable(batches) if d.hypotheses}
+    config = DataConfig(max_duration=LATTICE_SECONDS, num_workers=0)
+    device, paths = next(model.parameters()).device, {}
+    for batch in EvaluationData(short, config, model.config, longest=windows.seconds):
+        encoded = encode_batch(model, batch.to(device), windows)
+        (outcomes,) = search_batch(model, *encoded, [_lattice_row(options)], resources, batch.ids)
+        for name, seconds, outcome in zip(batch.ids, batch.seconds, outcomes):
+            if isinstance(outcome, Hypothesis):
+                paths[name] = outcome.with_words(tokenizer.pieces, audio_seconds=seconds).alternatives
+    return paths
 
 
 def _lattice_row(options: SearchConfig) -> Row:

@@ -8,7 +8,7 @@ from hainan_k2 import decode
 from hainan_k2.bench.decode import random_model
 from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.report.make import write_transcription
 from hainan_k2.search import NO_RESOURCES
