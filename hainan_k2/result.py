@@ -152,6 +152,19 @@ def hypotheses_from_lists(
     return [Hypothesis(tuple(t), score, length) for t, score, length in zip(tokens, scores, num_frames)]
 
 
+@dataclass(frozen=True)
+class Transcription:
+    """The outcome for one input: its hypothesis, or a `failure`, one line that names the input.
+
+    `name` is a path, or "array N" for the N-th input; `seconds` is the length of the audio, 0 where it cannot be read.
+    """
+
+    name: str
+    seconds: float = 0.0
+    hypothesis: Optional[Hypothesis] = None
+    failure: str = ""
+
+
 # --- writers: (utterance id, hypothesis) pairs in, lines out ---
 
 Results = Iterable[tuple[str, Hypothesis]]

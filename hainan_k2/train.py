@@ -25,7 +25,7 @@ from hainan_k2.device import pick_device
 from hainan_k2.files.atomic import remove_partial_files
 from hainan_k2.formats.checkpoint import load_newest
 from hainan_k2.formats.whisper_weights import load_whisper
-from hainan_k2.inference.engine import Evaluator
+from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training.curves import draw_curves
@@ -33,6 +33,7 @@ from hainan_k2.training.initial import Initial, begin_with, choose_dimensions, r
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
 from hainan_k2.training.trainer import LoopConfig, Trainer
+from hainan_k2.training.validation import Evaluator
 from hainan_k2.version import code_version
 
 
@@ -108,7 +109,7 @@ def train(
         logging.info("removed %d files that a killed run had begun to write in %s", removed, exp_dir)
     unreadable = Unreadable(config.max_unreadable)
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable)
-    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable)
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, DEFAULT_WINDOWS.seconds)
     try:
         trainer.run(training, Evaluator(validation, tokenizer))
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Optional
@@ -10,9 +11,19 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
+from hainan_k2 import cli
 from hainan_k2.config import ModelConfig
-from hainan_k2.data.datamodule import DataConfig, eval_loader, open_cuts, summarise_cuts, train_loader
-from hainan_k2.data.dataset import feature_type
+from hainan_k2.data.datamodule import (
+    Cuts,
+    DataConfig,
+    eval_loader,
+    has_features,
+    open_cuts,
+    summarise_cuts,
+    train_loader,
+)
+from hainan_k2.data.dataset import UNREADABLE, check_cut, feature_type
+from hainan_k2.data.long_utterance import LongUtterance
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.subsampling import subsampled_length
 from hainan_k2.text.tokenizer import Tokenizer
@@ -52,7 +63,9 @@ class Unreadable:
 @dataclass(frozen=True)
 class Batch:
     """features (B, T, F) and lens (B,) in frames; cut ids, reference texts and lengths in seconds of the B utterances.
-    For training also targets (B, U), padded with anything but blank, and target_lens (B,)."""
+    For training also targets (B, U), padded with anything but blank, and target_lens (B,).
+
+    `long` is set where the batch is one utterance that is too long to be encoded at once; it has no features then."""
 
     features: Tensor
     lens: Tensor
@@ -61,6 +74,7 @@ class Batch:
     seconds: tuple[float, ...]
     targets: Optional[Tensor] = None
     target_lens: Optional[Tensor] = None
+    long: Optional[LongUtterance] = None
 
     def to(self, device: torch.device) -> Batch:
         tensors = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
@@ -86,21 +100,16 @@ def make_batch(batch: dict[str, Any]) -> Batch:
     )
 
 
-def audio_features(model: ModelConfig) -> FeatureSpec:
-    """What the encoder of `model` hears of audio."""
-    return FeatureSpec("fbank" if model.encoder == "fastconformer" else "log-mel", model.num_mel_bins)
-
-
-def feature_spec(model: ModelConfig, cuts: str) -> FeatureSpec:
+def feature_spec(model: ModelConfig, cuts: Cuts) -> FeatureSpec:
     """What `model` hears of these cuts: the features of its encoder, or the states of a pretrained one where the cuts
     have them stored."""
     if model.encoder == "fastconformer":
-        return audio_features(model)
+        return FeatureSpec.of_model(model)
     first = next(iter(open_cuts(cuts)), None)
     states = FeatureSpec("states", model.whisper_dim)
     if first is not None and first.has_features and feature_type(first) in states.stored_types:
         return states
-    return audio_features(model)
+    return FeatureSpec.of_model(model)
 
 
 class TrainingData:
@@ -140,11 +149,30 @@ class TrainingData:
 
 class EvaluationData:
     """Every utterance of a set, once, in a fixed order. One that cannot be read is an error, TooManyUnreadable, unless
-    `unreadable` allows for it; ValueError where none can be read."""
+    `unreadable` allows for it; ValueError where none can be read.
 
-    def __init__(self, cuts: str, config: DataConfig, model: ModelConfig, unreadable: Optional[Unreadable] = None):
+    Utterances of more than `longest` seconds come last, each as a batch with `Batch.long`.
+    """
+
+    def __init__(
+        self,
+        cuts: Cuts,
+        config: DataConfig,
+        model: ModelConfig,
+        unreadable: Optional[Unreadable] = None,
+        longest: float = math.inf,
+    ):
         self.cuts, self.unreadable = cuts, unreadable or Unreadable()
-        self.loader = eval_loader(cuts, config, spec=feature_spec(model, cuts))
+        self.spec = feature_spec(model, cuts)
+        opened = open_cuts(cuts)
+        self.stored = has_features(opened)
+        self.long = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
+        for cut in self.long:
+            check_cut(cut, self.stored, self.spec)
+        short = opened.filter(lambda cut: cut.duration <= longest) if self.long else cuts
+        self.loader: Iterable[Any] = ()
+        if not self.long or next(iter(short), None) is not None:
+            self.loader = eval_loader(short, config, spec=self.spec)
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
@@ -153,5 +181,14 @@ class EvaluationData:
             if batch["supervisions"]["cut_id"]:
                 count += 1
                 yield make_batch(batch)
+        for cut in self.long:
+            try:
+                long = LongUtterance.read(cut, self.stored, self.spec)
+            except UNREADABLE as error:
+                self.unreadable.add([(cut.id, cli.reason(error))])
+                continue
+            count += 1
+            nothing = torch.zeros(1, 0, self.spec.num_bins), torch.zeros(1, dtype=torch.int64)
+            yield Batch(*nothing, (cut.id,), (cut.supervisions[0].text,), (cut.duration,), long=long)
         if not count:
             raise ValueError(f"{self.cuts}: no cut of it can be read")

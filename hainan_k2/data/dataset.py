@@ -125,11 +125,17 @@ class ComputedFeatures(WholeCuts):
         self.extractor, self.sound = extractor, sound
 
     def read(self, cut: Cut) -> torch.Tensor:
-        (samples,) = cut.load_audio()
-        bad = len(samples) - np.isfinite(samples).sum()
-        if bad:
-            raise ValueError(f"{bad} of {len(samples)} samples are not finite")
-        return usable(torch.from_numpy(self.extractor.extract(self.sound(cut, samples), cut.sampling_rate)), cut)
+        samples = self.sound(cut, load_samples(cut))
+        return usable(torch.from_numpy(self.extractor.extract(samples, cut.sampling_rate)), cut)
+
+
+def load_samples(cut: Cut) -> np.ndarray:
+    """The samples (N,) of a cut with one channel; ValueError where they are not finite."""
+    (samples,) = cut.load_audio()
+    bad = len(samples) - np.isfinite(samples).sum()
+    if bad:
+        raise ValueError(f"{bad} of {len(samples)} samples are not finite")
+    return samples
 
 
 class NothingToRead(Exception):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lhotse.features.base import FeatureExtractor
 
+from hainan_k2.config import ModelConfig
 from hainan_k2.frontend.features import Fbank, FbankConfig, UtteranceNorm
 from hainan_k2.frontend.log_mel import NUM_BINS, LogMel
 
@@ -34,6 +35,11 @@ class FeatureSpec:
             raise ValueError(f"no features of kind {self.kind!r}; there are {', '.join(STORED_TYPES)}")
         if self.kind == "log-mel" and self.num_bins != NUM_BINS:
             raise ValueError(f"num_mel_bins is {self.num_bins}: log-mel features have {NUM_BINS}")
+
+    @classmethod
+    def of_model(cls, model: ModelConfig) -> FeatureSpec:
+        """The features that the encoder of `model` expects, computed from audio."""
+        return cls("fbank" if model.encoder == "fastconformer" else "log-mel", model.num_mel_bins)
 
     def extractor(self) -> FeatureExtractor:
         """A lhotse feature extractor; ValueError for states."""

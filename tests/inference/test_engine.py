@@ -38,7 +38,7 @@ def batch(lens):
 def failing(lens, error):
     """A search that raises `error` on utterances of so many encoder frames."""
 
-    def function(model, encoder_out, frames, options, knowledge):
+    def function(model, encoder_out, frames, options, resources):
         if set(frames.tolist()) & lens:
             raise error
         assert encoder_out.shape[1] == frames.max()
@@ -86,7 +86,7 @@ def test_a_sweep_that_fails_is_searched_row_by_row(model, monkeypatch):
     class Frail:
         __call__ = staticmethod(failing({20}, ValueError()))
 
-        def sweep(self, model, encoder_out, lens, points, knowledge):
+        def sweep(self, model, encoder_out, lens, points, resources):
             raise ValueError("too large")
 
     monkeypatch.setitem(METHODS, "frail", Method("frail", Frail(), False, "fails", sweeps=("lm_scale",)))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.inference.segments import join, pauses, search_stretches, takes_whole
 from hainan_k2.result import Hypothesis, Token
-from hainan_k2.search import METHODS, NOTHING, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources, SearchConfig
 from hainan_k2.search.sweep import Row
 from tests.oracles.search import Speaker, encoder_output
 
@@ -45,7 +45,7 @@ def test_viterbi_in_stretches_is_that_of_its_parts(longest, whole):
     pytest.importorskip("k2")
     encoded, _ = encoder_output(5, [200])
     row = Row("viterbi", "viterbi", SearchConfig())
-    found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"], longest)
+    found = search_stretches(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], longest)
     lens = torch.tensor([200])
     cuts = pauses(METHODS["nar-greedy"].function(speaker(), encoded, lens, SearchConfig())[0], longest)
     assert bool(cuts) != whole
@@ -74,7 +74,7 @@ def test_what_is_joined():
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_failure_of_one_stretch_is_that_of_the_recording(monkeypatch, fails):
-    def dislikes_loudness(model, encoder_out, lens, options, knowledge):
+    def dislikes_loudness(model, encoder_out, lens, options, resources):
         if float(encoder_out.abs().max()) > 100:
             raise ValueError("too loud")
         return METHODS["nar-greedy"].function(model, encoder_out, lens, options)
@@ -83,14 +83,14 @@ def test_a_failure_of_one_stretch_is_that_of_the_recording(monkeypatch, fails):
     encoded, _ = encoder_output(5, [90])
     encoded[0, 70] = 1e3 if fails else 0.0
     row = Row("mbr", "mbr", SearchConfig())
-    found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"], 30)
+    found = search_stretches(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], 30)
     assert found == "ValueError: too loud" if fails else found.num_frames == 90
 
 
 def test_lists_are_made_of_shorter_stretches(monkeypatch):
     lengths = {}
 
-    def listen(model, encoder_out, lens, options, knowledge):
+    def listen(model, encoder_out, lens, options, resources):
         lengths.setdefault(encoder_out.shape[1] > 125, []).extend(lens.tolist())
         return METHODS["nar-greedy"].function(model, encoder_out, lens, options)
 
@@ -99,15 +99,15 @@ def test_lists_are_made_of_shorter_stretches(monkeypatch):
         lengths.clear()
         monkeypatch.setitem(METHODS, method, replace(METHODS[method], function=listen))
         row = Row(method, method, SearchConfig())
-        found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"])
+        found = search_stretches(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"])
         sizes = sum(lengths.values(), [])
         assert sum(sizes) == found.num_frames == 900 and longest / 2 <= max(sizes) <= longest, method
         assert set(lengths) == {longest > 125}
 
 
 def test_which_methods_take_any_length():
-    def whole(method, knowledge=NOTHING):
-        return takes_whole(Row(method, method, SearchConfig()), knowledge)
+    def whole(method, resources=NO_RESOURCES):
+        return takes_whole(Row(method, method, SearchConfig()), resources)
 
     assert [name for name in METHODS if whole(name)] == [
         "ar-greedy",
@@ -117,4 +117,6 @@ def test_which_methods_take_any_length():
         "viterbi",
         "sar-viterbi",
     ]
-    assert not whole("viterbi", Knowledge(hotwords=object())) and whole("sar", Knowledge(hotwords=object()))
+    assert not whole("viterbi", DecodingResources(hotwords=object())) and whole(
+        "sar", DecodingResources(hotwords=object())
+    )

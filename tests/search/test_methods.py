@@ -15,7 +15,7 @@ from hainan_k2.fsa.language.grammar import make_grammar
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from tests.oracles.lm import DictionaryLm
 from tests.oracles.search import Speaker, batches, encoder_output, shape
 
@@ -62,13 +62,13 @@ def two_words(vocab_size):
 MAKE = {"lm": bigrams, "graph": any_words, "grammar": two_words}
 
 
-def knowledge_for(method, model):
+def resources_for(method, model):
     """What the method needs."""
-    return Knowledge(**{need: MAKE[need](model.vocab_size) for need in method.needs})
+    return DecodingResources(**{need: MAKE[need](model.vocab_size) for need in method.needs})
 
 
 def search(method, model, encoded, lens, options=OPTIONS):
-    return method.function(model, encoded, lens, options, knowledge_for(method, model))
+    return method.function(model, encoded, lens, options, resources_for(method, model))
 
 
 def assert_same(a, b):

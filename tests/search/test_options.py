@@ -9,7 +9,7 @@ from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.search import METHODS, SearchConfig, options
 from hainan_k2.search.options import options_of
 from tests.oracles.search import Speaker, encoder_output
-from tests.search.test_methods import bigrams, knowledge_for
+from tests.search.test_methods import bigrams, resources_for
 
 NAMES = {field.name for field in fields(SearchConfig)}
 
@@ -36,9 +36,9 @@ def test_the_help_names_the_methods_that_read_an_option(name):
         pytest.importorskip("k2")
     size = model.vocab_size
     given = {"hotwords": HotwordGraph.build({(1, 2): 1.0}, [True] * size), "lodr_lm": bigrams(size)}
-    knowledge = replace(knowledge_for(method, model), **{n: value for n, value in given.items() if n in method.uses})
+    resources = replace(resources_for(method, model), **{n: value for n, value in given.items() if n in method.uses})
     Recorder.read = set()
-    for known in (knowledge, knowledge_for(method, model)):
+    for known in (resources, resources_for(method, model)):
         method.function(model, *encoder_output(0, [9, 4]), Recorder(grammar_threshold=0.0), known)
     # viterbi, which these fall back to, finds the same path whatever the top_k
     needless = {"top_k"} if name in ("grammar", "graph") else set()
