@@ -1,4 +1,4 @@
-"""The list of slow tests names tests that exist, and is made from times as tests/slow.py says."""
+"""The list of slow tests: its lines name tests that exist, and it is made from measured times."""
 
 import ast
 

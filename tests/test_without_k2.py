@@ -1,4 +1,4 @@
-"""What needs no lattice works where k2 is missing or cannot be imported, and everything else says why it does not."""
+"""Without k2, everything that needs no lattice works, and everything else reports the reason."""
 
 from __future__ import annotations
 
