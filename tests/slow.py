@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 LIST = Path(__file__).with_name("slow.txt")
-LIMIT = 0.3  # seconds of CPU time; a fixture counts divided by the number of tests that use it
+LIMIT = 0.2  # seconds of CPU time; a fixture counts divided by the number of tests that use it
 MUCH_SLOWER = 3.0  # seconds: where a test that is not listed takes more, the summary names it
 
 
