@@ -23,18 +23,20 @@ class Row:
     options: SearchConfig
 
 
-class Default(tuple):
+class Default(tuple[Any, ...]):
     """The values of an option that was not given."""
 
 
-def grid(cls: type) -> type:
-    """The options of `cls`, in which a number may have several values, with commas between."""
-    hints = get_type_hints(cls)
+def grid(cls: Any) -> Any:
+    """The options of a dataclass, in which a number may have several values, with commas between."""
+    hints: dict[str, Any] = get_type_hints(cls)
 
     def several(f: Any) -> tuple[str, Any, Any]:
-        if hints[f.name] not in (int, float):
-            return f.name, hints[f.name], field(default=f.default, metadata=f.metadata)
-        return f.name, tuple[hints[f.name], ...], field(default=Default((f.default,)), metadata=f.metadata)
+        kind = hints[f.name]
+        if kind not in (int, float):
+            return f.name, kind, field(default=f.default, metadata=f.metadata)
+        several_values = tuple[kind, ...]  # type: ignore[valid-type]
+        return f.name, several_values, field(default=Default((f.default,)), metadata=f.metadata)
 
     names = ("help_title", "help_page")
     namespace = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
