@@ -28,7 +28,7 @@ class StreamingGreedy:
         self.num_frames = 0  # frames accepted so far
         self.time = 0  # the next frame
         self.count = 0  # tokens emitted on it
-        self.state, self.predicted = None, None
+        self.predicted: Tensor | None = None  # projected predictor output (1, J); None: non-autoregressive
         if autoregressive:
             self.state = model.predictor.initial_state(1, weight.device, weight.dtype)
             self._advance(BLANK)

@@ -23,22 +23,30 @@ class Row:
     options: SearchConfig
 
 
-class Default(tuple):
+class Default(tuple[Any, ...]):
     """The values of an option that was not given."""
 
 
-def grid(cls: type) -> type:
-    """The options of `cls`, in which a number may have several values, with commas between."""
-    hints = get_type_hints(cls)
+def grid(cls: Any) -> Any:
+    """The options of a dataclass, in which a number may have several values, with commas between."""
+    hints: dict[str, Any] = get_type_hints(cls)
 
     def several(f: Any) -> tuple[str, Any, Any]:
-        if hints[f.name] not in (int, float):
-            return f.name, hints[f.name], field(default=f.default, metadata=f.metadata)
-        return f.name, tuple[hints[f.name], ...], field(default=Default((f.default,)), metadata=f.metadata)
+        kind = hints[f.name]
+        if kind not in (int, float):
+            return f.name, kind, field(default=f.default, metadata=f.metadata)
+        several_values = tuple[kind, ...]  # type: ignore[valid-type]
+        return f.name, several_values, field(default=Default((f.default,)), metadata=f.metadata)
 
-    names = ("help_title", "help_page")
-    namespace = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+    namespace = {"help_title": cls.help_title, "help_page": staticmethod(_help_page)}
     return make_dataclass(cls.__name__, [several(f) for f in fields(cls)], frozen=True, namespace=namespace)
+
+
+def _help_page(argv: Sequence[str], prog: str, example: str) -> Any:
+    """What --help shows of a command that takes these options (hainan_k2.cli)."""
+    from hainan_k2.search.help import help_page  # here: only --help needs it
+
+    return help_page(argv, prog, example)
 
 
 SearchGrid = grid(SearchConfig)
@@ -48,6 +56,9 @@ def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
     """A row for every method and every combination of the values of the options that it takes.
 
     A warning names each option that was given and that none of the methods takes.
+
+    >>> [row.label for row in make_rows(["viterbi-lm", "sar"], SearchGrid(lm_scale=(0.1, 0.2)))]
+    ['viterbi-lm lm_scale=0.1', 'viterbi-lm lm_scale=0.2', 'sar']
 
     Args:
       chosen: a SearchGrid; None takes every option's default.
