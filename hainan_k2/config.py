@@ -89,7 +89,7 @@ class ModelConfig:
     joiner_dropout: float = option(0.1, "dropout in the joint network", at_least=0, below=1)
     ctc: bool = option(True, "an auxiliary CTC head on the encoder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         durations = tuple(self.durations)
         if list(durations) != sorted(set(durations)) or not durations or durations[-1] < 1:
             raise ValueError(f"durations {shown(durations)} must be distinct and ascending, with at least one above 0")
@@ -209,11 +209,3 @@ def convert(name: str, value: Any, hint: Any) -> Any:
     if hint is int and not isinstance(value, str) and number != value:
         raise ValueError(f"{name} is {shown(value)}, not a whole number")
     return number
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("fail", "parse", "read_yaml"):  # moved to hainan_k2.cli
-        from hainan_k2 import cli
-
-        return getattr(cli, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,8 @@ from typing import Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.datamodule import DataConfig
 from hainan_k2.device import pick_device
@@ -30,12 +31,12 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.decoding import RecogsStream, report
 from hainan_k2.report.draw import draw_utterance
 from hainan_k2.report.make import write_decoding
-from hainan_k2.result import WRITERS
 from hainan_k2.search import METHODS, check_methods, choose_methods
 from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
 from hainan_k2.search.sweep import SearchGrid, make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.writers import WRITERS
 
 
 @dataclass(frozen=True)

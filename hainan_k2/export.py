@@ -17,7 +17,8 @@ from typing import Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.datamodule import DataConfig
 from hainan_k2.formats.average import average_between, average_of
@@ -35,7 +36,7 @@ from hainan_k2.formats.precision import PRECISIONS
 from hainan_k2.formats.weights import model_of_weights
 from hainan_k2.inference.engine import decode_batches
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.score import score
+from hainan_k2.scoring.wer import score
 from hainan_k2.search import check_methods
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch

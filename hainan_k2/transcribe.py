@@ -26,7 +26,8 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 
 import torch
 
-from hainan_k2.config import as_dict, fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import as_dict, option
 from hainan_k2.inference.engine import Decoded, nearest
 from hainan_k2.inference.inputs import Inputs, shown, utterance_id
 from hainan_k2.inference.progress import Progress
@@ -36,12 +37,12 @@ from hainan_k2.inference.windows import WindowConfig
 from hainan_k2.report.make import write_transcription
 from hainan_k2.report.tally import Tally
 from hainan_k2.report.transcripts import Printed, Transcripts
-from hainan_k2.result import WRITERS
 from hainan_k2.scoring.references import References
 from hainan_k2.search import METHODS, check_methods, choose_methods
 from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
 from hainan_k2.search.sweep import Row, SearchGrid, make_rows
 from hainan_k2.stopwatch import Stopwatch
+from hainan_k2.writers import WRITERS
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from scipy.stats import t
 from torch import Tensor
 
 from hainan_k2.bench.memory import peak, watch_peak
-from hainan_k2.config import PRESETS, ModelConfig, fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import PRESETS, ModelConfig, option
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.datamodule import DataConfig
 from hainan_k2.device import pick_device
@@ -63,7 +64,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class BenchConfig:
+class DecodeBenchConfig:
     """What `bench.py decode` measures."""
 
     exp_dir: str = option("", "experiment with a trained model; without: random weights")
@@ -84,7 +85,7 @@ class BenchConfig:
             raise ValueError("--batch-sizes has no value")
 
 
-def run(config: BenchConfig, options: SearchConfig) -> list[Timing]:
+def run(config: DecodeBenchConfig, options: SearchConfig) -> list[Timing]:
     """Measure, print and write; ValueError on what cannot be measured."""
     methods, device = choose_methods(config.method), pick_device(config.device)
     wer = read_wer(config.wer) if config.wer else {}
@@ -112,7 +113,7 @@ def run(config: BenchConfig, options: SearchConfig) -> list[Timing]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     description = "Speed, latency and memory of every decoding method."
-    config, options = parse(argv, description, BenchConfig, SearchConfig)
+    config, options = parse(argv, description, DecodeBenchConfig, SearchConfig)
     try:
         run(config, options)
     except (ValueError, OSError) as error:

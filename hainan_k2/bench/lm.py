@@ -21,7 +21,8 @@ import torch
 
 from hainan_k2.bench.decode import describe
 from hainan_k2.bench.measure import Step, measure
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.device import pick_device
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
@@ -29,7 +30,7 @@ from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 
 
 @dataclass(frozen=True)
-class BenchConfig:
+class LmBenchConfig:
     """What `bench.py lm` measures."""
 
     arpa: str = option("", "language model over tokens named 1, 2, ...; without: trained on random sentences")
@@ -72,7 +73,7 @@ class Chain:
             yield words
 
 
-def train(config: BenchConfig, folder: Path) -> str:
+def train(config: LmBenchConfig, folder: Path) -> str:
     """An ARPA file in `folder`; ValueError where kaldingram is missing or fails."""
     text, arpa = folder / "text", folder / "lm.arpa"
     sentences = Chain(config.vocab, seed=1).sentences()
@@ -94,7 +95,7 @@ def train(config: BenchConfig, folder: Path) -> str:
     return str(arpa)
 
 
-def speech(config: BenchConfig, batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+def speech(config: LmBenchConfig, batch: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities (B, T, V) and (B, T, D) of sentences: a token is said every 2 to 5 frames, blanks between."""
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randn(batch, frames, config.vocab, generator=generator)
@@ -116,7 +117,7 @@ def speech(config: BenchConfig, batch: int, frames: int) -> tuple[torch.Tensor, 
     return tokens.log_softmax(-1), spoken.log_softmax(-1)
 
 
-def make_step(arpa: str, config: BenchConfig, batch: int, frames: int, device: torch.device) -> Step:
+def make_step(arpa: str, config: LmBenchConfig, batch: int, frames: int, device: torch.device) -> Step:
     """Decodes `batch` utterances of `frames` frames."""
     lm = NgramLm.read(arpa, ["<blk>", *map(str, range(1, config.vocab))]).to(device)
     tokens, spoken = (table.to(device) for table in speech(config, batch, frames))
@@ -139,7 +140,7 @@ def make_step(arpa: str, config: BenchConfig, batch: int, frames: int, device: t
     return step
 
 
-def run(config: BenchConfig) -> list[dict]:
+def run(config: LmBenchConfig) -> list[dict]:
     """Measure and print, a row per batch size."""
     device = pick_device(config.device)
     torch.set_num_threads(config.threads)
@@ -164,7 +165,7 @@ def run(config: BenchConfig) -> list[dict]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    (config,) = parse(argv, "Time and memory of decoding with an n-gram language model.", BenchConfig)
+    (config,) = parse(argv, "Time and memory of decoding with an n-gram language model.", LmBenchConfig)
     try:
         run(config)
     except (ValueError, OSError) as error:

@@ -25,7 +25,8 @@ import torch
 
 from hainan_k2 import fsa
 from hainan_k2.bench.measure import measure
-from hainan_k2.config import ModelConfig, fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import ModelConfig, option
 from hainan_k2.device import pick_device
 from hainan_k2.fsa.losses.tdt import find_backend
 from hainan_k2.model.joiner import Joiner
@@ -34,7 +35,7 @@ FIT_FROM = 100  # frames; shorter utterances are mostly overhead
 
 
 @dataclass(frozen=True)
-class BenchConfig:
+class LossBenchConfig:
     """What `bench.py loss` measures: every method at every combination of sizes."""
 
     methods: tuple[str, ...] = option(
@@ -80,7 +81,7 @@ class Case:
     def sizes(self) -> tuple[int, int, int, int]:
         return self.batch, self.frames, self.labels, self.vocab
 
-    def bytes_needed(self, config: BenchConfig) -> float:
+    def bytes_needed(self, config: LossBenchConfig) -> float:
         """A rough guess: of a joint mostly the hidden layer, three times; of logits alone, these and three more."""
         band = int(self.method[7:]) if self.method.startswith("pruned") else self.labels + 1
         joint = self.method.startswith(("pruned", "full"))
@@ -88,7 +89,7 @@ class Case:
         return 4.0 * self.batch * self.frames * band * numbers
 
 
-def make_step(case: Case, config: BenchConfig, device: torch.device) -> Callable[[], object]:
+def make_step(case: Case, config: LossBenchConfig, device: torch.device) -> Callable[[], object]:
     """One forward and backward pass, inputs made beforehand; its gradients are dropped."""
     torch.manual_seed(0)
     batch, frames, labels, vocab = case.sizes
@@ -212,7 +213,7 @@ def _line(row: dict) -> str:
     )
 
 
-def run(config: BenchConfig, device: torch.device) -> list[dict]:
+def run(config: LossBenchConfig, device: torch.device) -> list[dict]:
     """Measure every case, print and return a row of each; name and leave out what needs too much memory."""
     rows: list[dict] = []
     print(_HEADER)
@@ -242,7 +243,7 @@ def _runs(method: str, device: torch.device) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    (config,) = parse(argv, __doc__.splitlines()[0], BenchConfig)
+    (config,) = parse(argv, __doc__.splitlines()[0], LossBenchConfig)
     try:
         device = pick_device(config.device)
         config = replace(config, methods=tuple(m for m in config.methods if _runs(m, device)))

@@ -15,7 +15,7 @@ from hainan_k2.data.batches import Batch
 from hainan_k2.inference.failures import FailureLog
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
-from hainan_k2.score import score
+from hainan_k2.scoring.wer import score
 from hainan_k2.search import METHODS, NOTHING, Knowledge
 from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.stopwatch import Stopwatch

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.language.acceptor import read_arpa_acceptor
 from hainan_k2.fsa.language.lexicon import read_words

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.fsa.language.grammar import LEVELS, Grammar
 from hainan_k2.fsa.language.grammar_files import load_grammar
 from hainan_k2.text.tokenizer import Tokenizer

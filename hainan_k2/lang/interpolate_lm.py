@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.fsa.language.arpa import read_arpa
 from hainan_k2.fsa.language.interpolation import interpolate, tune_weights, write_arpa
 from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of

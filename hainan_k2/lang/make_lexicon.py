@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.fsa.language.lexicon import make_lexicon, write_lexicon
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text.tokenizer import Tokenizer

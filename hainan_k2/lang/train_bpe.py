@@ -15,7 +15,8 @@ from typing import Optional
 
 import sentencepiece
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text.tokenizer import Tokenizer
 

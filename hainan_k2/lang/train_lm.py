@@ -22,7 +22,8 @@ from typing import Any, Optional
 
 from tqdm import tqdm
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text.tokenizer import Tokenizer

@@ -16,8 +16,7 @@ from hainan_k2.report.differences import columns
 from hainan_k2.report.media import sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
 from hainan_k2.result import FRAME_SHIFT, Hypothesis
-from hainan_k2.score import score
-from hainan_k2.scoring.wer import Score, ScoredUtterance
+from hainan_k2.scoring.wer import Score, ScoredUtterance, score
 from hainan_k2.search import METHODS
 
 CONFUSIONS = 12  # most frequent ones that are shown of every kind

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from hainan_k2.inference.engine import Decoded
 from hainan_k2.inference.inputs import Input, shown
-from hainan_k2.result import WRITERS, Hypothesis
+from hainan_k2.result import Hypothesis
+from hainan_k2.writers import WRITERS
 
 try:
     import fcntl

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hainan_k2.config import fail
+from hainan_k2.cli import fail
 from hainan_k2.files.jsonl import read_lines
 
 

@@ -40,7 +40,7 @@ class Losses:
     total: Tensor
     parts: dict[str, Tensor]
     labels: int
-    unspelled: list[int]  # utterances that a loss has no path for: they add nothing to it
+    unalignable: list[int]  # utterances that a loss has no path for: they add nothing to it
 
     @property
     def finite(self) -> bool:

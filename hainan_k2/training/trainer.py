@@ -26,7 +26,7 @@ from hainan_k2.training.trainlog import TrainLog
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Where training stands. Everything that the next update depends on, besides weights and optimiser."""
 
     epoch: int = 1  # the one under way, from 1
@@ -34,7 +34,7 @@ class Progress:
     updates: int = 0
     heard: float = 0.0  # seconds of audio, over all epochs
     skipped: int = 0  # updates that a non-finite loss or gradient cost
-    unspelled: int = 0  # utterances that no path can spell, over all epochs
+    unalignable: int = 0  # utterances that no path can spell, over all epochs
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Trainer:
         self.model, self.device, self.exp_dir = model.to(device), device, exp_dir
         self.loop, self.loss, self.optim, self.seed, self.provenance = loop, loss, optim, seed, provenance
         self.optimizer = make_optimizer(model, optim, model.pretrained)
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.average = RunningAverage(loop.average_every)
         self.watch = Stopwatch(synchronise=loop.profile)
 
@@ -98,7 +98,7 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             for group, peak in zip(self.optimizer.param_groups, peaks):
                 group["peak"] = peak
-            self.progress = Progress(**state["progress"])
+            self.progress = TrainingProgress(**state["progress"])
             self.average.load(state.get("average"))
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is not a checkpoint of this training: {' '.join(str(error).split())}") from None
@@ -183,11 +183,11 @@ class Trainer:
                 self.progress.updates,
                 self.watch,
             )
-        self.progress.unspelled += len(losses.unspelled)
-        if losses.unspelled:
+        self.progress.unalignable += len(losses.unalignable)
+        if losses.unalignable:
             logging.warning(
                 "too few frames for the labels of %s: a loss left them out",
-                " ".join(batch.ids[b] for b in losses.unspelled),
+                " ".join(batch.ids[b] for b in losses.unalignable),
             )
         if not losses.finite:
             return self._skip("loss", batch, statistics)
@@ -213,7 +213,9 @@ class Trainer:
 
     def _finish_epoch(self, figures: dict[str, float], log: TrainLog) -> None:
         p = self.progress
-        log.epoch({"epoch": p.epoch, "update": p.updates, **figures, "skipped": p.skipped, "unspelled": p.unspelled})
+        log.epoch(
+            {"epoch": p.epoch, "update": p.updates, **figures, "skipped": p.skipped, "unalignable": p.unalignable}
+        )
         p.epoch, p.batch = p.epoch + 1, 0
         self.save(epoch_name(p.epoch - 1))
         self.save()

@@ -12,7 +12,7 @@ import torch
 
 from hainan_k2 import bench
 from hainan_k2.bench import loss as bench_loss
-from hainan_k2.bench.loss import BenchConfig, Case, make_step
+from hainan_k2.bench.loss import Case, LossBenchConfig, make_step
 from hainan_k2.fsa.losses import tdt as loss
 from tests.fsa.losses.batches import BACKENDS
 
@@ -25,13 +25,13 @@ CPU = torch.device("cpu")
     "method", ["pruned-3", "log-softmax", *(f"{k}-{b}" for k in ("full", "loss") for b in BACKENDS)]
 )
 def test_every_method_gives_gradients(method):
-    gradients = make_step(Case(method, 2, 12, 5, 7), BenchConfig(**SIZES), CPU)()
+    gradients = make_step(Case(method, 2, 12, 5, 7), LossBenchConfig(**SIZES), CPU)()
     assert all(g.isfinite().all() and g.abs().sum() > 0 for g in gradients)
 
 
 def test_backends_and_wide_bands_are_the_same_problem():
     """The cases draw the same inputs: in a band of all labels the pruned gradient is the full one."""
-    config, sizes = BenchConfig(**SIZES), (2, 12, 5, 7)
+    config, sizes = LossBenchConfig(**SIZES), (2, 12, 5, 7)
     by_method = {name: make_step(Case(name, *sizes), config, CPU)() for name in ("full-torch", "pruned-6", "pruned-5")}
     # The joint's own weights (from the third on) take no part in the simple loss.
     for a, b in zip(by_method["full-torch"][2:], by_method["pruned-6"][2:]):

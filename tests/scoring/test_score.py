@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.score import main, read_recogs, write_results
+from hainan_k2.score import main
 from hainan_k2.scoring import significance
+from hainan_k2.scoring.results import read_recogs, write_results
 from hainan_k2.scoring.wer import score
 
 SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "score.py"
@@ -67,7 +68,7 @@ def test_white_space_does_not_count():
 
 
 def test_an_id_that_comes_twice():
-    with pytest.raises(ValueError, match="1 utterances have several results, for one utt-a"):
+    with pytest.raises(ValueError, match="1 utterances have several results, e.g. utt-a"):
         score([("utt-a", "x", "x"), ("utt-a", "y", "y"), ("utt-b", "x", "x")])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hainan_k2.config import parse
+from hainan_k2.cli import parse
 from hainan_k2.search import SearchConfig
 from hainan_k2.search.sweep import SearchGrid, make_rows
 

@@ -27,7 +27,8 @@ import numpy as np
 import soundfile
 from grammar import Grammar
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice, Word
