@@ -131,7 +131,7 @@ def export(config: ExportConfig) -> None:
         "options": options,
         "averaged": averaged,
         "updates": progress.get("updates"),
-        "hours_heard": round(progress.get("heard", 0.0) / 3600, 2),
+        "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
         "precision": config.precision,
     }
     out_dir = pathlib.Path(config.out_dir)

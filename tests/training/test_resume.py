@@ -102,7 +102,7 @@ def test_training_begins_with_a_model_directory(toy, two_epochs, tmp_path):
     at = command.index("--preset")
     train.main(command[:at] + command[at + 2 :])
     log = (toy / "begun" / "train.log").read_text()
-    assert f"weights of {tmp_path / 'm'}; ctc, simple_am, simple_lm begin at random" in log
+    assert f"weights of {tmp_path / 'm'}; ctc, simple_am, simple_lm start at random" in log
     first, fresh = (read_lines(toy / name / "updates.jsonl")[0] for name in ("begun", "two"))
     assert first["tdt"] < fresh["tdt"]
     config = load_checkpoint(toy / "begun" / LAST)["model_config"]
