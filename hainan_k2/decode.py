@@ -22,7 +22,7 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.device import pick_device
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
 from hainan_k2.formats.model_dir import find_model, read_model
@@ -102,10 +102,10 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
     knowledge = load_knowledge(files, tokenizer)
     rows = make_rows(choose_methods(config.method, knowledge), options)
     labels = [row.label for row in rows]
-    model.to(pick_device(config.device))
-    data = EvaluationData(
-        config.cuts, DataConfig(max_duration=config.max_duration, num_workers=config.num_workers), model.config
-    )
+    device = pick_device(config.device)
+    model.to(device)
+    data_config = DataConfig(max_duration=config.max_duration, num_workers=config.num_workers)
+    data = EvaluationData(config.cuts, data_config, model.config, pin_memory=device.type == "cuda")
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
     set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
     if config.draw_lattice:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
-FRAME_SHIFT = 0.08  # seconds between encoder frames: 10 ms features, subsampled by 8
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
+
 WORD_START = "▁"  # begins the first piece of a word, as in SentencePiece
 
 
@@ -99,7 +100,7 @@ class Hypothesis:
         return self.words[-1].end if self.words else 0.0
 
     def with_words(
-        self, pieces: Sequence[str], frame_shift: float = FRAME_SHIFT, audio_seconds: float = float("inf")
+        self, pieces: Sequence[str], frame_shift: float = ENCODER_FRAME_SHIFT, audio_seconds: float = float("inf")
     ) -> Hypothesis:
         """A copy with `text` and `words` filled in, also in its alternatives.
 

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig, as_dict, from_dict
-from hainan_k2.data.batches import audio_features
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.tensors import deserialise, serialise
 from hainan_k2.formats.precision import PRECISIONS, pack, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
 from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -99,7 +99,7 @@ def read_model(folder: Path) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
 
 
 def features_of(model: ModelConfig) -> dict[str, Any]:
-    spec = audio_features(model)
+    spec = FeatureSpec.of_model(model)
     return {"kind": spec.kind, "num_mel_bins": spec.num_bins, "sampling_rate": SAMPLING_RATE}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig
+from hainan_k2.frames import subsampled_length
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.model.subsampling import subsampled_length
 
 TRAINING_HEADS = ("simple_am", "simple_lm")  # the additive joint of the pruned loss
 

@@ -11,7 +11,7 @@ from typing import Union
 import torch
 from torch import Tensor
 
-from hainan_k2.data.batches import Batch
+from hainan_k2.data.batch import Batch
 from hainan_k2.inference.failures import FailureLog
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis

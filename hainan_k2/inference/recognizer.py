@@ -17,17 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.data.batches import audio_features
 from hainan_k2.device import pick_device
 from hainan_k2.formats.model_dir import find_model, read_model
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
+from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.engine import runs, search
 from hainan_k2.inference.failures import reason
 from hainan_k2.inference.samples import Audio, Result, Samples, batches, failure_of, read_each
 from hainan_k2.inference.segments import LONGEST, search_stretches, takes_whole
 from hainan_k2.inference.windows import WindowConfig, encode_audio, read_features
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT, Hypothesis
+from hainan_k2.result import Hypothesis
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
 from hainan_k2.search.resources import Knowledge
@@ -54,7 +55,7 @@ class Recognizer:
         windows: WindowConfig = WINDOWS,
     ):
         self.model, self.tokenizer, self.provenance = model.eval(), tokenizer, provenance or {}
-        self.spec, self.windows = audio_features(model.config), windows.windows()
+        self.spec, self.windows = FeatureSpec.of_model(model.config), windows.windows()
 
     @classmethod
     def load(
@@ -182,7 +183,9 @@ class Recognizer:
             outcomes.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
         for row, i in product(run, sorted(set(range(len(names))) - set(short))):
             if METHODS[row.method].oracle:
-                outcomes[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
+                outcomes[row.label, i] = (
+                    f"longer than {LONGEST * ENCODER_FRAME_SHIFT:g} s: its n-best lists cannot be joined"
+                )
             else:
                 outcomes[row.label, i] = search_stretches(
                     self.model, encoder_out[i, : lengths[i]], row, knowledge, names[i], self.tokenizer.pieces

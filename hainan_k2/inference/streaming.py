@@ -19,11 +19,12 @@ from typing import BinaryIO, TextIO
 import numpy as np
 
 from hainan_k2.config import option
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.windows import Windows, encode_windows, to_frames
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT, WORD_START, Hypothesis, Token, Word
+from hainan_k2.result import WORD_START, Hypothesis, Token, Word
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.streaming import LiveGreedy
 
@@ -137,7 +138,9 @@ def transcribe_live(
         final = words.accept(search.accept(kept), search.heard)
         guess = copy.copy(search)
         partial = words.rest(guess.accept(ahead), guess.heard)
-        decided = min(search.heard * FRAME_SHIFT, heard.samples / SAMPLING_RATE)  # the last frame may be a part of one
+        decided = min(
+            search.heard * ENCODER_FRAME_SHIFT, heard.samples / SAMPLING_RATE
+        )  # the last frame may be a part of one
         yield Update(round(decided, 3), final, " ".join(word.text for word in partial))
     seconds = heard.samples / SAMPLING_RATE
     yield Update(round(seconds, 3), words.rest([], search.heard, seconds), "")

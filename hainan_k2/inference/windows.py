@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import check_options, option
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT
 
-FRAME = round(FRAME_SHIFT * SAMPLING_RATE)  # samples of an encoder frame
+FRAME = round(ENCODER_FRAME_SHIFT * SAMPLING_RATE)  # samples of an encoder frame
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Windows:
 
     def __post_init__(self):
         if min(self.first, self.hop, self.left, self.right) < 1:
-            raise ValueError(f"{self}: all must be at least 1 encoder frame of {FRAME_SHIFT} s")
+            raise ValueError(f"{self}: all must be at least 1 encoder frame of {ENCODER_FRAME_SHIFT} s")
 
     @property
     def samples(self) -> int:
@@ -64,12 +64,12 @@ class WindowConfig:
         at_most=3600,
     )
     context: float = option(
-        4.0, "seconds at either end of a window that are heard but left to its neighbour", at_least=FRAME_SHIFT
+        4.0, "seconds at either end of a window that are heard but left to its neighbour", at_least=ENCODER_FRAME_SHIFT
     )
 
     def __post_init__(self):
         check_options(self)
-        if not 2 * self.context + FRAME_SHIFT <= self.window:
+        if not 2 * self.context + ENCODER_FRAME_SHIFT <= self.window:
             raise ValueError(f"window {self.window} leaves nothing between two contexts of {self.context} s")
 
     def windows(self) -> Windows:
@@ -79,7 +79,7 @@ class WindowConfig:
 
 def to_frames(seconds: float) -> int:
     """Encoder frames in so many seconds, rounded."""
-    return round(seconds / FRAME_SHIFT)
+    return round(seconds / ENCODER_FRAME_SHIFT)
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,7 @@ def read_features(samples: np.ndarray, spec: FeatureSpec) -> Tensor:
 
     Raises ValueError where there are less than 25 ms.
     """
-    features = torch.from_numpy(spec.extractor().extract(samples, SAMPLING_RATE))[None]
-    for transform in spec.transforms():
-        features = transform(features)
-    return features
+    return spec.compute(samples)[None]
 
 
 @torch.no_grad()

@@ -8,8 +8,8 @@ from lhotse import CutSet
 
 from hainan_k2.compute_features import main
 from hainan_k2.data import precompute as module
+from hainan_k2.data.extractors import Fbank, FbankConfig
 from hainan_k2.data.precompute import precompute
-from hainan_k2.frontend.features import Fbank, FbankConfig
 from tests.data.corpus import write_cuts
 
 SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "compute_features.py"

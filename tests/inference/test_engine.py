@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hainan_k2.config import ModelConfig
-from hainan_k2.data.batches import Batch
+from hainan_k2.data.batch import Batch
 from hainan_k2.inference import engine as evaluate
 from hainan_k2.inference.engine import Evaluator, decode_batches, nearest, runs
 from hainan_k2.inference.failures import FailureLog
