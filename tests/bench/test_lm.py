@@ -25,11 +25,11 @@ def test_time_and_memory_are_measured(arpa, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_what_was_said_is_mostly_found(arpa):
+def test_most_tokens_are_recognised(arpa):
     config = LmBenchConfig(**{**TINY, "frames": 40})
-    found = make_step(arpa, config, 2, 40, "cpu")()
-    said = [row.argmax(-1).tolist() for row in speech(config, 2, 40)[0]]
-    for hypothesis, best in zip(found, said):
+    hypotheses = make_step(arpa, config, 2, 40, "cpu")()
+    tokens = [row.argmax(-1).tolist() for row in speech(config, 2, 40)[0]]
+    for hypothesis, best in zip(hypotheses, tokens):
         hits = [best[token.frame] == token.id for token in hypothesis.tokens]
         assert len(hits) > 5 and sum(hits) > 0.7 * len(hits)
 
