@@ -1,7 +1,6 @@
-"""The ground floor of every command: flags and --config to options, errors in one line, logging.
+"""What every command shares: parsing of flags and --config, one-line errors, logging.
 
-Exit codes: 0; 2 for what a command cannot do at all, with one line on stderr; 130 after Ctrl-C. A command that can fail
-in part says so with 1.
+Exit codes: 0 for success, 1 where some of the inputs failed, 2 for an error, with one line on stderr, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,32 +22,42 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors in one line, no abbreviations, and --version."""
+    """argparse with one-line errors, without abbreviations, and with --version."""
 
     def __init__(self, **options: Any):
         super().__init__(allow_abbrev=False, **options)
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
-    def error(self, message: str) -> NoReturn:  # argparse would print the whole usage before it
+    def error(self, message: str) -> NoReturn:  # without argparse's usage before it
         fail(message)
 
 
 def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **optional: type) -> list[Any]:
-    """Instances of `classes` (and of `optional` ones) from flags and --config; flags override the file.
+    """Options from flags and from the YAML file in --config; flags override the file.
 
-    A class given by keyword comes back as a dict of the values that were set, instead of an instance: what is not set
-    is somebody else's to choose (a preset's). Errors end the program with one line and exit code 2.
+    Errors end the program with one line and exit code 2.
+
+    Args:
+      argv: arguments; None takes those of the program.
+      description: first line of --help.
+      classes: dataclasses of options, whose fields are made with `hainan_k2.config.option`.
+      optional: dataclasses, under any keyword, of which only the values that were set are returned; a preset gives the
+        others.
+
+    Returns:
+      An instance of each of `classes`, then a dict for each of `optional`.
     """
     every = [*classes, *optional.values()]
     parser = Parser(description=description)
     parser.add_argument("--config", metavar="FILE", help="YAML file with options, underscores for dashes")
-    switches, valued, words = set(), {"--config"}, False
+    switches: set[str] = set()  # flags whose value may be left out
+    valued, positional = {"--config"}, False
     for cls in every:
         group, hints = parser.add_argument_group(cls.__name__), get_type_hints(cls)
         for f in fields(cls):
             if f.metadata.get("positional"):
                 group.add_argument(f.name, nargs="*", default=argparse.SUPPRESS, help=f.metadata["help"])
-                words = True
+                positional = True
                 continue
             flag, switch = "--" + f.name.replace("_", "-"), bool in (hints[f.name], *get_args(hints[f.name]))
             (switches if switch else valued).add(flag)
@@ -59,7 +68,7 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 metavar="[true|false]" if switch else f.name.upper(),
                 help=_help(f),
             )
-    flags = vars(parser.parse_args(arranged(sys.argv[1:] if argv is None else argv, switches, valued, words)))
+    flags = vars(parser.parse_args(arranged(sys.argv[1:] if argv is None else argv, switches, valued, positional)))
     path = flags.pop("config", None)
     with errors_in_one_line():
         values = {**(read_yaml(path) if path else {}), **flags}
@@ -74,10 +83,14 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
 
 
 def arranged(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
-    """Flags first, each in one word with its value, --flag=value, so that a value may begin with a dash; then, behind
-    --, the words that stand by themselves. A switch without a value is true; where words may stand by themselves
-    (`positional`), only true or false is its value."""
-    flags, words, rest = [], [], deque(argv)
+    """Arguments in a form that argparse reads: flags as --flag=value, then --, then positional arguments.
+
+    So a value may begin with a dash. A switch without a value is true; with `positional` arguments, only "true" or
+    "false" after a switch is its value.
+    """
+    flags: list[str] = []
+    words: list[str] = []
+    rest = deque(argv)
     while rest:
         word = rest.popleft()
         if word == "--":
@@ -92,7 +105,7 @@ def arranged(argv: Iterable[str], switches: set[str], valued: set[str], position
     return [*flags, *(["--"] if words and positional else []), *words]
 
 
-def _help(f: Field) -> str:
+def _help(f: Field[Any]) -> str:
     default = "required" if f.default is MISSING else f.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -107,7 +120,7 @@ def _help(f: Field) -> str:
 
 
 def read_yaml(path: str) -> dict[str, Any]:
-    """A flat YAML mapping; ValueError names the file and line of what is wrong."""
+    """A flat mapping from a YAML file. Raises ValueError with the file and the line of an error."""
     import yaml
 
     with open(path, encoding="utf-8") as stream:
@@ -116,18 +129,18 @@ def read_yaml(path: str) -> dict[str, Any]:
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: should hold lines like 'max_duration: 200'")
+        raise ValueError(f"{path}: should have lines like 'max_duration: 200'")
     return values
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Around the body of a command: ValueError and OSError end it with one line and exit code 2, Ctrl-C with 130, and
-    a reader that is gone (`| head`) with 141, as the shell counts SIGPIPE."""
+    """A context for the body of a command: ValueError and OSError end it with one line and exit code 2, Ctrl-C with
+    130, and a closed pipe (`| head`) with 141, the shell's code for SIGPIPE."""
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         raise SystemExit(141) from None
     except (ValueError, OSError) as error:
         fail(reason(error))
@@ -136,7 +149,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line; of one out of a DataLoader's worker without the worker's traceback."""
+    """The message of an error in one line; for an error in a DataLoader worker without the worker's traceback."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -146,13 +159,13 @@ def reason(error: BaseException) -> str:
 
 
 def fail(message: str) -> NoReturn:
-    """One line to stderr and exit code 2: how every command refuses bad input."""
+    """Print an error in one line on stderr and exit with code 2."""
     print(f"{os.path.basename(sys.argv[0])}: error: {message}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def start_logging(*handlers: logging.Handler) -> None:
-    """Log to stderr and to the handlers given, from INFO on."""
+    """Log messages of level INFO and above to stderr and to `handlers`."""
     logging.basicConfig(
         level=logging.INFO, format=LOG_FORMAT, force=bool(handlers), handlers=[logging.StreamHandler(), *handlers]
     )
