@@ -56,6 +56,8 @@ def option(
 class ModelConfig:
     """Dimensions of a HAINAN model. A preset sets them to a published size, and each can be changed on its own."""
 
+    help_title = "model options"
+
     vocab_size: int = option(
         0, "tokens V, blank included; training takes it from the tokenizer", at_least=0, at_most=10**6
     )

@@ -1,4 +1,4 @@
-"""What every search returns: Token, Word, Round, Hypothesis.
+"""What every search returns: Token, Word, Round, Hypothesis; and Transcription, what a Recognizer returns.
 
 A token lasts from its frame to `frame + max(1, duration)`, cut at the frame of the next token and at the end of the
 utterance. So times never run backwards, words never overlap, and the times of an utterance do not depend on the rest
@@ -166,3 +166,16 @@ def hypotheses_from_lists(
     for owner, token_id, frame, duration, confidence in zip(utterance, ids, frames, durations, confidences):
         tokens[owner].append(Token(token_id, frame, duration, confidence))
     return [Hypothesis(tuple(t), score, length) for t, score, length in zip(tokens, scores, num_frames)]
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """The outcome for one input: its hypothesis, or a `failure`, one line that names the input.
+
+    `name` is a path, or "array N" for the N-th input; `seconds` is the length of the audio, 0 where it cannot be read.
+    """
+
+    name: str
+    seconds: float = 0.0
+    hypothesis: Optional[Hypothesis] = None
+    failure: str = ""

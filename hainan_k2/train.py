@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 class TrainConfig:
     """Inputs and outputs of train.py."""
 
+    help_title = "input and output"
+
     exp_dir: str = option(MISSING, "folder for checkpoints and logs")
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")

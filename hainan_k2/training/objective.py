@@ -17,6 +17,10 @@ from hainan_k2.stopwatch import Stopwatch
 
 @dataclass(frozen=True)
 class LossConfig:
+    """Options of the training objective."""
+
+    help_title = "loss options"
+
     loss: str = option("pruned", "transducer loss", ("pruned", "full"))
     backend: str = option("auto", "what sums over lattices", ("auto", "k2", "torch"))
     prune_band: int = option(5, "S: label positions per frame that the pruned loss keeps", at_least=1)

@@ -14,6 +14,10 @@ from hainan_k2.config import option
 
 @dataclass(frozen=True)
 class OptimConfig:
+    """Options of the optimizer."""
+
+    help_title = "optimizer options"
+
     lr: float = option(1e-3, "peak learning rate", above=0)
     encoder_lr: float = option(1e-4, "peak learning rate of a pretrained encoder; 0 freezes it", at_least=0)
     lr_final: float = option(

@@ -48,6 +48,10 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class LoopConfig:
+    """Options of the training loop."""
+
+    help_title = "training loop options"
+
     num_epochs: int = option(30, "epochs to train", at_least=1)
     save_every: int = option(500, "updates between checkpoints within an epoch", at_least=1)
     log_every: int = option(50, "updates between log lines where stderr is no terminal", at_least=1)
