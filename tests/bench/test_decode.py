@@ -1,3 +1,5 @@
+"""bench.py decode: every method is measured, and what it reports follows from its measurements."""
+
 import json
 
 import pytest

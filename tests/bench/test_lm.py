@@ -1,3 +1,5 @@
+"""bench.py lm: measurements on simulated speech."""
+
 import json
 
 import pytest
@@ -34,12 +36,12 @@ def test_most_tokens_are_recognised(arpa):
         assert len(hits) > 5 and sum(hits) > 0.7 * len(hits)
 
 
-def test_the_same_speech_every_time():
+def test_speech_is_reproducible():
     a, b = (speech(LmBenchConfig(**TINY), 2, 12) for _ in range(2))
     assert all(x.equal(y) for x, y in zip(a, b))
 
 
-def test_without_a_trainer_it_says_so(monkeypatch, tmp_path):
+def test_a_missing_trainer_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(bench_lm.sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ValueError, match="pip install kaldingram, or give --arpa"):
         train(LmBenchConfig(**TINY), tmp_path)
