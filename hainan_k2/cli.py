@@ -16,7 +16,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, NoReturn, Optional, get_args, get_type_hints
 
 from hainan_k2 import __version__
-from hainan_k2.config import checked, from_dict, words_of
+from hainan_k2.config import bounds_in_words, checked, from_dict
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -86,7 +86,7 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 help=argparse.SUPPRESS if f.name in page.hidden else _help(f, page.notes.get(f.name, "")),
             )
     parser.usage = " ".join(["%(prog)s [--option VALUE ...]", *(f"[{name} ...]" for name in positional)])
-    flags = vars(parser.parse_args(arranged(argv, switches, valued, bool(positional))))
+    flags = vars(parser.parse_args(arranged_arguments(argv, switches, valued, bool(positional))))
     path = flags.pop("config", None)
     with errors_in_one_line():
         values = {**(read_yaml(path) if path else {}), **flags}
@@ -100,7 +100,7 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
         ]
 
 
-def arranged(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
+def arranged_arguments(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
     """Arguments in a form that argparse reads: flags as --flag=value, then --, then positional arguments.
 
     So a value may begin with a dash. A switch without a value is true; with `positional` arguments, only "true" or
@@ -142,7 +142,7 @@ def _help(f: Field[Any], note: str = "") -> str:
     words = [
         f.metadata.get("help", ""),
         *([f"one of {' '.join(choices)}"] if choices else []),
-        *([words_of(bounds)] if bounds else []),
+        *([bounds_in_words(bounds)] if bounds else []),
         *([note] if note else []),
     ]
     default = str(default).lower() if isinstance(default, bool) else default

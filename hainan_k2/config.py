@@ -190,10 +190,10 @@ def check(f: dataclasses.Field[Any], value: Any) -> None:
         if item is not None and choices and item not in choices:
             raise ValueError(f"{f.name} is {shown(item)}: choose from {', '.join(choices)}")
         if item is not None and not all(_COMPARE[word](item, bound) for word, bound in bounds.items()):
-            raise ValueError(f"{f.name} is {shown(item)}: it must be {words_of(bounds)}")
+            raise ValueError(f"{f.name} is {shown(item)}: it must be {bounds_in_words(bounds)}")
 
 
-def words_of(bounds: dict[str, float]) -> str:
+def bounds_in_words(bounds: dict[str, float]) -> str:
     """Bounds in words, e.g. "at least 0 and below 1"."""
     return " and ".join(f"{word} {bound}" for word, bound in bounds.items())
 
@@ -220,7 +220,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
     if hint is bool:
         known = {"true": True, "false": False}
         if str(value).lower() not in known:
-            raise ValueError(f"{name} is {shown(value)}: say true or false")
+            raise ValueError(f"{name} is {shown(value)}: choose true or false")
         return known[str(value).lower()]
     try:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):

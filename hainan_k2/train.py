@@ -30,7 +30,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training.curves import draw_curves
-from hainan_k2.training.initial import Initial, begin_with, choose_dimensions, read_initial
+from hainan_k2.training.initial import Initial, choose_dimensions, load_initial, read_initial
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
 from hainan_k2.training.trainer import LoopConfig, Trainer
@@ -69,14 +69,14 @@ class TrainConfig:
     )
 
 
-def begin(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
+def load_weights(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
     """Load the initial weights, if any; a checkpoint in the experiment folder replaces them later."""
     if config.encoder_weights:
         if not isinstance(model.pretrained, WhisperEncoder):
             raise ValueError("--encoder-weights needs a Whisper encoder: --encoder whisper or --preset whisper-tiny")
         load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
     if initial is not None:
-        begin_with(model, initial)
+        load_initial(model, initial)
 
 
 def train(
@@ -114,7 +114,7 @@ def train(
         sum(p.numel() for p in model.parameters()) / 1e6,
         code_version(),
     )
-    begin(model, config, initial)
+    load_weights(model, config, initial)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
     trainer = Trainer(
         model, device, exp_dir, loop, loss, optim, config.seed, {"commit": code_version(), "options": options}

@@ -77,5 +77,5 @@ def test_subtitles_are_of_one_recording(kind):
 def test_json_has_null_where_nothing_was_found():
     nothing = Hypothesis((), -math.inf, 3, note="no path")
     (line,) = json_lines([("u", replace(nothing, alternatives=(nothing,)))])
-    found = json.loads(line, parse_constant=pytest.fail)
-    assert found["score"] is found["alternatives"][0]["score"] is None and found["note"] == "no path"
+    value = json.loads(line, parse_constant=pytest.fail)
+    assert value["score"] is value["alternatives"][0]["score"] is None and value["note"] == "no path"

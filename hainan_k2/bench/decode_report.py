@@ -16,7 +16,7 @@ class Timing:
 
     Seconds are those of one batch, means over the repeats; an interval is half the 95 % confidence interval of the
     mean, 0 for a single repeat. `peak_mb` is the peak memory of the search in MB above what was in use before, None
-    where the system does not tell.
+    where the system does not report it.
     """
 
     method: str

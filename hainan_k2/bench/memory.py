@@ -10,7 +10,7 @@ import torch
 
 
 def watch_peak(device: torch.device) -> Optional[float]:
-    """Reset the peak; returns the MB in use now, None where the system does not tell."""
+    """Reset the peak; returns the MB in use now, None where the system does not report it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 2**20

@@ -92,7 +92,7 @@ def choose_dimensions(
     return config
 
 
-def begin_with(model: Hainan, initial: Initial) -> None:
+def load_initial(model: Hainan, initial: Initial) -> None:
     """Copy the initial weights into the model. Heads that only training uses, and that `initial` may lack, keep their
     random weights; the log names them.
 

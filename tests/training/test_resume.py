@@ -15,7 +15,7 @@ from hainan_k2.formats.checkpoint import LAST, load_checkpoint, load_newest, sav
 from hainan_k2.formats.model_dir import RELEASED, read_model
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
-from hainan_k2.training.initial import begin_with, choose_dimensions, read_initial
+from hainan_k2.training.initial import choose_dimensions, load_initial, read_initial
 from hainan_k2.training.trainer import TrainingProgress
 from tests.toy import train_command
 
@@ -125,7 +125,7 @@ def test_the_released_model(name):
     initial = read_initial(name, tokenizer)
     model = Hainan(choose_dimensions(None, {"dropout": 0.2}, tokenizer.vocab_size, initial))
     assert model.config.dropout == 0.2 and model.config.ctc
-    begin_with(model, initial)
+    load_initial(model, initial)
     weights = model.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in released.state_dict().items())
     assert choose_dimensions("whisper-tiny", {}, tokenizer.vocab_size, initial).d_model == released.config.d_model
