@@ -1,10 +1,9 @@
 """PyTorch checkpoints of other programs (OpenAI's Whisper, NeMo), read without executing anything.
 
-`torch.save` writes a zip archive, uncompressed: NAME/data.pkl, a program for Python's pickle machine that rebuilds the
-objects, and NAME/data/0, NAME/data/1 ..., the values of each storage. Here another machine runs the program, one that
-knows the few instructions that dicts of tensors take and builds nothing but dicts, lists, tuples, numbers, texts and
-tensors. All else is refused by its name. `torch.load` is not safe instead: with weights_only=True, torch 1.13 runs
-TorchScript archives.
+`torch.save` writes an uncompressed zip archive: NAME/data.pkl, a pickle program that rebuilds the objects, and
+NAME/data/0, NAME/data/1 ..., the values of each storage. The interpreter below knows only the instructions that dicts
+of tensors need, and builds only dicts, lists, tuples, numbers, texts and tensors; anything else is refused by name.
+`torch.load` is not a safe alternative: even with weights_only=True, torch 1.13 runs TorchScript archives.
 """
 
 from __future__ import annotations
@@ -33,13 +32,13 @@ _TYPES = {
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
 }
-_MAX_PROGRAM = 1 << 24  # bytes of data.pkl, each of which can make an object
-_BUDGET = 3  # bytes for every byte of the file: once for the storages, twice for tensors, since weights can be tied
+_MAX_PROGRAM = 1 << 24  # bytes of data.pkl, since each can create an object
+_BUDGET = 3  # bytes per byte of the file: one for the storages, two for tensors, since weights can be tied
 _ADVICE = ": only dicts of tensors, lists, numbers and texts are read"
 
 
 class _Name(NamedTuple):
-    """A name that the program uses: of a function to call, or of a type of storage."""
+    """A name in the pickle program: of a function to call, or of a type of storage."""
 
     name: str
 
@@ -49,15 +48,17 @@ class _Storage(NamedTuple):
 
 
 def read_torch_archive(source: Union[str, Path, BinaryIO], where: str = "") -> Any:
-    """What `torch.save` wrote: dicts, lists, tuples, numbers and texts, and tensors on the CPU, which share memory
-    where they did. Parameters are tensors, an OrderedDict is a dict. Takes memory in proportion to the file.
+    """The objects of a `torch.save` file: dicts, lists, tuples, numbers, texts, and tensors on the CPU.
+
+    Tensors that shared memory share it again; parameters become tensors, an OrderedDict a dict. The memory needed is
+    proportional to the size of the file.
 
     Args:
       source: a path, or a seekable stream.
-      where: what messages call the file; default: the path.
+      where: the name of the file in error messages; the path by default.
     Raises:
-      ValueError: one line that names the file, where it is missing, damaged, compressed, of the format before torch
-        1.6, a TorchScript program, or holds anything else than is named above.
+      ValueError: in one line that names the file, where it is missing, damaged, compressed, in the format before torch
+        1.6, a TorchScript program, or contains any other object.
     """
     where = where or str(source)
     try:
@@ -106,7 +107,7 @@ def _read(stream: BinaryIO) -> Any:
 
 
 class _Machine:
-    """Runs data.pkl: a stack of objects, a memo of those that occur again, marks where collections begin."""
+    """Interprets data.pkl with a stack of objects, a memo of those used again, and marks where collections begin."""
 
     def __init__(self, archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], budget: int):
         self.archive, self.records, self.budget = archive, records, budget
@@ -153,7 +154,7 @@ class _Machine:
         if type(target) is not dict or len(items) % 2:
             raise ValueError(f"its data.pkl sets items of a {type(target).__name__}{_ADVICE}")
         for key, value in zip(items[::2], items[1::2]):
-            if type(key) not in (str, int):  # the hash of nested tuples may take for ever
+            if type(key) not in (str, int):  # hashing nested tuples can take exponential time
                 raise ValueError(f"a key is a {type(key).__name__}{_ADVICE}")
             target[key] = value
 
@@ -170,18 +171,18 @@ class _Machine:
         self.push(_FUNCTIONS[function.name](self, *arguments))
 
     def set_attributes(self, _: Any) -> None:
-        self.stack.pop()  # a state dict's versions of modules, which nothing needs
+        self.stack.pop()  # version numbers of modules in a state dict, not needed
         if type(self.stack[-1]) is not dict:
             raise ValueError(f"its data.pkl sets attributes of a {type(self.stack[-1]).__name__}{_ADVICE}")
 
     def load_storage(self, _: Any) -> None:
-        """Of ("storage", type, name of the file in data/, device, number of values)."""
+        """Push the storage of ("storage", type, name of the file in data/, device, number of values)."""
         word, kind, key, _, count = self.stack.pop()
         if word != "storage" or type(kind) is not _Name or type(key) is not str or type(count) is not int:
             raise ValueError("its data.pkl refers to what is no storage")
         dtype, entry = _TYPES[kind.name], self.records[f"data/{key}"]
         if (kind.name, key) not in self.storages:
-            stored = torch.uint8 if dtype == torch.bool else dtype  # another byte than 0 and 1 would be no bool
+            stored = torch.uint8 if dtype == torch.bool else dtype  # a bool must not have bytes other than 0 and 1
             content = bytearray(self.archive.read(entry))
             if count < 0 or len(content) != count * torch.empty(0, dtype=stored).element_size():
                 raise ValueError(f"storage {key[:40]} has {len(content)} bytes, not {count} values of {kind.name}")
@@ -196,7 +197,7 @@ class _Machine:
             raise ValueError("its tensors have more values than the file has room for")
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-        """torch._utils._rebuild_tensor_v2: a view of a storage; what follows is for gradients."""
+        """torch._utils._rebuild_tensor_v2: a view of a storage. Further arguments, for gradients, are ignored."""
         whole = type(storage) is _Storage and type(shape) is tuple and type(strides) is tuple
         numbers = [offset, *shape, *strides] if whole else [None]
         if any(type(n) is not int or n < 0 for n in numbers) or len(shape) != len(strides):

@@ -183,6 +183,19 @@ def test_summary_gives_the_length_that_batches_have(folder):
     assert sorted(announced) == sorted(n for b in batches for n in b["supervisions"]["num_frames"].tolist())
 
 
+@pytest.mark.parametrize("make", [train_loader, eval_loader])
+def test_memory_is_pinned_where_it_is_asked_for(folder, make):
+    path = folder / "fbank.jsonl.gz"
+    assert not make(path, CONFIG).pin_memory and make(path, CONFIG, pin_memory=True).pin_memory
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_pinned_batches_are_the_same(folder):
+    path = folder / "fbank.jsonl.gz"
+    usual, pinned = (list(eval_loader(path, CONFIG, pin_memory=pin)) for pin in (False, True))
+    assert same(usual, pinned) and all(batch["inputs"].is_pinned() for batch in pinned)
+
+
 def test_ranks_share_an_epoch(folder):
     path = folder / "fbank.jsonl.gz"
     alone = ids(train_loader(path, CONFIG))

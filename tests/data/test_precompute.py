@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,18 @@ def test_what_is_done_is_not_done_again(manifests, caplog, monkeypatch):
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
         patch.setattr(module, "perturb_speed", None)
         assert list(command(manifests, "--split", "train")) == list(first)
+    assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
+
+
+def test_what_an_older_version_did_is_not_done_again(manifests, caplog, monkeypatch):
+    command(manifests, "--split", "train")
+    marker = manifests.parent / "fbank" / "librispeech_cuts_train.done"
+    options = json.loads(marker.read_text())
+    options["features"].update(device="cpu", backend="auto")
+    marker.write_text(json.dumps(options))
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(module, "perturb_speed", None)
+        command(manifests, "--split", "train")
     assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
 
 

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.files.container import write_container
+from hainan_k2.formats.average import average_states
 from hainan_k2.formats.checkpoint import (
     KIND,
-    average_states,
     load_checkpoint,
     load_model,
     save_checkpoint,
@@ -81,7 +81,7 @@ def test_models_that_cannot_be(tmp_path):
         ({"provenance": []}, "holds no model"),
         ({"model_config": {**sound["model_config"], "vocab_size": 10**6}}, "does not fit its own"),
         ({"model": {**sound["model"], name: torch.zeros(1)}}, "does not fit its own dimensions"),
-        ({"model": {**sound["model"], "more": torch.zeros(1)}}, "more has no place"),
+        ({"model": {**sound["model"], "more": torch.zeros(1)}}, "more is not part of the model"),
     ):
         save_checkpoint(tmp_path / "epoch-2.safetensors", {**sound, **change})
         with pytest.raises(ValueError, match=f"epoch-2.safetensors.*{message}") as error:
