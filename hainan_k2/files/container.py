@@ -8,6 +8,12 @@ A container is a safetensors file with tensors and these metadata:
     facts     a JSON object of everything that is not a tensor
 
 Every program that reads safetensors can read the tensors, and every changed byte is detected.
+
+>>> import torch
+>>> kind = Kind("example", "this docstring")
+>>> write_container("/tmp/example.safetensors", kind, {"x": torch.ones(2)}, {"n": 3})
+>>> read_container("/tmp/example.safetensors", kind)
+({'x': tensor([1., 1.])}, {'n': 3})
 """
 
 from __future__ import annotations
@@ -81,7 +87,7 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     if data.startswith(_ZIP_MAGIC):
         raise ValueError(
             f"{path} cannot be read as a {kind.name}: it is a zip archive, of an older version of "
-            f"hainan_k2, of torch or of another program; make it anew with {kind.maker}"
+            f"hainan_k2, of torch or of another program; make it again with {kind.maker}"
         )
     header = header_of(data)
     if not header:
@@ -107,13 +113,13 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     if version != FORMAT:
         raise ValueError(
             f"{path} is of format {version[:40]!r}; this version of hainan_k2 reads {FORMAT!r}: make it "
-            f"anew with {kind.maker}"
+            f"again with {kind.maker}"
         )
     if name != kind.name:
         raise ValueError(f"{path} holds a {str(name)[:60]}, not a {kind.name}")
     if not isinstance(facts, dict):
-        raise ValueError(f"{path} cannot be read as a {kind.name}: its facts are no JSON object")
+        raise ValueError(f"{path} cannot be read as a {kind.name}: its facts are not a JSON object")
     return tensors, facts
 
 
-_DAMAGED = "it is damaged, its checksum does not fit: copy it again or make it anew"
+_DAMAGED = "it is damaged, its checksum does not fit: copy it again or make it again"

@@ -75,7 +75,7 @@ def load_checkpoint(path: pathlib.Path) -> dict[str, Any]:
     except (LookupError, TypeError, ValueError, RecursionError):
         state = None
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is not complete: make it anew with {KIND.maker}")
+        raise ValueError(f"{path} is not complete: make it again with {KIND.maker}")
     return state
 
 
@@ -129,7 +129,7 @@ def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) ->
         if old:
             raise ValueError(
                 f"{exp_dir} has only checkpoints of an older version of hainan_k2 ({', '.join(old[:3])}), "
-                "which this one cannot read: train it anew"
+                "which this one cannot read: train it again"
             )
         raise ValueError(
             f"no checkpoint {epoch_name('N')} in {exp_dir}: train one with `hainan-train --exp-dir {exp_dir} ...`"

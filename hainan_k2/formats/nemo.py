@@ -40,7 +40,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
         except tarfile.TarError as error:
-            raise ValueError(f"{path} is no uncompressed tar archive, as .nemo files are: {error}") from None
+            raise ValueError(f"{path} is not an uncompressed tar archive, as .nemo files are: {error}") from None
     else:
         state = read_torch_archive(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else {}

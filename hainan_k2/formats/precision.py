@@ -15,7 +15,11 @@ SCALE = ".scale"
 
 
 def pack(weights: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """Weights in a precision of PRECISIONS; ValueError for values that float16 cannot represent."""
+    """Weights in a precision of PRECISIONS; ValueError for values that float16 cannot represent.
+
+    >>> pack({"w": torch.tensor([[1.0, -1.0], [0.0, 2.54]])}, "int8")["w"].tolist()
+    [[127, -127], [0, 127]]
+    """
     packed: dict[str, Tensor] = {}
     for name, value in weights.items():
         value = value.detach().cpu().contiguous()

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil, inf
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 import soundfile
@@ -32,7 +32,7 @@ def is_audio_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
+def decode_audio(path: Union[str, Path]) -> tuple[np.ndarray, int]:
     """All samples of a file, float32 (N, channels) with integers scaled to [-1, 1], and its sampling rate in Hz.
 
     Raises:
@@ -44,7 +44,7 @@ def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
         return np.concatenate(list(_decode(file, path))), file.samplerate
 
 
-def read_audio(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+def read_audio(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
     """A file as mono float32 (N,) at `sampling_rate` Hz, its channels averaged. Raises as `decode_audio` does.
 
     >>> read_audio("tests/data/jfk.flac").shape
@@ -53,7 +53,7 @@ def read_audio(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> np.ndarr
     return np.concatenate(list(audio_blocks(path, sampling_rate)))
 
 
-def audio_blocks(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
+def audio_blocks(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
     """The samples of `read_audio` in blocks (N,), in memory that does not grow with the length of the file.
 
     Raises as `decode_audio` does: for a bad header before the first block, for damaged samples at their block.
@@ -146,7 +146,7 @@ class _Recording(soundfile.SoundFile):
         return self.frames / self.samplerate
 
 
-def _open(path: str | Path) -> _Recording:
+def _open(path: Union[str, Path]) -> _Recording:
     """An open file whose header has been checked; ValueError as `decode_audio` raises it."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
@@ -188,10 +188,10 @@ def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -
         whole = seconds * length.stated / max(1, length.present)
         shown, parts = f"{seconds:.2f} of {whole:.2f} s", f"{length.present} of {length.stated} {length.unit} are there"
     shown = f"{shown}, {parts}" if seconds and length.present else parts
-    return f"truncated: {shown}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
+    return f"truncated: {shown}: copy it again, or keep the samples that are there by converting it with ffmpeg or sox"
 
 
-def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:
+def _decode(file: _Recording, path: Union[str, Path]) -> Iterator[np.ndarray]:
     """The samples of a file in blocks (N, channels), since a header may state far more samples than the file has."""
     count = 0
     while True:

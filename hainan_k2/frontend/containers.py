@@ -1,4 +1,4 @@
-"""How much audio a container states, and how much of it is in the file: truncated files are found so.
+"""How much audio a container states, and how much of it is in the file, to detect truncated files.
 
 libsndfile reads a truncated file as if it were a shorter one. The header of each container below states where its
 samples end, or the last page or frame of a stream is marked; `extent` compares that with the size of the file.

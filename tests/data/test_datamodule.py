@@ -63,7 +63,7 @@ def test_batches_hold_normalised_whole_cuts(folder, kind):
             assert text == cut.supervisions[0].text
             raw = cut.load_features() if kind == "fbank" else Fbank().extract(cut.load_audio()[0], 16000)
             assert raw.shape[0] == length
-            normalised = normalise(torch.from_numpy(raw))  # by itself, as in the batch: the same numbers in one shape
+            normalised = normalise(torch.from_numpy(raw))  # alone, as in the batch: equal to the last bit
             assert torch.equal(row[:length], normalised) and not row[length:].any()
 
 

@@ -72,7 +72,7 @@ def test_what_an_older_version_did_is_not_done_again(manifests, caplog, monkeypa
     assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
 
 
-def test_other_options_or_cuts_are_done_anew(manifests):
+def test_other_options_or_cuts_are_done_again(manifests):
     assert len(command(manifests, "--split", "train")) == 8
     assert len(command(manifests, "--split", "train", "--speed-perturb", "train")) == 24
     assert command(manifests, "--split", "train", "--num-mel-bins", "40")[0].num_features == 40

@@ -64,7 +64,7 @@ def write(path, state):
 )
 def test_states_that_save_checkpoint_does_not_write(tmp_path, state):
     write(tmp_path / "a.safetensors", state)
-    with pytest.raises(ValueError, match="a.safetensors is not complete: make it anew with"):
+    with pytest.raises(ValueError, match="a.safetensors is not complete: make it again with"):
         load_checkpoint(tmp_path / "a.safetensors")
 
 
@@ -95,7 +95,7 @@ def test_models_that_cannot_be(tmp_path):
 
 def test_experiments_of_an_older_version(tmp_path):
     (tmp_path / "epoch-3.pt").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="only checkpoints of an older version .*epoch-3.pt.*train it anew"):
+    with pytest.raises(ValueError, match="only checkpoints of an older version .*epoch-3.pt.*train it again"):
         select_checkpoints(tmp_path, None, 1)
 
 
