@@ -9,7 +9,11 @@ from hainan_k2.config import check_options, option
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How batches are made of cuts. Raises ValueError for values out of bounds."""
+    """How batches are made of cuts. Raises ValueError for values out of bounds.
+
+    >>> DataConfig(max_duration=100.0).num_workers
+    2
+    """
 
     max_duration: float = option(200.0, "seconds of audio per batch, padding included", above=0)
     num_buckets: int = option(30, "groups of like duration that batches are drawn from", at_least=1)

@@ -32,7 +32,7 @@ def open_cuts(cuts: Cuts) -> CutSet:
 
 
 class StoredCuts:
-    """The cuts of a .jsonl or .jsonl.gz file, read anew by every iteration.
+    """The cuts of a .jsonl or .jsonl.gz file, read again by every iteration.
 
     Raises ValueError with the file and the number of the line where a line is not a cut.
     """

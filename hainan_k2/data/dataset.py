@@ -20,7 +20,7 @@ from hainan_k2.data.cuts import check_cut, num_frames
 from hainan_k2.data.extractors import extractor_of, transforms_of
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
-# What lhotse, libsndfile and lilcom raise on files that are gone, cut short or damaged.
+# Errors of lhotse, libsndfile and lilcom for files that are missing, truncated or damaged.
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, AssertionError, AudioLoadingError, DurationMismatchError)
 
 

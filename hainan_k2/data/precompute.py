@@ -86,7 +86,7 @@ def precompute(
     if lost:  # lhotse drops, with no more than a log line, what it cannot read
         raise ValueError(
             f"{len(lost)} of {len(cuts)} cuts in {cuts_path} could not be read "
-            f"({' '.join(lost[:5])}): prepare the manifests anew"
+            f"({' '.join(lost[:5])}): prepare the manifests again"
         )
     in_order = sorted(stored, key=lambda cut: cut.id)  # several jobs finish in any order
     random.Random(0).shuffle(in_order)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 
@@ -84,6 +85,9 @@ def augment_waveform(
       a new float32 (N,).
     Raises:
       ValueError: for samples of another shape.
+
+    >>> augment_waveform(np.ones(16000), random.Random(0), WaveConfig()).shape
+    (16000,)
     """
     samples = np.array(samples, dtype=np.float32)
     if samples.ndim != 1 or not len(samples):
@@ -179,7 +183,7 @@ def _telephone_band() -> np.ndarray:
     return butter(ORDER // 2, TELEPHONE, "bandpass", fs=SAMPLING_RATE, output="sos")
 
 
-def read_noises(folder: str | Path) -> list[np.ndarray]:
+def read_noises(folder: Union[str, Path]) -> list[np.ndarray]:
     """All audio files under a folder, ordered by path, each (M,) at 16 kHz. Raises ValueError if there is none."""
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO)
     if not paths:

@@ -28,6 +28,10 @@ def write_lines(path: Union[str, Path], lines: Iterable[Mapping[str, Any]]) -> N
     """Write a file whole or not at all, compressed where its name ends in .gz; the same lines give the same bytes.
 
     Raises OSError with the path, e.g. where the disk is full.
+
+    >>> write_lines("/tmp/example.jsonl", [{"id": "a"}, {"id": "b"}])
+    >>> read_lines("/tmp/example.jsonl")
+    [{'id': 'a'}, {'id': 'b'}]
     """
     encoded = ((json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8") for line in lines)
     with atomic_file(path) as stream:

@@ -22,7 +22,8 @@ class FeatureSpec:
     fbank: Kaldi's log mel filter banks, normalised per utterance. log-mel: Whisper's features, not normalised.
     states: the output of a frozen pretrained encoder, which is stored beside the cuts and never computed here.
 
-    >>> FeatureSpec("log-mel").compute(np.zeros(16000)).shape
+    >>> import numpy
+    >>> FeatureSpec("log-mel").compute(numpy.zeros(16000)).shape
     torch.Size([100, 80])
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pathlib
 import sys
@@ -11,8 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hainan_k2.files.atomic import write_atomic
-from hainan_k2.files.jsonl import read_lines
+from hainan_k2.files.jsonl import append_line, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +58,7 @@ class TrainLog:
           seconds: seconds of audio in the update's batch.
         """
         self.audio += seconds
-        self.updates.write(json.dumps(values) + "\n")
-        self.updates.flush()
+        append_line(self.updates, values)
         for name in ("loss", "tdt", "simple", "ctc", "grad_norm", "lr"):
             if name in values:
                 self.board.add_scalar(f"train/{name}", values[name], values["update"])
@@ -79,8 +76,7 @@ class TrainLog:
 
     def epoch(self, values: dict[str, Any]) -> None:
         """Log an epoch with its validation figures; NaN becomes null in epochs.jsonl."""
-        self.epochs.write(json.dumps({k: None if v != v else v for k, v in values.items()}) + "\n")
-        self.epochs.flush()
+        append_line(self.epochs, {k: None if v != v else v for k, v in values.items()})
         for name, value in values.items():
             if name not in ("epoch", "update") and value == value:
                 self.board.add_scalar(f"dev/{name}", value, values["epoch"])
@@ -103,5 +99,4 @@ def clock(seconds: float) -> str:
 
 def keep_through(path: pathlib.Path, key: str, last: int) -> None:
     """Remove the lines of a JSON lines file whose `key` is above `last`."""
-    kept = [line for line in read_lines(path) if line[key] <= last]
-    write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept))
+    write_lines(path, (line for line in read_lines(path) if line[key] <= last))

@@ -32,7 +32,7 @@ def test_an_utterance_is_normalised_alike_in_any_batch(lens, padding):
     segments = torch.tensor([[i, 0, n] for i, n in enumerate(lens)], dtype=torch.int32)
     for normalised in (normalise_batch(batch, torch.tensor(lens)), UtteranceNorm()(batch, segments)):
         for row, utterance in zip(normalised, utterances):
-            assert torch.equal(row[: len(utterance)], normalise(utterance))  # each is reduced by itself: one shape
+            assert torch.equal(row[: len(utterance)], normalise(utterance))  # each is reduced alone
             assert not row[len(utterance) :].any()
 
 
