@@ -43,16 +43,16 @@ class Stopwatch:
         try:
             yield
         finally:
-            whole = self.now() - start
-            self.seconds[name] += whole - self._inner
-            self._inner = before + whole
+            total = self.now() - start
+            self.seconds[name] += total - self._inner
+            self._inner = before + total
 
     def table(self) -> str:
         """A table of the sections, longest first: name, seconds, percentage of the time since the stopwatch was made.
         "other" is the time outside sections; the last lines are the total and the CPU time of this process."""
-        whole = self.now() - self.started
-        sections = {**self.seconds, "other": max(0.0, whole - sum(self.seconds.values()))}
+        total = self.now() - self.started
+        sections = {**self.seconds, "other": max(0.0, total - sum(self.seconds.values()))}
         ordered = sorted(sections.items(), key=lambda item: -item[1])
-        lines = [f"{name:18s} {seconds:9.2f} s {100 * seconds / whole:6.1f} %" for name, seconds in ordered]
+        lines = [f"{name:18s} {seconds:9.2f} s {100 * seconds / total:6.1f} %" for name, seconds in ordered]
         cpu = time.process_time() - self.cpu_started
-        return "\n".join([*lines, f"{'whole':18s} {whole:9.2f} s", f"{'CPU time':18s} {cpu:9.2f} s"])
+        return "\n".join([*lines, f"{'total':18s} {total:9.2f} s", f"{'CPU time':18s} {cpu:9.2f} s"])

@@ -16,7 +16,7 @@ def test_a_section_inside_another_counts_once(monkeypatch):
             pass
     assert dict(watch.seconds) == {"outer": 5, "inner": 3}
     lines = [line.split() for line in watch.table().splitlines()]
-    assert [line[0] for line in lines] == ["other", "outer", "inner", "whole", "CPU"]
+    assert [line[0] for line in lines] == ["other", "outer", "inner", "total", "CPU"]
     assert lines[0][1] == "92.00" and lines[3][1] == "100.00"
 
 
