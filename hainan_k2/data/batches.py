@@ -6,9 +6,11 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Optional
 
 import torch
+from lhotse.cut import Cut
 from torch import Tensor
 
 from hainan_k2 import cli
@@ -147,6 +149,10 @@ class TrainingData:
             yield make_batch(batch).with_targets(self.tokenizer)
 
 
+def _is_short(longest: float, cut: Cut) -> bool:
+    return cut.duration <= longest
+
+
 class EvaluationData:
     """Every utterance of a set, once, in a fixed order. One that cannot be read is an error, TooManyUnreadable, unless
     `unreadable` allows for it; ValueError where none can be read.
@@ -169,7 +175,7 @@ class EvaluationData:
         self.long = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
         for cut in self.long:
             check_cut(cut, self.stored, self.spec)
-        short = opened.filter(lambda cut: cut.duration <= longest) if self.long else cuts
+        short = opened.filter(partial(_is_short, longest)) if self.long else cuts
         self.loader: Iterable[Any] = ()
         if not self.long or next(iter(short), None) is not None:
             self.loader = eval_loader(short, config, spec=self.spec)

@@ -102,7 +102,7 @@ def _search_group(
     for row, b in product(group, too_long if limits else ()):
         if METHODS[row.method].oracle:
             seconds = limits.at_once * ENCODER_FRAME_SHIFT
-            outcomes[row.label, b] = f"longer than {seconds:g} s: the n-best lists of its segments cannot be joined"
+            outcomes[row.label, b] = f"longer than {seconds:g} s: its n-best lists cannot be joined"
         else:
             frames = encoder_out[b, : lengths[b]]
             outcomes[row.label, b] = search_segments(model, frames, row, resources, names[b], pieces, limits.segment)
