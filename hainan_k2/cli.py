@@ -11,9 +11,9 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, NoReturn, Optional, get_args, get_type_hints
 
 from hainan_k2 import __version__
@@ -22,11 +22,24 @@ from hainan_k2.config import checked, from_dict, words_of
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
+@dataclass(frozen=True)
+class HelpPage:
+    """What --help shows where it depends on other words of the command line.
+
+    A class of options brings one by a static method help_page(argv, prog, example); `help_example` of the command's
+    own class is the example, `help_title` of any class the title above its options.
+    """
+
+    hidden: Collection[str] = ()  # options that are left out
+    notes: Mapping[str, str] = field(default_factory=dict)  # put behind the help of an option
+    epilog: str = ""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with errors in one line, no abbreviations, and --version."""
 
     def __init__(self, **options: Any):
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
     def error(self, message: str) -> NoReturn:  # argparse would print the whole usage before it
@@ -40,15 +53,18 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
     is somebody else's to choose (a preset's). Errors end the program with one line and exit code 2.
     """
     every = [*classes, *optional.values()]
-    parser = Parser(description=description)
+    argv = sys.argv[1:] if argv is None else argv
+    page = _help_page(argv, every)
+    parser = Parser(description=description, epilog=page.epilog)
     parser.add_argument("--config", metavar="FILE", help="YAML file with options, underscores for dashes")
-    switches, valued, words = set(), {"--config"}, False
+    switches, valued, positional = set(), {"--config"}, []
     for cls in every:
-        group, hints = parser.add_argument_group(cls.__name__), get_type_hints(cls)
+        group = parser.add_argument_group(getattr(cls, "help_title", cls.__name__))
+        hints = get_type_hints(cls)
         for f in fields(cls):
             if f.metadata.get("positional"):
                 group.add_argument(f.name, nargs="*", default=argparse.SUPPRESS, help=f.metadata["help"])
-                words = True
+                positional.append(f.name)
                 continue
             flag, switch = "--" + f.name.replace("_", "-"), bool in (hints[f.name], *get_args(hints[f.name]))
             (switches if switch else valued).add(flag)
@@ -57,9 +73,10 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 dest=f.name,
                 default=argparse.SUPPRESS,
                 metavar="[true|false]" if switch else f.name.upper(),
-                help=_help(f),
+                help=argparse.SUPPRESS if f.name in page.hidden else _help(f, page.notes.get(f.name, "")),
             )
-    flags = vars(parser.parse_args(arranged(sys.argv[1:] if argv is None else argv, switches, valued, words)))
+    parser.usage = " ".join(["%(prog)s [--option VALUE ...]", *(f"[{name} ...]" for name in positional)])
+    flags = vars(parser.parse_args(arranged(argv, switches, valued, bool(positional))))
     path = flags.pop("config", None)
     with errors_in_one_line():
         values = {**(read_yaml(path) if path else {}), **flags}
@@ -92,7 +109,18 @@ def arranged(argv: Iterable[str], switches: set[str], valued: set[str], position
     return [*flags, *(["--"] if words and positional else []), *words]
 
 
-def _help(f: Field) -> str:
+def _help_page(argv: Sequence[str], classes: Iterable[type]) -> HelpPage:
+    page = HelpPage()
+    if "--help" in argv or "-h" in argv:
+        prog = os.path.basename(sys.argv[0])
+        example = " ".join(filter(None, (getattr(cls, "help_example", "") for cls in classes)))
+        with errors_in_one_line():
+            for cls in classes:
+                page = cls.help_page(argv, prog, example) if hasattr(cls, "help_page") else page
+    return page
+
+
+def _help(f: Field, note: str = "") -> str:
     default = "required" if f.default is MISSING else f.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -101,9 +129,10 @@ def _help(f: Field) -> str:
         f.metadata.get("help", ""),
         *([f"one of {' '.join(choices)}"] if choices else []),
         *([words_of(bounds)] if bounds else []),
+        *([note] if note else []),
     ]
     default = str(default).lower() if isinstance(default, bool) else default
-    return f"{', '.join(words)} (default: {default})".replace("%", "%%")
+    return (", ".join(words) + (f" (default: {default})" if default != "" else "")).replace("%", "%%")
 
 
 def read_yaml(path: str) -> dict[str, Any]:

@@ -26,7 +26,6 @@ from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.inference.window_sizes import WindowConfig
 from hainan_k2.result import WRITERS
-from hainan_k2.search.methods import METHODS
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
 
@@ -50,7 +49,7 @@ class DecodeConfig:
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     method: tuple[str, ...] = option(
-        ("ar-greedy", "nar-greedy"), "methods, comma between: all, or of " + " ".join(METHODS)
+        ("ar-greedy", "nar-greedy"), "methods, comma between, of the list below; all: every one that can run"
     )
     out_dir: str = option("", "where results go; default: EXP_DIR/decode, with --model ./decode")
     write: tuple[str, ...] = option((), "word times as well, of " + " ".join(WRITERS))
@@ -64,6 +63,8 @@ class DecodeConfig:
         "error rates, calibration and speed of all",
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
+
+    help_title, help_example = "input and output", "--exp-dir exp --lang-dir lang --cuts cuts_test.jsonl.gz"
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.write if kind not in WRITERS]

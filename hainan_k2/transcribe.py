@@ -44,7 +44,9 @@ WINDOWS = WindowConfig()
 class TranscribeConfig:
     audio: tuple[str, ...] = option((), "files, folders, patterns; - reads paths from standard input", positional=True)
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
-    method: tuple[str, ...] = option(("ar-greedy",), "methods, comma between: all, or of " + " ".join(METHODS))
+    method: tuple[str, ...] = option(
+        ("ar-greedy",), "methods, comma between, of the list below; all: every one that can run"
+    )
     write: tuple[str, ...] = option(
         (), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words with times to standard output"
     )
@@ -68,6 +70,8 @@ class TranscribeConfig:
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
+
+    help_title, help_example = "input and output", "talks/ --reference talks.tsv"
 
     def __post_init__(self) -> None:
         if self.stream and (self.audio or self.write or self.report or self.reference):

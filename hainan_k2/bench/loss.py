@@ -27,7 +27,7 @@ from hainan_k2 import fsa
 from hainan_k2.bench.measure import measure
 from hainan_k2.config import ModelConfig, fail, option, parse
 from hainan_k2.device import pick_device
-from hainan_k2.fsa.losses.tdt import find_backend
+from hainan_k2.fsa.losses.backends import find_backend
 from hainan_k2.model.joiner import Joiner
 
 FIT_FROM = 100  # frames; shorter utterances are mostly overhead

@@ -97,13 +97,15 @@ def transcribe_stream(
     audio = Counted(blocks)
     search, words = StreamingGreedy(model, options, method == "ar-greedy"), WordStream(pieces)
     for kept, ahead in encode_windows(model, spec, audio, config.windows()):
-        final = words.accept(search.accept(kept), search.heard)
+        final = words.accept(search.accept(kept), search.num_frames)
         preview = copy.copy(search)
-        partial = words.rest(preview.accept(ahead), preview.heard)
-        decided = min(search.heard * ENCODER_FRAME_SHIFT, audio.samples / SAMPLING_RATE)  # the last frame may be cut
+        partial = words.rest(preview.accept(ahead), preview.num_frames)
+        decided = min(
+            search.num_frames * ENCODER_FRAME_SHIFT, audio.samples / SAMPLING_RATE
+        )  # the last frame may be cut
         yield Update(round(decided, 3), final, " ".join(word.text for word in partial))
     seconds = audio.samples / SAMPLING_RATE
-    yield Update(round(seconds, 3), words.rest([], search.heard, seconds), "")
+    yield Update(round(seconds, 3), words.rest([], search.num_frames, seconds), "")
 
 
 def show(updates: Iterable[Update], out: TextIO) -> None:

@@ -62,6 +62,8 @@ class WindowConfig:
         4.0, "seconds that a window shares with each of its neighbours", at_least=ENCODER_FRAME_SHIFT
     )
 
+    help_title = "long audio"
+
     def __post_init__(self) -> None:
         check_options(self)
         if not 2 * self.context + ENCODER_FRAME_SHIFT <= self.window:
@@ -90,6 +92,8 @@ class StreamConfig:
     behind: float = option(
         6.0, "--stream: seconds of earlier audio that the encoder reads again as context", at_least=0, at_most=600
     )
+
+    help_title = "streams"
 
     def windows(self) -> Windows:
         """The sizes in encoder frames, rounded."""

@@ -14,7 +14,7 @@ from scipy.stats import t
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.result import WRITERS, Hypothesis
 from hainan_k2.score import Score, file_stem, recogs_lines, score, write_results
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 
 
 class RecogsStream:

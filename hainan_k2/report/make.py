@@ -33,7 +33,6 @@ from hainan_k2.text.tokenizer import Tokenizer
 SHOWN = 20  # utterances that are shown one by one
 PATHS = 8  # texts of each of their lattices
 LATTICE_SECONDS = 60.0  # of longer recordings no lattice is drawn: it needs much memory, and nobody could read it
-COMPARED = ("ar-greedy", "nar-greedy", "sar", "viterbi")  # shown beside the method of a transcript
 
 
 def write_decoding(
@@ -86,7 +85,7 @@ def write_transcription(
     model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
     referenced, options = seconds is not None, rows[0].options
     if not referenced:
-        able = [name for name in COMPARED if not (METHODS[name].needs_k2 and why_no_k2())]
+        able = [name for name, method in METHODS.items() if method.compared and not (method.needs_k2 and why_no_k2())]
         rows = [row for row in rows if not METHODS[row.method].oracle]
         rows += [Row(name, name, options) for name in able if name not in [row.method for row in rows]]
     shown, details = [], {}

@@ -41,6 +41,13 @@ class DecodingResources:
         """The names of the resources that were read from files, in the order of the fields."""
         return tuple(name for name in FROM_FILES if getattr(self, name) is not None)
 
+    def require(self, name: str) -> Any:
+        """The resource of that name; ValueError where it was not given."""
+        resource = getattr(self, name)
+        if resource is None:
+            raise ValueError(f"this needs --{name.replace('_', '-')}: DecodingResources has no {name}")
+        return resource
+
     def to(self, device: torch.device) -> DecodingResources:
         """These resources with their tensors on `device`. They are copied once: later calls return the same object.
 
@@ -73,6 +80,8 @@ class ResourceConfig:
     isymbols: str = option("", "symbol table of the input labels of an OpenFst --grammar, lines `symbol id`")
     osymbols: str = option("", "symbol table of its output labels; without one the output is the label numbers")
     hotwords: str = option("", "phrases to expect, one per line, each with an optional ' :weight' behind it")
+
+    help_title = "decoding resources: LM, graph, grammar, hotwords"
 
 
 def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingResources:

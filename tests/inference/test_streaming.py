@@ -56,7 +56,7 @@ def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, dur
     search, found = StreamingGreedy(speaker, options, method == "ar-greedy"), []
     for piece in torch.tensor_split(encoded[0, :length], sorted(places)):
         found += search.accept(piece)
-    assert search.heard == length
+    assert search.num_frames == length
     assert [(t.id, t.frame, t.duration) for t in found] == [(t.id, t.frame, t.duration) for t in whole]
     assert [t.confidence for t in found] == pytest.approx([t.confidence for t in whole])
 

@@ -15,7 +15,7 @@ from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import WORD_START
 from hainan_k2.search import METHODS, DecodingResources, SearchConfig, choose_methods
 from tests.oracles import search as oracle
-from tests.oracles.hotwords import encouragement, hotwords, paid
+from tests.oracles.hotwords import hotwords, paid, token_bias
 from tests.oracles.search import Speaker, batches, encoder_output, shape
 from tests.search.test_methods import assert_same, check_alone_and_in_a_batch, resources_for
 from tests.toy import ROOT
@@ -53,7 +53,7 @@ def test_hotwords_of_weight_0_change_nothing(drawn, by_scale):
 @given(biased_batches(), st.sampled_from((1, 4)))
 def test_greedy_and_refining_searches_equal_the_reference(drawn, max_symbols):
     (model, encoded, lens), (phrases, starts) = drawn
-    resources, bias = DecodingResources(hotwords=HotwordGraph.build(phrases, starts)), encouragement(phrases)
+    resources, bias = DecodingResources(hotwords=HotwordGraph.build(phrases, starts)), token_bias(phrases)
     options = SearchConfig(max_symbols=max_symbols, sar_rounds=3)
     greedy, sar = (METHODS[name].function(model, encoded, lens, options, resources) for name in ("ar-greedy", "sar"))
     for hypothesis, refined, row, length in zip(greedy, sar, encoded, lens):

@@ -22,7 +22,7 @@ from corpus import Utterance, write_split
 from queen import CUTAWAY, HERO, Line, Queen
 
 from hainan_k2.config import fail, option, parse, read_yaml
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 
 @dataclass(frozen=True)

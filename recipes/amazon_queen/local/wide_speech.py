@@ -26,7 +26,7 @@ import numpy as np
 import soundfile
 
 from hainan_k2.config import fail, option, parse
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice
