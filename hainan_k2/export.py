@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.average import average_between, average_of
 from hainan_k2.formats.checkpoint import (
     best_checkpoints,

@@ -28,7 +28,7 @@ from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from hainan_k2.data.batches import Batch
+    from hainan_k2.data.batch import Batch
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import torch
 
-from hainan_k2.data.batches import Batch
+from hainan_k2.data.batch import Batch
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.engine import decode_encoded, encode_batch
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS, Windows

@@ -12,7 +12,7 @@ from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from hainan_k2 import compute_features, decode, transcribe
 from hainan_k2.bench.decode import random_model
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.model_dir import find_model
 from hainan_k2.frontend.audio import read_audio
 from hainan_k2.frontend.log_mel import log_mel

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from hainan_k2.bench.decode import random_model
-from hainan_k2.data.batches import Batch
+from hainan_k2.data.batch import Batch
 from hainan_k2.data.long_utterance import LongUtterance
 from hainan_k2.frontend.spec import FBANK
 from hainan_k2.inference.window_sizes import Windows
-from hainan_k2.inference.windows import read_features
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.validation import Evaluator
 from tests.data.corpus import babble
@@ -53,7 +52,7 @@ def test_every_batch_is_encoded_once(model):
 
 def test_a_long_utterance_is_encoded_in_windows(model):
     samples = babble(16000 * 3, seed=3).astype("float32")
-    short = Batch(read_features(samples, FBANK), torch.tensor([300]), ("x",), ("a b",), (3.0,))
+    short = Batch(FBANK.compute(samples)[None], torch.tensor([300]), ("x",), ("a b",), (3.0,))
     empty = torch.zeros(1, 0, 80), torch.tensor([0])
     long = Batch(*empty, ("x",), ("a b",), (3.0,), long=LongUtterance(FBANK, samples))
     at_once = Windows(30, 20, 10, 10)
