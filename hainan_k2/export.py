@@ -1,13 +1,12 @@
 """Checkpoints to a model directory: `python hainan_k2/export.py --exp-dir EXP --avg 5 --precision int8 --out-dir DIR`.
 
-What is exported is the mean of the weights of `--avg` epochs: the last ones; with --best those of least dev WER; with
---use-averaged-model of all updates of the last ones, out of the running average that training keeps. Heads that only
-training uses are left out.
+The exported weights are the mean over `--avg` epochs: the last ones; with --best those with the lowest dev WER; with
+--use-averaged-model the mean over all updates of the last epochs, from the running average that training keeps. Heads
+that only training uses are left out.
 """
 
 from __future__ import annotations
 
-import logging
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.cli import fail, parse
+from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.config import DataConfig
@@ -35,6 +34,7 @@ from hainan_k2.formats.model_dir import read_model, write_model, write_provenanc
 from hainan_k2.formats.precision import PRECISIONS
 from hainan_k2.formats.weights import model_of_weights
 from hainan_k2.inference.engine import decode_batches
+from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.scoring.wer import score
 from hainan_k2.search import check_methods
@@ -57,7 +57,7 @@ class ExportConfig:
     compare: str = option("", "lhotse cuts: WER on them before and after, printed and put into provenance.json")
     method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"), "methods to compare with, comma between")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.out_dir:
             raise ValueError("--out-dir is required: the model directory to make")
         if self.best and self.use_averaged_model:
@@ -98,11 +98,10 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
 
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
     """WER in percent of every method."""
-    data = EvaluationData(cuts, DataConfig(num_workers=0), model.config)
-    decoded = [
-        d for batch in decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch()) for d in batch
-    ]
-    return {name: round(100 * score(d.texts(name) for d in decoded).wer, 2) for name in methods}
+    data = EvaluationData(cuts, DataConfig(num_workers=0), model.config, longest=DEFAULT_WINDOWS.seconds)
+    batches = decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
+    decoded = [utterance for batch in batches for utterance in batch]
+    return {name: round(100 * score(utterance.texts(name) for utterance in decoded).wer, 2) for name in methods}
 
 
 def export(config: ExportConfig) -> None:
@@ -156,7 +155,7 @@ def export(config: ExportConfig) -> None:
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     (config,) = parse(argv, "Make a model directory of a trained HAINAN model.", ExportConfig)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     try:
         export(config)
     except (ValueError, OSError) as error:

@@ -25,7 +25,7 @@ from hainan_k2.device import pick_device
 from hainan_k2.files.atomic import remove_partial_files
 from hainan_k2.formats.checkpoint import load_newest
 from hainan_k2.formats.whisper_weights import load_whisper
-from hainan_k2.inference.engine import Evaluator
+from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.text.tokenizer import Tokenizer
@@ -34,6 +34,7 @@ from hainan_k2.training.initial import Initial, choose_dimensions, load_initial,
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
 from hainan_k2.training.trainer import LoopConfig, Trainer
+from hainan_k2.training.validation import Evaluator
 from hainan_k2.version import code_version
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def train(
         logger.info("removed %d incomplete files of a killed run from %s", removed, exp_dir)
     unreadable, pin = Unreadable(config.max_unreadable), device.type == "cuda"
     training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin)
-    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin)
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, DEFAULT_WINDOWS.seconds)
     try:
         trainer.run(training, Evaluator(validation, tokenizer))
     finally:

@@ -30,7 +30,7 @@ from hainan_k2.cli import errors_in_one_line, parse
 from hainan_k2.config import ModelConfig, option
 from hainan_k2.device import pick_device
 from hainan_k2.files.atomic import write_atomic
-from hainan_k2.fsa.losses.tdt import find_backend
+from hainan_k2.fsa.losses.backends import find_backend
 from hainan_k2.model.joiner import Joiner
 
 

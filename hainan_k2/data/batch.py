@@ -8,6 +8,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
+from hainan_k2.data.long_utterance import LongUtterance
 from hainan_k2.text.tokenizer import Tokenizer
 
 PADDING = 1  # of targets: any token but blank will do, since target_lens tells what counts
@@ -25,6 +26,7 @@ class Batch:
       seconds: lengths in seconds.
       targets: (B, U) int64 token ids, padded with PADDING; in training only.
       target_lens: (B,) int64 numbers of tokens; in training only.
+      long: the input of the one utterance of the batch, if it is too long to be encoded at once. `features` is empty.
     """
 
     features: Tensor
@@ -34,6 +36,7 @@ class Batch:
     seconds: tuple[float, ...]
     targets: Optional[Tensor] = None
     target_lens: Optional[Tensor] = None
+    long: Optional[LongUtterance] = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`; from pinned memory the copy does not block."""
@@ -48,6 +51,12 @@ class Batch:
         width = max(map(len, targets), default=0)
         padded = torch.tensor([ids + [PADDING] * (width - len(ids)) for ids in targets], dtype=torch.int64)
         return replace(self, targets=padded.view(len(targets), width), target_lens=torch.tensor([*map(len, targets)]))
+
+    @classmethod
+    def of_long(cls, long: LongUtterance, name: str, text: str, seconds: float) -> Batch:
+        """A Batch of one utterance that is to be encoded in windows."""
+        empty, lens = torch.zeros(1, 0, long.spec.num_bins), torch.zeros(1, dtype=torch.int64)
+        return cls(empty, lens, (name,), (text,), (seconds,), long=long)
 
     @classmethod
     def of_supervisions(cls, batch: dict[str, Any]) -> Batch:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
-from typing import Optional
+from functools import partial
+from typing import Any, Optional
 
+from lhotse.cut import Cut
+
+from hainan_k2 import cli
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batch import Batch
 from hainan_k2.data.config import DataConfig
-from hainan_k2.data.cuts import feature_type, open_cuts
+from hainan_k2.data.cuts import Cuts, check_cut, feature_type, has_features, open_cuts
 from hainan_k2.data.datamodule import eval_loader, train_loader
+from hainan_k2.data.dataset import UNREADABLE, read_long
 from hainan_k2.data.extractors import STORED_TYPES
 from hainan_k2.data.summary import summarise_cuts
 from hainan_k2.frames import subsampled_length
@@ -52,7 +58,7 @@ class Unreadable:
             raise TooManyUnreadable(f"{len(self.reasons)} cuts cannot be used, {self.limit} are allowed: {listed}")
 
 
-def feature_spec(model: ModelConfig, cuts: str) -> FeatureSpec:
+def feature_spec(model: ModelConfig, cuts: Cuts) -> FeatureSpec:
     """The features that `model` is given for these cuts: those that its encoder expects or, where the cuts have them
     stored, the output of its pretrained encoder."""
     if model.encoder == "fastconformer":
@@ -117,23 +123,39 @@ class TrainingData:
             yield Batch.of_supervisions(batch).with_targets(self.tokenizer)
 
 
+def _is_short(longest: float, cut: Cut) -> bool:
+    return bool(cut.duration <= longest)
+
+
 class EvaluationData:
     """Every utterance of a cut manifest, once, in a fixed order.
 
-    Arguments as of TrainingData. Iteration raises TooManyUnreadable where more cuts cannot be read than `unreadable`
-    allows, and ValueError where none can be read.
+    Utterances of more than `longest` seconds come last, each as a batch with `Batch.long`, which the encoder reads in
+    windows. Other arguments as of TrainingData. Raises ValueError, naming the cut, for a long cut that does not suit.
+    Iteration raises TooManyUnreadable where more cuts cannot be read than `unreadable` allows, and ValueError where
+    none can be read.
     """
 
     def __init__(
         self,
-        cuts: str,
+        cuts: Cuts,
         config: DataConfig,
         model: ModelConfig,
         unreadable: Optional[Unreadable] = None,
         pin_memory: bool = False,
+        longest: float = math.inf,
     ):
         self.cuts, self.unreadable = cuts, unreadable or Unreadable()
-        self.loader = eval_loader(cuts, config, spec=feature_spec(model, cuts), pin_memory=pin_memory)
+        self.spec = feature_spec(model, cuts)
+        opened = open_cuts(cuts)
+        self.stored = has_features(opened)
+        self.long: list[Cut] = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
+        for cut in self.long:
+            check_cut(cut, self.stored, self.spec)
+        short = opened.filter(partial(_is_short, longest)) if self.long else cuts
+        self.loader: Iterable[dict[str, Any]] = ()
+        if not self.long or next(iter(short), None) is not None:
+            self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
@@ -142,5 +164,13 @@ class EvaluationData:
             if batch["supervisions"]["cut_id"]:
                 count += 1
                 yield Batch.of_supervisions(batch)
+        for cut in self.long:
+            try:
+                long = read_long(cut, self.stored, self.spec)
+            except UNREADABLE as error:
+                self.unreadable.add([(cut.id, cli.reason(error))])
+                continue
+            count += 1
+            yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
         if not count:
             raise ValueError(f"{self.cuts}: no cut of it can be read")

@@ -18,6 +18,7 @@ from hainan_k2.cli import reason
 from hainan_k2.data.augment import NoiseMix, SpecAugment, generator
 from hainan_k2.data.cuts import check_cut, num_frames
 from hainan_k2.data.extractors import extractor_of, transforms_of
+from hainan_k2.data.long_utterance import LongUtterance
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
 # Errors of lhotse, libsndfile and lilcom for files that are missing, truncated or damaged.
@@ -140,12 +141,25 @@ class ComputedFeatures(WholeCuts):
         self.extractor, self.augment = extractor, augment
 
     def read(self, cut: Cut) -> torch.Tensor:
-        (samples,) = cut.load_audio()
-        bad = len(samples) - np.isfinite(samples).sum()
-        if bad:
-            raise ValueError(f"{bad} of {len(samples)} samples are not finite")
-        features = self.extractor.extract(self.augment(cut, samples), cut.sampling_rate)
+        features = self.extractor.extract(self.augment(cut, load_samples(cut)), cut.sampling_rate)
         return checked_features(torch.from_numpy(features), cut)
+
+
+def load_samples(cut: Cut) -> np.ndarray:
+    """The samples (N,) of a cut with one channel; ValueError where values are not finite."""
+    (samples,) = cut.load_audio()
+    bad = len(samples) - np.isfinite(samples).sum()
+    if bad:
+        raise ValueError(f"{bad} of {len(samples)} samples are not finite")
+    return np.asarray(samples)
+
+
+def read_long(cut: Cut, stored: bool, spec: FeatureSpec) -> LongUtterance:
+    """Read a long cut, which is encoded in windows: its stored features, or its samples where none are `stored`.
+
+    Raises one of UNREADABLE where they cannot be read.
+    """
+    return LongUtterance(spec, StoredFeatures().read(cut).numpy() if stored else load_samples(cut))
 
 
 class NothingToRead(Exception):

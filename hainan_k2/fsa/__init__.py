@@ -1,21 +1,56 @@
-"""Lattices: training losses and their pruning, decoding graphs. The only room that imports k2, when used."""
+"""Finite-state automata: training losses, what a language knows, decoding lattices. The only room that imports k2.
 
-from hainan_k2.fsa.language.grammar import Grammar, read_grammar
-from hainan_k2.fsa.language.ngram import NgramLm
-from hainan_k2.fsa.lattices.composition import compose
-from hainan_k2.fsa.lattices.draw import draw_lattice
-from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
-from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
-from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
-from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
-from hainan_k2.fsa.lattices.store import load_lattice, save_lattice
-from hainan_k2.fsa.losses.pruning import tdt_prune, tdt_prune_bounds
-from hainan_k2.fsa.losses.sequence_scores import mwer_loss, tdt_sequence_scores
-from hainan_k2.fsa.losses.simple import tdt_loss_simple
-from hainan_k2.fsa.losses.tdt import rnnt_loss, tdt_loss, tdt_loss_pruned
+    k2.py, fsavec.py, checks.py     k2 itself, plain tensors to FsaVecs, checks of arguments
+    losses/                         training lattices and their sums
+    language/                       n-gram LMs, lexicons, grammars and hotwords as automata
+    lattices/                       decoding lattices, their composition, paths, n-best lists, files
+
+The public names are imported when they are first used, so that decoding does not load the losses; k2 is imported by
+the first function that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hainan_k2.fsa.language.grammar import Grammar, read_grammar
+    from hainan_k2.fsa.language.ngram import NgramLm
+    from hainan_k2.fsa.lattices.composition import compose
+    from hainan_k2.fsa.lattices.draw import draw_lattice
+    from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
+    from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
+    from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
+    from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+    from hainan_k2.fsa.lattices.store import load_lattice, save_lattice
+    from hainan_k2.fsa.losses.options import LossOptions
+    from hainan_k2.fsa.losses.pruning import tdt_prune, tdt_prune_bounds
+    from hainan_k2.fsa.losses.sequence_scores import mwer_loss, tdt_sequence_scores
+    from hainan_k2.fsa.losses.simple import tdt_loss_simple
+    from hainan_k2.fsa.losses.tdt import rnnt_loss, tdt_loss, tdt_loss_pruned
+
+_MODULES = {
+    "language.grammar": ("Grammar", "read_grammar"),
+    "language.ngram": ("NgramLm",),
+    "lattices.composition": ("compose",),
+    "lattices.draw": ("draw_lattice",),
+    "lattices.lm_lattice": ("lm_lattice",),
+    "lattices.nar_lattice": ("nar_lattice",),
+    "lattices.nbest": ("best_texts", "text_scores"),
+    "lattices.paths": ("hypotheses_from_lattice", "shortest_path"),
+    "lattices.store": ("load_lattice", "save_lattice"),
+    "losses.options": ("LossOptions",),
+    "losses.pruning": ("tdt_prune", "tdt_prune_bounds"),
+    "losses.sequence_scores": ("mwer_loss", "tdt_sequence_scores"),
+    "losses.simple": ("tdt_loss_simple",),
+    "losses.tdt": ("rnnt_loss", "tdt_loss", "tdt_loss_pruned"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Grammar",
+    "LossOptions",
     "NgramLm",
     "best_texts",
     "compose",
@@ -37,3 +72,11 @@ __all__ = [
     "tdt_sequence_scores",
     "text_scores",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value

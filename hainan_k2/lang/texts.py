@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 
 def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import numpy as np
 
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import columns
 from hainan_k2.report.media import sound_uri, spectrogram

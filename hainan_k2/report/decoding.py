@@ -11,11 +11,11 @@ from statistics import mean, stdev
 
 from scipy.stats import t
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
 from hainan_k2.scoring.wer import Score, score
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 from hainan_k2.writers import WRITERS
 
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from hainan_k2.files.jsonl import append_line
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Input, shown
 from hainan_k2.result import Hypothesis
 from hainan_k2.writers import WRITERS

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hainan_k2.cli import Parser, errors_in_one_line
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 Times = list[tuple[str, float, float]]  # word, start and end in seconds
 

@@ -121,7 +121,6 @@ def transducer_losses(
             durations,
             reduction="none",
             backend=config.backend,
-            return_occupancy=True,
         )
         bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
     with watch.section("predictor + joint"):

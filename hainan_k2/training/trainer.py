@@ -17,13 +17,13 @@ from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import TooManyUnreadable, TrainingData
 from hainan_k2.formats.average import RunningAverage
 from hainan_k2.formats.checkpoint import LAST, epoch_name, save_checkpoint
-from hainan_k2.inference.engine import Evaluator
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training.interrupts import uninterrupted
 from hainan_k2.training.objective import LossConfig, hainan_losses
 from hainan_k2.training.optim import OptimConfig, learning_rate, make_optimizer, set_learning_rate
 from hainan_k2.training.trainlog import TrainLog
+from hainan_k2.training.validation import Evaluator
 
 logger = logging.getLogger(__name__)
 _OLD_NAMES = {"heard": "audio_seconds", "unspelled": "unalignable"}  # of TrainingProgress, in older checkpoints

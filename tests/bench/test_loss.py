@@ -13,7 +13,7 @@ import torch
 from hainan_k2 import bench
 from hainan_k2.bench import loss as bench_loss
 from hainan_k2.bench.loss import Case, LossBenchConfig, make_step
-from hainan_k2.fsa.losses import tdt as loss
+from hainan_k2.fsa.losses import backends
 from tests.fsa.losses.batches import BACKENDS
 
 SIZES = {"encoder_dim": 6, "predictor_dim": 5, "joiner_dim": 4, "durations": (0, 1, 2)}
@@ -65,7 +65,7 @@ def test_report(monkeypatch, tmp_path, capsys):
 
 
 def test_without_k2_the_rest_is_measured(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(loss, "why_no_k2", lambda: "k2 is not installed")
+    monkeypatch.setattr(backends, "why_no_k2", lambda: "k2 is not installed")
     monkeypatch.setattr(bench_loss, "measure", lambda *arguments: (1.0, 1))
     bench.main(["loss", *TINY.split(), "--frames", "9", "--out-dir", str(tmp_path)])
     rows = json.loads((tmp_path / "bench-loss.json").read_text())["rows"]

@@ -37,9 +37,7 @@ def test_simple_and_pruned_loss(durations):
     for device in ("cpu", "cuda"):
         logits, targets, frame_lens, target_lens = inputs(device, durations)
         am, lm = (x.detach().requires_grad_() for x in (logits[:, :, 0], logits[:, 0]))
-        simple, occupancy = fsa.tdt_loss_simple(
-            am, lm, targets, frame_lens, target_lens, durations, backend="torch", return_occupancy=True
-        )
+        simple, occupancy = fsa.tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations, backend="torch")
         bounds = fsa.tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, 4).to(device)
         positions = (bounds[..., None] + torch.arange(4, device=device)).clamp(max=7)
         banded = logits.gather(2, positions[..., None].expand(-1, -1, -1, logits.shape[-1]))

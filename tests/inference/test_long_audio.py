@@ -13,7 +13,8 @@ from hainan_k2.frontend import audio
 from hainan_k2.frontend.audio import decode_audio, read_audio, resample
 from hainan_k2.inference import recognizer as module
 from hainan_k2.inference.recognizer import Recognizer
-from hainan_k2.inference.windows import WindowConfig, encode_audio
+from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.inference.windows import encode_audio
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
 from tests.toy import ROOT, make_lang

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hainan_k2.bench.decode import random_model
 from hainan_k2.frontend.spec import FeatureSpec
-from hainan_k2.inference.windows import FRAME, WindowConfig, Windows, cut, encode_audio, read_features
+from hainan_k2.inference.window_sizes import WindowConfig, Windows
+from hainan_k2.inference.windows import FRAME, cut, encode_audio
 from hainan_k2.search import METHODS, SearchConfig
 from tests.data.corpus import babble
 
@@ -40,26 +41,26 @@ def test_every_frame_is_kept_once_with_its_context(length, windows, seed):
     kept = 0
     for window in found:
         first = kept - window.left  # frame at which it begins
-        assert window.samples[0] == first * FRAME and (np.diff(window.samples) == 1).all()
+        assert window.input[0] == first * FRAME and (np.diff(window.input) == 1).all()
         assert window.left == min(kept, windows.left)
         if window is found[-1]:
-            assert window.keep is None and window.samples[-1] == length - 1
+            assert window.keep is None and window.input[-1] == length - 1
         else:
-            assert len(window.samples) == (window.left + window.keep + windows.right) * FRAME
+            assert len(window.input) == (window.left + window.keep + windows.right) * FRAME
             kept += window.keep
-    assert len(found) == 1 if length <= windows.samples else len(found) > 1
+    assert len(found) == 1 if length <= windows.at_once * FRAME else len(found) > 1
     assert all(
-        len(a.samples) <= (windows.left + max(windows.first, windows.hop) + windows.right) * FRAME for a in found[:-1]
+        len(a.input) <= (windows.left + max(windows.first, windows.hop) + windows.right) * FRAME for a in found[:-1]
     )
     again = list(cut([samples], windows))
-    assert [(w.left, w.keep, len(w.samples)) for w in again] == [(w.left, w.keep, len(w.samples)) for w in found]
+    assert [(w.left, w.keep, len(w.input)) for w in again] == [(w.left, w.keep, len(w.input)) for w in found]
 
 
 @pytest.mark.parametrize("frames", [1.0, 9.4, 12.0])
 def test_what_fits_into_a_window_is_encoded_as_without_windows(frames):
     samples = babble(round(frames * FRAME), seed=1).astype(np.float32)
     encoded, lens = encode_audio(model(), FBANK, ragged(samples, 0), Windows(9, 6, 3, 3))
-    features = read_features(samples, FBANK)
+    features = FBANK.compute(samples)[None]
     with torch.no_grad():
         whole, whole_lens = model().encoder(features, torch.tensor([features.shape[1]]))
     assert torch.equal(encoded, whole) and torch.equal(lens, whole_lens)  # one window: one shape

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from hainan_k2.fsa.language.grammar_files import load_grammar
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 from tests.fsa.language.grammars import accepts
 from tests.toy import ROOT, WORDS
 

@@ -13,7 +13,7 @@ from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
 from hainan_k2.lang import compile_grammar
 from hainan_k2.lang.train_bpe import train_bpe, write_lang
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.toy import ROOT
 
@@ -208,7 +208,7 @@ def test_an_example_by_name(tmp_path, call):
     lang = write_lang(train_bpe([words] * 3 + list(words.split()), 60), tmp_path)
     code, _, log = call(compile_grammar.main, "--lang-dir", tmp_path, "--grammar", "digits")
     assert code == 0 and log.startswith("digits: a transducer with ")
-    assert "22@@" in load_knowledge(KnowledgeConfig(grammar="digits"), lang).grammar.outputs
+    assert "22@@" in load_resources(ResourceConfig(grammar="digits"), lang).grammar.outputs
     code, _, log = call(compile_grammar.main, "--lang-dir", tmp_path, "--grammar", "digit")
     assert (code, log) == (
         2,
@@ -221,8 +221,8 @@ def test_decoding_takes_symbol_tables(toy, tmp_path):
     (tmp_path / "G.txt").write_text("0 1 1 2\n1\n")
     (tmp_path / "words.txt").write_text("<eps> 0\nalfa 1\nbravo 2\n")
     tokenizer, table = Tokenizer(toy / "lang"), str(tmp_path / "words.txt")
-    files = KnowledgeConfig(grammar=str(tmp_path / "G.txt"), isymbols=table, osymbols=table)
-    grammar = load_knowledge(files, tokenizer).grammar
+    files = ResourceConfig(grammar=str(tmp_path / "G.txt"), isymbols=table, osymbols=table)
+    grammar = load_resources(files, tokenizer).grammar
     assert grammar.outputs == ("", "bravo") and grammar.tokens().tolist() == sorted(tokenizer.encode("alfa"))
     with pytest.raises(ValueError, match="--isymbols and --osymbols are the symbols of --grammar: give it as well"):
-        load_knowledge(KnowledgeConfig(osymbols=table), tokenizer)
+        load_resources(ResourceConfig(osymbols=table), tokenizer)

@@ -14,7 +14,7 @@ def paid(phrases, starts_word, ids):
     return total
 
 
-def encouragement(phrases):
+def token_bias(phrases):
     """bias(ids, token): the largest weight of the phrases that the token begins or continues after `ids`."""
 
     def bias(ids, token):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report import Detail, Page, page_data, render
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import columns

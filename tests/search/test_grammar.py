@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.fsa.language.automaton import Arc, Automaton, remove_epsilons
 from hainan_k2.fsa.language.grammar import make_grammar, read_grammar
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from tests.fsa.language.grammars import as_automaton, automata
 from tests.oracles import grammar as oracle
 from tests.oracles import search as oracle_search
@@ -21,7 +21,9 @@ k2 = pytest.importorskip("k2")
 
 
 def search(model, encoded, lens, allowed, **options):
-    return METHODS["grammar"].function(model, encoded, lens, SearchConfig(**options), Knowledge(grammar=allowed))
+    return METHODS["grammar"].function(
+        model, encoded, lens, SearchConfig(**options), DecodingResources(grammar=allowed)
+    )
 
 
 def anything(vocab_size, score=0.0):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search import nbest as module
 from tests.oracles.loss import brute_force, num_errors
 from tests.oracles.search import Speaker, batches, encoder_output
@@ -36,11 +36,11 @@ def word_lengths(text):
     return -0.7 * sum(text) / (1 + len(text)) + 0.9 * len(text)
 
 
-KNOWLEDGE = Knowledge(lm=Lm(word_lengths), pieces=PIECES)
+RESOURCES = DecodingResources(lm=Lm(word_lengths), pieces=PIECES)
 
 
-def search(name, batch, options, knowledge=KNOWLEDGE):
-    return METHODS[name].function(*batch, options, knowledge)
+def search(name, batch, options, resources=RESOURCES):
+    return METHODS[name].function(*batch, options, resources)
 
 
 def scores(hypothesis):
@@ -115,8 +115,8 @@ def test_mbr_expects_the_fewest_word_errors(batch, scale, words):
     model = batch[0]
     pieces = PIECES[: model.vocab_size] if words else None
     plain = search("nbest", batch, LIST)
-    knowledge = Knowledge(pieces=pieces)
-    for before, after in zip(plain, search("mbr", batch, replace(LIST, nbest_scale=scale), knowledge)):
+    resources = DecodingResources(pieces=pieces)
+    for before, after in zip(plain, search("mbr", batch, replace(LIST, nbest_scale=scale), resources)):
         totals = scores(before)
         assert scores(after) == pytest.approx(totals, abs=1e-9)
         spoken = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
@@ -143,8 +143,8 @@ def test_an_utterance_that_the_language_model_cannot_say_is_ordered_by_the_latti
     plain = search("nbest", batch, LIST)
     first = set(scores(plain[0])) - set(scores(plain[1]))
     assert first and set(scores(plain[1])) - set(scores(plain[0]))
-    only_second = Knowledge(lm=Lm(lambda ids: 0.0 if ids in scores(plain[1]) else -math.inf))
-    forbids_all = Knowledge(lm=Lm(lambda ids: -math.inf))
+    only_second = DecodingResources(lm=Lm(lambda ids: 0.0 if ids in scores(plain[1]) else -math.inf))
+    forbids_all = DecodingResources(lm=Lm(lambda ids: -math.inf))
     assert [h.note for h in search("nbest-lm", batch, LIST, only_second)][1] == ""
     for before, after in zip(plain, search("nbest-lm", batch, LIST, forbids_all)):
         assert "ordered by the lattice" in after.note
@@ -166,7 +166,7 @@ def test_a_point_of_a_sweep_is_a_search_by_itself(name):
         replace(LIST, lm_scale=scale, ar_weight=weight, nbest_scale=scale + 0.1, nbest=nbest)
         for scale, weight, nbest in ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))
     ]
-    together = METHODS[name].function.sweep(*batch, points, KNOWLEDGE)
+    together = METHODS[name].function.sweep(*batch, points, RESOURCES)
     assert together == [search(name, batch, point) for point in points]
 
 
@@ -174,10 +174,10 @@ def test_a_sweep_makes_its_list_once(monkeypatch):
     batch, made = (Speaker(7), *encoder_output(7, [14, 6])), []
     original = module.best_texts
     monkeypatch.setattr(module, "best_texts", lambda *arguments: made.append(1) or original(*arguments))
-    METHODS["nbest-lm"].function.sweep(*batch, [replace(LIST, lm_scale=x) for x in (0.1, 0.2, 0.3)], KNOWLEDGE)
+    METHODS["nbest-lm"].function.sweep(*batch, [replace(LIST, lm_scale=x) for x in (0.1, 0.2, 0.3)], RESOURCES)
     assert len(made) == 1
     with pytest.raises(ValueError, match="differ in more than lm_scale, ar_weight, nbest_scale, nbest"):
-        METHODS["nbest-lm"].function.sweep(*batch, [LIST, replace(LIST, blank_penalty=1.0)], KNOWLEDGE)
+        METHODS["nbest-lm"].function.sweep(*batch, [LIST, replace(LIST, blank_penalty=1.0)], RESOURCES)
 
 
 def test_the_oracle_gets_the_whole_list():

@@ -35,9 +35,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hainan_k2.config import BLANK
-from hainan_k2.fsa.k2 import load_k2
-
-MAX_ARCS = 20_000_000  # of an FSA: 20 bytes each
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +155,7 @@ class HotwordGraph:
         reached[:, BLANK], weights[:, BLANK] = distinct, 0.0
         return weights[row], reached[row]
 
-    def encourage(self, states: Tensor) -> Tensor:
+    def bias(self, states: Tensor) -> Tensor:
         """(N, V): what speaks for a token after states (N,) where it begins or continues a phrase: the largest weight
         of these phrases.
 
@@ -205,34 +202,6 @@ class HotwordGraph:
         following = torch.nn.functional.pad(padded[:, 1:], (0, 1), value=BLANK)
         whole = (padded != BLANK) & ((following == BLANK) | self.starts_word[following])
         return (self.ended[states] * whole).sum(1)
-
-    def to_fsa(self):
-        """The automaton with its failure links resolved, as a k2.Fsa that composes exactly with any lattice.
-
-        State q has an arc of every token to where it leads, an arc of label 0 (epsilon, blank) and score 0 to itself,
-        for k2.intersect_device with lattices that have blanks, and a final arc to state S. So it has about S V arcs:
-        it is for small sets of phrases.
-
-        Raises:
-          ValueError: beyond 20 million arcs.
-        """
-        size, vocab_size = self.num_states, self.vocab_size
-        if size * (vocab_size + 1) > MAX_ARCS:
-            raise ValueError(
-                f"{size} states of hotwords x {vocab_size} tokens are more than {MAX_ARCS} arcs: let the "
-                "search compose them on the fly"
-            )
-        k2 = load_k2()
-        states = torch.arange(size, device=self.failure.device)
-        weights, reached = self.advance_all(states)
-        labels = torch.arange(vocab_size + 1, device=states.device).expand(size, -1).clone()
-        labels[:, vocab_size] = -1
-        target = torch.nn.functional.pad(reached, (0, 1), value=size)
-        source = states[:, None].expand_as(target)
-        arcs = torch.stack([source, target, labels, torch.zeros_like(labels)], dim=-1).reshape(-1, 4).int()
-        fsa = k2.Fsa(arcs)
-        fsa.scores = torch.cat([weights, self.final(states)[:, None]], dim=1).flatten().float()
-        return fsa
 
 
 def _link(

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.checks import check_lattice
+from hainan_k2.fsa.fsavec import arc_owner
 from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.language.grammar import GLUE, Grammar
-from hainan_k2.fsa.lattices.paths import arc_owner
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
 

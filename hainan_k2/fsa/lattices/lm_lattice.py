@@ -15,11 +15,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.fsavec import ragged_arcs
 from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.language.scorers import Scorer, WeightedScorers
 from hainan_k2.fsa.lattices.lm_search import Composition, compose_pruned, survivors
 from hainan_k2.fsa.lattices.nar_lattice import Tables, make_tables
-from hainan_k2.fsa.losses.fsavec import ragged_arcs
 
 
 def lm_lattice(

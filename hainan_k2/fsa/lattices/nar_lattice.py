@@ -25,8 +25,8 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
+from hainan_k2.fsa.fsavec import ragged_arcs
 from hainan_k2.fsa.k2 import load_k2
-from hainan_k2.fsa.losses.fsavec import ragged_arcs
 
 
 def nar_lattice(

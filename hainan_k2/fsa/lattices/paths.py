@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice, check_lengths
+from hainan_k2.fsa.fsavec import arc_owner
 from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
@@ -41,12 +42,6 @@ def arc_tokens(path: Tensor, label: Tensor, frame: Tensor, duration: Tensor) -> 
     bearer = bearer.flip(0).cummin(0).values.flip(0)
     emitted = ((label > BLANK) & (frame >= 0)).nonzero()[:, 0]
     return (*(c[emitted].long() for c in (path, label, frame)), duration[bearer[emitted]].long())
-
-
-def arc_owner(lattice) -> Tensor:
-    """(A,) int64: the utterance of every arc of an FsaVec."""
-    shape = lattice.arcs.shape()
-    return shape.row_ids(1)[shape.row_ids(2).long()].long()
 
 
 def token_posteriors(

@@ -15,10 +15,9 @@ from torch import Tensor
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
 from hainan_k2.fsa.checks import check_lattice
+from hainan_k2.fsa.fsavec import arc_owner, ragged_arcs
 from hainan_k2.fsa.k2 import load_k2
 from hainan_k2.fsa.language.openfst import Fst, read_fst_text
-from hainan_k2.fsa.lattices.paths import arc_owner
-from hainan_k2.fsa.losses.fsavec import ragged_arcs
 
 KIND = Kind("k2 lattice", "hainan_k2.save_lattice")
 ATTRIBUTE = "attribute "

@@ -38,7 +38,7 @@ from whisper_decoder import WhisperDecoder
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio, resample
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 HEARD = 16 * SAMPLING_RATE  # samples that Whisper hears: the lines last 2 s, and 30 s would take twice the time
 SHORTEST, LONGEST = 0.3, 30.0  # seconds

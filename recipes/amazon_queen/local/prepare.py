@@ -23,7 +23,7 @@ from queen import CUTAWAY, HERO, Line, Queen
 
 from hainan_k2.cli import fail, parse, read_yaml
 from hainan_k2.config import option
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 
 @dataclass(frozen=True)

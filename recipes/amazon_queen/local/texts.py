@@ -22,7 +22,7 @@ from brown import read_brown
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
 from hainan_k2.data.manifests import read_librispeech
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 
 @dataclass(frozen=True)

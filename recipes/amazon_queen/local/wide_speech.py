@@ -27,7 +27,7 @@ import soundfile
 
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice

@@ -19,7 +19,7 @@ from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 
 DELAYS = ((0, 0), (8, 0), (16, 0), (40, 0), (0, 40))  # feature frames of 10 ms added before and after
 

@@ -8,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa import rnnt_loss, tdt_loss, tdt_loss_pruned, tdt_loss_simple, tdt_prune, tdt_prune_bounds
+from hainan_k2.fsa import (
+    LossOptions,
+    rnnt_loss,
+    tdt_loss,
+    tdt_loss_pruned,
+    tdt_loss_simple,
+    tdt_prune,
+    tdt_prune_bounds,
+)
 from tests.fsa.losses.batches import (
     BACKENDS,
     DURATIONS,
@@ -38,8 +46,10 @@ def test_every_path_of_the_band(seed, shapes, durations, band):
         bounds[b, 1:t] = torch.from_numpy(np.sort(rng.integers(0, max(0, u + 1 - band) + 1, t - 1)))
     pruned = in_band(logits, bounds, band)
     for backend in BACKENDS:
-        args = targets, bounds, *lens, durations, 0.05, "none", backend
-        values, gradient = value_and_gradient(tdt_loss_pruned, pruned, *args)
+        options = LossOptions(sigma=0.05, reduction="none", backend=backend)
+        values, gradient = value_and_gradient(
+            tdt_loss_pruned, pruned, targets, bounds, *lens, durations, options=options
+        )
         assert not gradient.isnan().any()
         for b, (t, u) in enumerate(shapes):
             limits = bounds[b].tolist(), band
@@ -74,9 +84,8 @@ def test_pruned_is_never_less_and_equals_full_in_a_wide_band(seed, shapes, durat
             bounds,
             *lens,
             durations,
-            0.0,
-            "none",
-            backend,
+            reduction="none",
+            backend=backend,
         )
         assert (pruned >= full - 1e-9).all()
         assert not own.isnan().any()
@@ -98,8 +107,8 @@ def test_bounds(seed, shapes, durations, band, scale):
     _, occupancy = tdt_loss_simple(am, lm, targets, *lens, durations)
     bounds = tdt_prune_bounds(occupancy, *lens, durations, band)
     assert bounds.shape == occupancy.shape[:2] and bounds.dtype == torch.int64
-    args = targets, bounds, *lens, durations, 0.0, "none", "torch"
-    pruned = tdt_loss_pruned(torch.zeros(*bounds.shape, band, 4 + len(durations)), *args)
+    zeros = torch.zeros(*bounds.shape, band, 4 + len(durations))
+    pruned = tdt_loss_pruned(zeros, targets, bounds, *lens, durations, reduction="none", backend="torch")
     fastest = durations[0]
     for b, (t, u) in enumerate(shapes):
         own, rise = bounds[b, :t], max(0, u + 1 - band)

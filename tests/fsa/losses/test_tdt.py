@@ -33,7 +33,7 @@ def test_golden_vectors(backend):
             targets,
             *lens,
             case["durations"],
-            case["sigma"],
+            sigma=case["sigma"],
             backend=backend,
         )
         assert value.item() == pytest.approx(case["nll"], abs=1e-6), case["name"]
@@ -52,7 +52,9 @@ def test_golden_vectors(backend):
 def test_every_path(seed, shapes, durations, sigma, pad):
     batch = random_batch(np.random.default_rng(seed), shapes, durations, pad=pad)
     for backend in BACKENDS:
-        values, gradient = value_and_gradient(tdt_loss, *batch, durations, sigma, reduction="none", backend=backend)
+        values, gradient = value_and_gradient(
+            tdt_loss, *batch, durations, sigma=sigma, reduction="none", backend=backend
+        )
         assert not gradient.isnan().any()
         for b, (t, u) in enumerate(shapes):
             labels = batch[1][b, :u].tolist()
