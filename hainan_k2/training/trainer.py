@@ -22,28 +22,11 @@ from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training.interrupts import uninterrupted
 from hainan_k2.training.objective import LossConfig, hainan_losses
 from hainan_k2.training.optim import OptimConfig, learning_rate, make_optimizer, set_learning_rate
+from hainan_k2.training.progress import TrainingProgress
 from hainan_k2.training.trainlog import TrainLog
 from hainan_k2.training.validation import Evaluator
 
 logger = logging.getLogger(__name__)
-_OLD_NAMES = {"heard": "audio_seconds", "unspelled": "unalignable"}  # of TrainingProgress, in older checkpoints
-
-
-@dataclass
-class TrainingProgress:
-    """How far training is: all that the next update depends on, besides weights and optimizer."""
-
-    epoch: int = 1  # the epoch in progress, from 1
-    batch: int = 0  # batches of this epoch that are done
-    updates: int = 0
-    audio_seconds: float = 0.0  # trained on so far, over all epochs
-    skipped: int = 0  # updates skipped, because a loss or gradient was not finite
-    unalignable: int = 0  # utterances left out by a loss, because their labels had no path; over all epochs
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainingProgress:
-        """The progress in a checkpoint. Raises TypeError for unknown names."""
-        return cls(**{_OLD_NAMES.get(name, name): value for name, value in values.items()})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hainan_k2.formats.model_dir import RELEASED, read_model
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training.initial import choose_dimensions, load_initial, read_initial
-from hainan_k2.training.trainer import TrainingProgress
+from hainan_k2.training.progress import TrainingProgress
 from tests.toy import train_command
 
 OPTIONS = ("--loss", "full", "--average-every", "1")
