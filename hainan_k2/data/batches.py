@@ -152,9 +152,9 @@ class EvaluationData:
         self.long: list[Cut] = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
         for cut in self.long:
             check_cut(cut, self.stored, self.spec)
-        short = opened.filter(partial(_is_short, longest)) if self.long else cuts
+        short = opened.filter(partial(_is_short, longest)) if self.long else opened
         self.loader: Iterable[dict[str, Any]] = ()
-        if not self.long or next(iter(short), None) is not None:
+        if next(iter(short), None) is not None:
             self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:

@@ -90,6 +90,7 @@ def _search_group(
     lengths = lens.tolist()
     limits = Limits.of(group[0], resources)
     at_once = [b for b, length in enumerate(lengths) if limits is None or length <= limits.at_once]
+    too_long = [b for b, length in enumerate(lengths) if limits is not None and length > limits.at_once]
     outcomes: dict[tuple[str, int], Outcome] = {}
     if at_once:
         part = encoder_out, lens
@@ -98,8 +99,8 @@ def _search_group(
         listed = search_batch(model, *part, group, resources, [names[b] for b in at_once])
         for row, of_row in zip(group, listed):
             outcomes.update(((row.label, b), outcome) for b, outcome in zip(at_once, of_row))
-    too_long = [b for b in range(len(lengths)) if b not in at_once]
-    for row, b in product(group, too_long if limits else ()):
+    for row, b in product(group, too_long):
+        assert limits is not None
         if METHODS[row.method].oracle:
             seconds = limits.at_once * ENCODER_FRAME_SHIFT
             outcomes[row.label, b] = f"longer than {seconds:g} s: its n-best lists cannot be joined"
