@@ -34,13 +34,13 @@ def model_of_weights(
     """
     # Compared before the model is made, since a configuration can state sizes that do not fit into memory.
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
-    _compare(key_shapes(config), shapes, path, source, complete=False)
+    compare_shapes(key_shapes(config), shapes, path, source, complete=False)
     try:
         model = Hainan(config) if training_heads else without_training_heads(Hainan(config))
     except ValueError as error:
         raise ValueError(f"{path} does not fit {source}: {' '.join(str(error).split())}") from None
     state = model.state_dict()
-    _compare({name: tuple(value.shape) for name, value in state.items()}, shapes, path, source, complete=True)
+    compare_shapes({name: tuple(value.shape) for name, value in state.items()}, shapes, path, source, complete=True)
     wrong = [name for name, value in state.items() if value.dtype != weights[name].dtype]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} is of type {weights[wrong[0]].dtype}, not {state[wrong[0]].dtype}")
@@ -48,10 +48,10 @@ def model_of_weights(
     return model
 
 
-def _compare(
+def compare_shapes(
     wanted: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], path: Path, source: str, complete: bool
 ) -> None:
-    """ValueError unless `shapes` has all the wanted ones and, if `complete`, no others."""
+    """Raises ValueError unless `shapes` has all the wanted ones and, if `complete`, no others."""
     wrong = [
         f"{name} is {shapes.get(name, 'missing')}, not {shape}"
         for name, shape in wanted.items()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hainan_k2.files.tensors import deserialise
 from hainan_k2.files.torch_archive import read_torch_archive
+from hainan_k2.formats.weights import compare_shapes
 from hainan_k2.model.whisper import WhisperEncoder
 
 # SHA-256 of the files that the documentation names. Other files are accepted, and their hash is logged.
@@ -96,18 +97,8 @@ def read_whisper(path: Path) -> dict[str, Tensor]:
 def load_whisper(encoder: WhisperEncoder, path: Path) -> None:
     """Load the weights of a file into `encoder`; ValueError where names or shapes do not fit."""
     weights = read_whisper(path)
-    wanted = encoder.state_dict()
-    wrong = [
-        f"{name} {tuple(weights[name].shape) if name in weights else 'missing'}, not {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name not in weights or weights[name].shape != value.shape
-    ]
-    wrong += [f"{name} is not part of the model" for name in weights if name not in wanted]
-    if wrong:
-        raise ValueError(
-            f"{path} does not fit the encoder (--whisper-dim, --whisper-layers): {wrong[0]}"
-            + (f" and {len(wrong) - 1} more" if wrong[1:] else "")
-        )
+    wanted, read = ({name: tuple(v.shape) for name, v in state.items()} for state in (encoder.state_dict(), weights))
+    compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)", complete=True)
     encoder.load_state_dict(weights)
     logger.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
 

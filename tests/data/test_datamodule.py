@@ -76,7 +76,7 @@ def test_stored_and_computed_features_agree(folder):
 
 @pytest.mark.parametrize("kind", ["raw", "fbank"])
 @pytest.mark.parametrize("num_workers", [0, 1, 4])
-def test_resumed_epoch_goes_on_as_if_never_interrupted(folder, kind, num_workers):
+def test_a_resumed_epoch_equals_an_uninterrupted_one(folder, kind, num_workers):
     path = folder / f"{kind}.jsonl.gz"
     whole = list(train_loader(path, CONFIG, seed=5, epoch=3))
     assert len(whole) > 6
@@ -89,7 +89,7 @@ def test_resumed_epoch_goes_on_as_if_never_interrupted(folder, kind, num_workers
         assert same(list(loader), whole[skip:])
 
 
-def test_global_random_states_are_left_alone(folder):
+def test_global_random_states_are_unchanged(folder):
     torch.manual_seed(0)
     random.seed(0)
     np.random.seed(0)
@@ -142,7 +142,7 @@ def test_skipping_beyond_the_epoch(folder):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_evaluation_takes_every_cut_in_a_fixed_order(folder, num_workers):
+def test_evaluation_uses_every_cut_in_a_fixed_order(folder, num_workers):
     config = replace(CONFIG, min_duration=1.0, max_cut_duration=1.5, num_workers=num_workers)
     first, again = (list(eval_loader(folder / "fbank.jsonl.gz", config)) for _ in range(2))
     assert same(first, again)
@@ -176,7 +176,7 @@ def test_summary_filters_and_reports(folder, caplog):
     assert f"{len(summary.dropped_ids)} of {len(cuts)} cuts left out" in caplog.text
 
 
-def test_summary_gives_the_length_that_batches_have(folder):
+def test_summary_and_batches_agree_on_lengths(folder):
     announced = []
     summarise_cuts(folder / "raw.jsonl.gz", CONFIG, lambda frames, text: announced.append(frames) or True)
     batches = eval_loader(folder / "raw.jsonl.gz", CONFIG)
@@ -184,7 +184,7 @@ def test_summary_gives_the_length_that_batches_have(folder):
 
 
 @pytest.mark.parametrize("make", [train_loader, eval_loader])
-def test_memory_is_pinned_where_it_is_asked_for(folder, make):
+def test_memory_is_pinned_on_request(folder, make):
     path = folder / "fbank.jsonl.gz"
     assert not make(path, CONFIG).pin_memory and make(path, CONFIG, pin_memory=True).pin_memory
 

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of frontend/, data/, formats/ and files/ give what they show."""
+"""The examples in the docstrings of frontend/, data/, formats/ and files/ give the results that they show."""
 
 import doctest
 import importlib

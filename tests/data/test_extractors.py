@@ -17,7 +17,7 @@ def extract(samples: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("extractor, compute", [(Fbank(), fbank), (LogMel(), log_mel)])
-def test_features_are_those_of_the_frontend_arrays_for_arrays_and_tensors_for_tensors(extractor, compute):
+def test_extract_returns_the_features_of_the_frontend_in_the_type_of_its_input(extractor, compute):
     samples = babble(1600, seed=4).astype(np.float32)
     tensor = extractor.extract(torch.from_numpy(samples)[None], 16000)
     array = extractor.extract(samples, 16000)
@@ -59,7 +59,7 @@ def test_features_mix_as_signals_add_up():
 
 
 @pytest.mark.parametrize("spec", [FeatureSpec(), FeatureSpec(num_bins=40), FeatureSpec("log-mel")])
-def test_an_extractor_and_its_transforms_give_what_the_spec_computes(spec):
+def test_an_extractor_and_its_transforms_agree_with_the_spec(spec):
     samples = babble(12345, seed=9).astype(np.float32)
     features = torch.from_numpy(extractor_of(spec).extract(samples, 16000))[None]
     for transform in transforms_of(spec):

@@ -1,4 +1,4 @@
-"""The one reader of foreign PyTorch checkpoints: what torch.save writes of tensors is read, nothing else is."""
+"""The reader of other programs' PyTorch checkpoints: reads dicts of tensors and refuses everything else."""
 
 import collections
 import io
@@ -51,7 +51,7 @@ def same(ours, theirs):
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_what_torch_saves_is_read(tmp_path, protocol):
+def test_files_of_torch_save_are_read(tmp_path, protocol):
     torch.save(state(), tmp_path / "a.pt", pickle_protocol=protocol)
     read = read_torch_archive(tmp_path / "a.pt")
     same(read, state())
@@ -112,7 +112,7 @@ STORAGE, LARGE = torch.zeros(4).storage(), torch.zeros(9999).storage()
         ),
     ],
 )
-def test_all_else_is_refused_by_name(tmp_path, content, message):
+def test_other_objects_are_refused_by_name(tmp_path, content, message):
     torch.save({"a": content}, tmp_path / "a.pt")
     with pytest.raises(ValueError, match=f"^{tmp_path}/a.pt is not a readable PyTorch checkpoint.*{message}") as error:
         read_torch_archive(tmp_path / "a.pt")
@@ -170,7 +170,7 @@ def test_other_files_and_a_flipped_bit(tmp_path):
             read_torch_archive(tmp_path / name)
 
 
-def test_programs_are_not_run(tmp_path):
+def test_programs_are_not_executed(tmp_path):
     torchscript(tmp_path / "script.pt", tmp_path / "harmed")
     torch.save({"a": Command(tmp_path / "harmed")}, tmp_path / "zip.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Command(tmp_path / "harmed")))

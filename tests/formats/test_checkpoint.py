@@ -47,7 +47,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     assert load_checkpoint(tmp_path / "a.safetensors") == {"lr": 1.0}
 
 
-def test_tensors_are_named_by_the_keys_that_lead_to_them(tmp_path):
+def test_tensors_are_named_by_their_path_of_keys(tmp_path):
     save_checkpoint(tmp_path / "a.safetensors", {"model": {"w": torch.zeros(2)}, "state": [{3: torch.ones(1)}]})
     assert sorted(load_file(tmp_path / "a.safetensors")) == ["model/w", "state/0/3"]
     with pytest.raises(ValueError, match="two tensors of the checkpoint are named a/b"):
@@ -55,20 +55,20 @@ def test_tensors_are_named_by_the_keys_that_lead_to_them(tmp_path):
 
 
 def write(path, state):
-    """A sound container with any state."""
+    """An intact container with any state."""
     write_container(path, KIND, {"w": torch.zeros(2)}, {"state": state})
 
 
 @pytest.mark.parametrize(
     "state", [None, [], 1, {"dict": 3}, {"tensor": "x"}, {"dict": [[[1], 2]]}, {"x": 1}, {"dict": [[1]]}]
 )
-def test_states_that_save_checkpoint_does_not_write(tmp_path, state):
+def test_malformed_states(tmp_path, state):
     write(tmp_path / "a.safetensors", state)
     with pytest.raises(ValueError, match="a.safetensors is not complete: make it again with"):
         load_checkpoint(tmp_path / "a.safetensors")
 
 
-def test_models_that_cannot_be(tmp_path):
+def test_malformed_models(tmp_path):
     make_epochs(tmp_path, 1)
     sound = load_checkpoint(tmp_path / "epoch-1.safetensors")
     name = next(iter(sound["model"]))

@@ -1,4 +1,4 @@
-"""A tiny FastConformer-TDT with another toolkit's weights gives that toolkit's outputs."""
+"""A tiny FastConformer-TDT with NeMo's weights gives NeMo's outputs."""
 
 import json
 import pathlib
@@ -101,7 +101,7 @@ def test_greedy_search(golden, model, encoded):
         (lambda c, w: c.pop("heads"), "config lacks heads"),
     ],
 )
-def test_what_does_not_fit_is_named(golden, change, message):
+def test_weights_that_do_not_fit_are_named(golden, change, message):
     config, weights = parts(golden)
     change(config, weights)
     with pytest.raises(ValueError, match=message):
@@ -174,8 +174,8 @@ def test_any_published_shape_maps_one_to_one(changes):
     assert loaded.durations == ours.durations and not loaded.training
 
 
-def test_weights_out_of_an_archive(tmp_path):
-    """As NeMo writes it: an uncompressed tar of model_config.yaml and of what torch.save made of a state_dict."""
+def test_weights_of_an_archive(tmp_path):
+    """An archive like NeMo's: an uncompressed tar of model_config.yaml and of a state_dict written by torch.save."""
     torch.manual_seed(3)
     ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False)).eval()
     config, weights = published_form(ours)

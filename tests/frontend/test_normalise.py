@@ -13,7 +13,7 @@ def test_normalised_bins_have_mean_0_and_variance_1():
     torch.testing.assert_close(normalised.std(0), torch.ones(80), atol=1e-4, rtol=0)
 
 
-def test_a_dead_band_is_not_blown_up():
+def test_an_empty_band_is_not_amplified():
     features_with_dead_band = torch.randn(200, 80)
     features_with_dead_band[:, 60:] = -15.94 + 0.01 * torch.randn(200, 20)
     assert normalise(features_with_dead_band)[:, 60:].abs().max() < 0.6

@@ -36,7 +36,7 @@ def test_the_features_of_each_encoder():
         (lambda: FeatureSpec(num_bins=2).compute(SAMPLES), "num_mel_bins is 2"),
     ],
 )
-def test_what_cannot_be_computed(make, message):
+def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

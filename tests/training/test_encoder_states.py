@@ -27,7 +27,7 @@ def small(monkeypatch, tmp_path):
     (tmp_path / "manifests").mkdir()
     write_cuts(tmp_path / "audio", 5).to_file(tmp_path / "manifests" / "librispeech_cuts_x.jsonl.gz")
     config = encoder_states.WhisperStatesConfig
-    monkeypatch.setattr(compute_features, "WhisperStatesConfig", lambda path: config(path, WIDTH, 1, 2))
+    monkeypatch.setattr(encoder_states, "WhisperStatesConfig", lambda path: config(path, WIDTH, 1, 2))
     return tmp_path
 
 
