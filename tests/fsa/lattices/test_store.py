@@ -123,7 +123,7 @@ def test_broken_texts(tmp_path, text, message):
         ("target", 0, -1, "arcs and 16 states do not fit each other"),
         ("label", 0, -1, "label -1 elsewhere than on the arcs into a final state"),
         ("label", 0, -2, "label -1 elsewhere than on the arcs into a final state"),
-        ("scores", 0, float("nan"), "a score that is no number"),
+        ("scores", 0, float("nan"), "a score that is not a number"),
         ("leaving", 0, 0, "arcs and 16 states do not fit each other"),
         ("num_states", 1, 3, "arcs and 16 states do not fit each other"),
     ],
