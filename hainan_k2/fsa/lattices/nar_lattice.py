@@ -67,7 +67,7 @@ def nar_lattice(
     Raises:
       ValueError: for sizes that do not fit, or more arcs than k2's 32-bit integers can count.
 
-    >>> lattice = nar_lattice(token_log_probs, duration_log_probs, frame_lens, durations=(0, 1, 2, 4, 8), top_k=8)
+    >>> lattice = nar_lattice(token_log_probs, duration_log_probs, frame_lens, durations, top_k=8)
     >>> hypotheses = hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
     """
     args = (top_k, duration_scale, blank_penalty, token_bonus, vocabulary)

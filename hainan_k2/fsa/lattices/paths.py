@@ -101,7 +101,7 @@ def hypotheses_from_lattice(best: Fsa, frame_lens: Tensor, lattice: Fsa | None =
         if `best`, `lattice` and frame_lens differ in B.
 
     >>> hypotheses = hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
-    >>> [(token.id, token.frame, token.confidence) for token in hypotheses[0].tokens]
+    >>> tokens = [(token.id, token.frame, token.confidence) for token in hypotheses[0].tokens]
     """
     check_lattice(best, "the FSA of best paths")
     check_lengths("frame_lens", frame_lens, best.shape[0], 2**31 - 1, "frames that k2 can count")
