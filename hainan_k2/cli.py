@@ -86,7 +86,7 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 help=argparse.SUPPRESS if f.name in page.hidden else _help(f, page.notes.get(f.name, "")),
             )
     parser.usage = " ".join(["%(prog)s [--option VALUE ...]", *(f"[{name} ...]" for name in positional)])
-    flags = vars(parser.parse_args(arranged_arguments(argv, switches, valued, bool(positional))))
+    flags = vars(parser.parse_args(arranged(argv, switches, valued, bool(positional))))
     path = flags.pop("config", None)
     with errors_in_one_line():
         values = {**(read_yaml(path) if path else {}), **flags}
@@ -100,7 +100,7 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
         ]
 
 
-def arranged_arguments(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
+def arranged(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
     """Arguments in a form that argparse reads: flags as --flag=value, then --, then positional arguments.
 
     So a value may begin with a dash. A switch without a value is true; with `positional` arguments, only "true" or

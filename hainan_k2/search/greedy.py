@@ -54,6 +54,7 @@ def ar_greedy(
 ) -> list[Hypothesis]:
     """TDT greedy search with the predictor: one Hypothesis for each utterance of encoder_out (B, T, C), lens (B,).
 
+    >>> from hainan_k2 import Hainan, ModelConfig, SearchConfig
     >>> model = Hainan(ModelConfig.preset("tiny", vocab_size=20)).eval()
     >>> encoder_out, lens = model.encoder(torch.randn(2, 160, 80), torch.tensor([160, 120]))
     >>> len(ar_greedy(model, encoder_out, lens, SearchConfig()))

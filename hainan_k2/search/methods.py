@@ -3,8 +3,10 @@
 Everything that depends on the method is read from this table: --help, the README's table, sweeps, where long recordings
 are cut, which methods decode streams and which a report compares. Importing it loads neither torch nor k2.
 
-    method = METHODS["ar-greedy"]
-    hypotheses = method.function(model, encoder_out, lens, SearchConfig(max_symbols=5))
+    >>> from hainan_k2.search import METHODS, SearchConfig
+    >>> [name for name, method in METHODS.items() if method.streams]
+    ['ar-greedy', 'nar-greedy']
+    >>> search = METHODS["ar-greedy"].function  # search(model, encoder_out, lens, SearchConfig(max_symbols=5))
 """
 
 from __future__ import annotations

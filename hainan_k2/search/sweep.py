@@ -51,6 +51,9 @@ def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
 
     A warning names each option that was given and that none of the methods takes.
 
+    >>> [row.label for row in make_rows(["viterbi-lm", "sar"], SearchGrid(lm_scale=(0.1, 0.2)))]
+    ['viterbi-lm lm_scale=0.1', 'viterbi-lm lm_scale=0.2', 'sar']
+
     Args:
       chosen: a SearchGrid; None takes every option's default.
     Raises:

@@ -144,10 +144,10 @@ def test_a_pruned_viterbi_search_with_hotwords_lies_between_the_plain_one_and_th
     options = SearchConfig(top_k=9, hotword_scale=4.0, lattice_beam=beam, lattice_states=states)
     plain = method.function(model, encoded, lens, options)
     pruned = method.function(model, encoded, lens, options, DecodingResources(hotwords=HotwordGraph.build(*drawn)))
-    for row, length, low, found in zip(encoded, lens, plain, pruned):
+    for row, length, low, high in zip(encoded, lens, plain, pruned):
         paths = oracle.nar_paths(*oracle.nar_tables(model, row[:length]), model.durations)
         exact = max(score + 4.0 * paid(*drawn, [id for id, _ in tokens]) for tokens, score in paths)
-        assert low.score - 1e-4 <= found.score <= exact + 1e-4
+        assert low.score - 1e-4 <= high.score <= exact + 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -188,19 +188,19 @@ class Parrot(Speaker):
         self.joiner.project_encoder = lambda encoded: encoded
         self.joiner.logits = self.repeat
 
-    def repeat(self, heard, predicted):
-        shape = heard.shape if predicted is None else torch.broadcast_shapes(heard.shape, (*predicted.shape[:-1], 1))
-        return torch.nn.functional.pad(heard.expand(shape), (0, 1), value=-99.0)
+    def repeat(self, frames, predicted):
+        shape = frames.shape if predicted is None else torch.broadcast_shapes(frames.shape, (*predicted.shape[:-1], 1))
+        return torch.nn.functional.pad(frames.expand(shape), (0, 1), value=-99.0)
 
 
 def test_every_search_finds_the_phrase_that_was_nearly_heard_and_not_half_of_it():
-    heard, nearly, not_at_all = 0.0, -2.0, -9.0
-    blank = [heard] + [not_at_all] * 4
+    likely, less_likely, unlikely = 0.0, -2.0, -9.0
+    blank = [likely] + [unlikely] * 4
     rows = torch.tensor(
         [
-            [not_at_all, heard, not_at_all, nearly, not_at_all],  # 1, or perhaps 3
+            [unlikely, likely, unlikely, less_likely, unlikely],  # 1, or perhaps 3
             blank,
-            [not_at_all, not_at_all, heard, not_at_all, nearly],  # 2, or perhaps 4
+            [unlikely, unlikely, likely, unlikely, less_likely],  # 2, or perhaps 4
             blank,
         ]
     )

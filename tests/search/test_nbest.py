@@ -47,11 +47,11 @@ def scores(hypothesis):
     return {h.ids: h.score for h in hypothesis.alternatives}
 
 
-def assert_ordered(hypothesis, merit):
-    """The alternatives are all of `merit` {text: what to order by}, the best first."""
-    found = [merit[h.ids] for h in hypothesis.alternatives]
-    assert set(scores(hypothesis)) == set(merit)
-    assert found == pytest.approx(sorted(found, reverse=True), abs=1e-9)
+def assert_ordered(hypothesis, rank_scores):
+    """The alternatives are all texts of `rank_scores`, ordered by these scores, the best first."""
+    ordered = [rank_scores[h.ids] for h in hypothesis.alternatives]
+    assert set(scores(hypothesis)) == set(rank_scores)
+    assert ordered == pytest.approx(sorted(ordered, reverse=True), abs=1e-9)
     assert hypothesis.tokens == hypothesis.alternatives[0].tokens
 
 
@@ -86,17 +86,17 @@ def test_the_predictor_scores_every_text_over_all_alignments(seed, durations, pr
     model = Speaker(seed, 4, durations, predictor, blank_bias=0.0)
     batch = (model, *encoder_output(seed, lens))
     plain = search("nbest", batch, LIST)
-    for b, found in enumerate(search("nbest-ar", batch, replace(LIST, ar_weight=weight))):
+    for b, hypothesis in enumerate(search("nbest-ar", batch, replace(LIST, ar_weight=weight))):
         expected = {}
         for ids, total in scores(plain[b]).items():
             ar = log_prob_of_training(model, batch[1][b, : lens[b]], ids) if lens[b] else 0.0
             expected[ids] = total if weight == 0 else weight * ar + (0.0 if weight == 1 else (1 - weight) * total)
         if max(expected.values()) == -math.inf:
-            assert "ordered by the lattice" in found.note and scores(found) == scores(plain[b])
+            assert "ordered by the lattice" in hypothesis.note and scores(hypothesis) == scores(plain[b])
             continue
-        assert not found.note
-        assert scores(found) == pytest.approx(expected, abs=1e-5)
-        assert_ordered(found, scores(found))
+        assert not hypothesis.note
+        assert scores(hypothesis) == pytest.approx(expected, abs=1e-5)
+        assert_ordered(hypothesis, scores(hypothesis))
 
 
 def test_the_predictors_scores_in_parts(monkeypatch):
@@ -119,11 +119,11 @@ def test_mbr_expects_the_fewest_word_errors(batch, scale, words):
     for before, after in zip(plain, search("mbr", batch, replace(LIST, nbest_scale=scale), resources)):
         totals = scores(before)
         assert scores(after) == pytest.approx(totals, abs=1e-9)
-        spoken = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
+        words_by_ids = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
         top = max(totals.values())
         weights = {ids: math.exp(scale * (total - top)) for ids, total in totals.items()}
         risk = {
-            a: sum(w * num_errors(spoken[a], spoken[b]) for b, w in weights.items()) / sum(weights.values())
+            a: sum(w * num_errors(words_by_ids[a], words_by_ids[b]) for b, w in weights.items()) / sum(weights.values())
             for a in totals
         }
         assert_ordered(after, {ids: -r for ids, r in risk.items()})

@@ -39,17 +39,17 @@ def test_it_equals_token_passing(read, batch, lm, low, penalties):
     resources = DecodingResources(lm=read(lm), lodr_lm=low and read(low))
     lms = [(lm, 0.6)] + [(low, -0.2)] * (low is not None)
     plain = viterbi(model, encoded, lens, options)
-    for i, found in enumerate(viterbi_lm(model, encoded, lens, options, resources)):
+    for i, hypothesis in enumerate(viterbi_lm(model, encoded, lens, options, resources)):
         tables = nar_tables(model, encoded[i, : lens[i]])
         expected = token_passing(
             *tables, model.durations, lms, scale=0.7, bonus=options.token_bonus, penalty=options.blank_penalty
         )
         if expected is None:
-            assert_same(found, plain[i])
-            assert found.note == NO_PATH
+            assert_same(hypothesis, plain[i])
+            assert hypothesis.note == NO_PATH
         else:
-            assert shape(found) == expected[0] and found.note == ""
-            assert found.score == pytest.approx(expected[1], abs=1e-4)
+            assert shape(hypothesis) == expected[0] and hypothesis.note == ""
+            assert hypothesis.score == pytest.approx(expected[1], abs=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -73,10 +73,10 @@ def test_an_utterance_that_the_model_forbids_is_marked_alone(read):
         model.joiner.out.bias[2] += 30.0
     assert [h.note for h in viterbi_lm(model, encoded, lens, options, DecodingResources(lm=lm))] == ["", "", ""]
     model.always(1, token=3)
-    found = viterbi_lm(model, encoded, lens, options, DecodingResources(lm=lm))
-    assert [h.note for h in found] == [NO_PATH, "", NO_PATH]
-    assert found[0].ids == (3,) * 6 and found[1].ids == () and found[2].ids == (3,) * 5
-    for a, b in zip(found, viterbi(model, encoded, lens, options)):
+    hypotheses = viterbi_lm(model, encoded, lens, options, DecodingResources(lm=lm))
+    assert [h.note for h in hypotheses] == [NO_PATH, "", NO_PATH]
+    assert hypotheses[0].ids == (3,) * 6 and hypotheses[1].ids == () and hypotheses[2].ids == (3,) * 5
+    for a, b in zip(hypotheses, viterbi(model, encoded, lens, options)):
         assert shape(a) == shape(b)
 
 
