@@ -17,8 +17,13 @@ class Scorer(Protocol):
     scores up to states (N,) that it may take back later.
     """
 
-    start: int
-    num_states: int
+    @property
+    def start(self) -> int:
+        """The start state."""
+
+    @property
+    def num_states(self) -> int:
+        """The number of states."""
 
     def to(self, device: torch.device) -> Scorer:
         """The same scorer on `device`."""
