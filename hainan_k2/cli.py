@@ -16,7 +16,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, NoReturn, Optional, get_args, get_type_hints
 
 from hainan_k2 import __version__
-from hainan_k2.config import checked, from_dict, words_of
+from hainan_k2.config import bounds_in_words, checked, from_dict
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -142,7 +142,7 @@ def _help(f: Field[Any], note: str = "") -> str:
     words = [
         f.metadata.get("help", ""),
         *([f"one of {' '.join(choices)}"] if choices else []),
-        *([words_of(bounds)] if bounds else []),
+        *([bounds_in_words(bounds)] if bounds else []),
         *([note] if note else []),
     ]
     default = str(default).lower() if isinstance(default, bool) else default

@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.average import average_between, average_of
 from hainan_k2.formats.checkpoint import (
     best_checkpoints,
@@ -130,7 +130,7 @@ def export(config: ExportConfig) -> None:
         "options": options,
         "averaged": averaged,
         "updates": progress.get("updates"),
-        "hours_heard": round(progress.get("heard", 0.0) / 3600, 2),
+        "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
         "precision": config.precision,
     }
     out_dir = pathlib.Path(config.out_dir)

@@ -19,7 +19,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -27,12 +27,14 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import as_dict, option
 from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
-from hainan_k2.result import WRITERS
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
+from hainan_k2.writers import WRITERS
 
 if TYPE_CHECKING:
+    from io import BufferedIOBase
+
     from hainan_k2.inference.decoded import Decoded
     from hainan_k2.result import Transcription
     from hainan_k2.search.sweep import Row
@@ -203,7 +205,7 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device)
     model, spec, pieces = recognizer.model, recognizer.spec, recognizer.tokenizer.pieces
-    blocks = pcm_blocks(sys.stdin.buffer)
+    blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
     show(transcribe_stream(model, spec, pieces, blocks, windows, row.options, row.method), sys.stdout)
 
 

@@ -1,4 +1,4 @@
-"""Which code it is that runs, for the record that a training keeps."""
+"""The version of the running code, which trainings and exports record."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
 def code_version(package: pathlib.Path = PACKAGE) -> str:
-    """The commit (git describe) of a checkout of this project that the package is in, else the package's version.
+    """The commit (git describe) where the package runs from a checkout of this project, else the package's version.
 
-    An installed package may lie in a repository of its user, whose commits say nothing about this code: the checkout
-    counts only if its top level is the folder above the package and the package is under version control there.
+    An installed package may be inside another repository, whose commits are not of this code. So the commit counts only
+    where the repository's top level is the folder above the package and has the package under version control.
     """
     top = _git(package, "rev-parse", "--show-toplevel")
     if top and pathlib.Path(top) == package.parent and _git(package, "ls-files", "__init__.py"):
@@ -24,7 +24,7 @@ def code_version(package: pathlib.Path = PACKAGE) -> str:
 
 
 def _git(folder: pathlib.Path, *words: str) -> Optional[str]:
-    """What git prints in a folder; None where there is no git, or it refuses."""
+    """The output of git in a folder; None where git is missing or fails."""
     try:
         done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
     except OSError:

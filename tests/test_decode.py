@@ -10,7 +10,7 @@ from hainan_k2 import decode
 from hainan_k2.bench.decode import random_model
 from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
-from hainan_k2.score import read_recogs
+from hainan_k2.scoring.results import read_recogs
 from hainan_k2.search import METHODS
 from hainan_k2.text.tokenizer import Tokenizer
 

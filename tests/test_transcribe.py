@@ -15,7 +15,7 @@ from hainan_k2.formats.model_dir import write_model
 from hainan_k2.inference.decoded import nearest
 from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.inference.window_sizes import WindowConfig
-from hainan_k2.score import score
+from hainan_k2.scoring.wer import score
 from hainan_k2.search import METHODS, SearchConfig
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer

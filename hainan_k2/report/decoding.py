@@ -12,9 +12,11 @@ from statistics import mean, stdev
 from scipy.stats import t
 
 from hainan_k2.inference.decoded import Decoded
-from hainan_k2.result import WRITERS, Hypothesis
-from hainan_k2.score import Score, file_stem, recogs_lines, score, write_results
+from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
+from hainan_k2.scoring.wer import Score, score
 from hainan_k2.text import Tokenizer, normalise
+from hainan_k2.writers import WRITERS
 
 
 class RecogsStream:

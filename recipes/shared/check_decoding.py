@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hainan_k2.config import fail, parse
+from hainan_k2.cli import fail, parse
 from hainan_k2.decode import DecodeConfig
 from hainan_k2.fsa.language.grammar_files import find_grammar
 from hainan_k2.search import METHODS, check_methods

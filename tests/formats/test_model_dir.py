@@ -1,4 +1,4 @@
-"""Model directories: what is written is read; what is damaged, foreign or hostile gives one line and nothing else."""
+"""Model directories are read as they were written; damaged, foreign or hostile files raise an error of one line."""
 
 import hashlib
 import json
@@ -66,7 +66,7 @@ def written(tokenizer, tmp_path_factory):
     ],
 )
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_what_is_written_is_read(tokenizer, tmp_path, precision, dimensions):
+def test_a_written_model_is_read_again(tokenizer, tmp_path, precision, dimensions):
     model = small_model(tokenizer.vocab_size, **dimensions)
     write_model(tmp_path / "m", model, tokenizer, precision, {"wer": 3.25})
     read, pieces, provenance = read_model(tmp_path / "m")
@@ -93,7 +93,7 @@ def test_the_ctc_head_can_be_kept(tokenizer, tmp_path):
     assert torch.equal(read.ctc.weight, model.ctc.weight)
 
 
-def test_int8_of_rows_of_zeros_and_of_extremes_is_exact_where_it_can_be():
+def test_int8_of_rows_of_zeros_and_of_extreme_values():
     weight = torch.tensor([[0.0, 0.0], [1.0, -1.0], [1e-30, -1e-30], [1e30, 0.0]])
     packed = pack({"w": weight, "b": torch.tensor([3.0])}, "int8")
     assert packed["w"].dtype == torch.int8 and packed["w.scale"].dtype == torch.float32
@@ -101,13 +101,13 @@ def test_int8_of_rows_of_zeros_and_of_extremes_is_exact_where_it_can_be():
     torch.testing.assert_close(unpack(packed)["w"], weight, rtol=1e-6, atol=0)
 
 
-def test_float16_refuses_what_it_cannot_hold():
+def test_float16_refuses_values_that_it_cannot_represent():
     with pytest.raises(ValueError, match="w has values up to 1e.05: float16"):
         pack({"w": torch.full((2, 2), 1e5)}, "float16")
 
 
 def change(folder, name, content):
-    """New content of a file, and config.json told so: what somebody could hand over who wants to."""
+    """Replace a file and its hash in config.json, as an attacker could."""
     (folder / name).write_bytes(content)
     config = json.loads((folder / "config.json").read_text())
     config["sha256"][name] = hashlib.sha256(content).hexdigest()
@@ -142,14 +142,14 @@ def test_missing_truncated_and_foreign_files(copy, name):
         ("format", FORMAT + 1, "reads format 1"),
         ("model", None, "no 'model'"),
         ("sha256", [], "no 'sha256'"),
-        ("features", {"kind": "log-mel"}, "its encoder hears"),
+        ("features", {"kind": "log-mel"}, "its encoder expects"),
         ("model.num_layers", 900, "does not fit config.json"),
         ("model.d_model", 2**16, "does not fit"),
         ("model.vocab_size", 41, "does not fit"),
         ("model.num_heads", 0, "num_heads is 0"),
         ("model.durations", {}, "not a list"),
         ("model.deep", 1, "no option deep"),
-        ("model.num_layers", 0, "has no place"),
+        ("model.num_layers", 0, "is not part of the model"),
         ("model.dropout", float("inf"), "dropout"),
         ("model.dropout", float("nan"), "dropout is nan"),
         ("model.durations", [0, 1, 10**9], "durations is 1000000000"),
@@ -158,7 +158,7 @@ def test_missing_truncated_and_foreign_files(copy, name):
         ("model.num_layers", 10**9, "at most 1000"),
         ("model.d_model", 10**40, "d_model is a number of more than 30 digits"),
         ("model.bias", None, "bias is None"),
-        ("model.encoder", "whisper", "its encoder hears"),
+        ("model.encoder", "whisper", "its encoder expects"),
         ("model.joiner_dim", float("inf"), "not of type int"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_config_that_does_not_fit(copy, key, value, message):
     "name, value, message",
     [
         ("joiner.out.weight", np.zeros((3, 4), np.float32), "does not fit config.json: joiner.out.weight is"),
-        ("other.weight", np.zeros(2, np.float32), "other.weight has no place"),
+        ("other.weight", np.zeros(2, np.float32), "other.weight is not part of the model"),
         ("joiner.out.bias", np.full(49, np.nan, np.float32), "not finite"),
         ("joiner.out.bias", np.zeros(49, np.int64), "type torch.int64"),
         ("joiner.out.bias", np.zeros(49, np.float64), "type torch.float64"),

@@ -4,7 +4,7 @@ import torch
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Small tensors are quickest on one thread, above all where the cores are shared."""
+    """One thread is fastest for small tensors, above all on shared cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

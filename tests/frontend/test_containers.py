@@ -1,4 +1,4 @@
-"""What the containers of libsndfile state about their length: intact files are read whole, truncated ones refused."""
+"""Containers and their stated lengths: intact files are read completely, truncated ones refused."""
 
 import io
 
@@ -20,9 +20,9 @@ def mp3(tmp_path):
 @pytest.mark.parametrize("container, encoding", KINDS, ids=NAMES)
 def test_intact_files_are_read_whole(tmp_path, container, encoding):
     path, samples = write(tmp_path, container, encoding)
-    found = decode_audio(path)[0][:, 0]
-    assert len(samples) <= len(found) < len(samples) + 800  # whole blocks of samples
-    assert np.corrcoef(samples, found[: len(samples)])[0, 1] > 0.75
+    decoded = decode_audio(path)[0][:, 0]
+    assert len(samples) <= len(decoded) < len(samples) + 800  # whole blocks of samples
+    assert np.corrcoef(samples, decoded[: len(samples)])[0, 1] > 0.75
 
 
 @pytest.mark.parametrize(
@@ -52,24 +52,24 @@ def test_one_byte_is_missing(tmp_path, container):
 
 
 def extent_end(path):
-    """The last byte without which `path` is whole."""
+    """The size in bytes up to the last byte that `path` needs."""
     content, whole = path.read_bytes(), extent(path)
-    assert whole.found == whole.stated
+    assert whole.present == whole.stated
     return next(
         size
         for size in range(len(content), 0, -1)
-        if path.write_bytes(content[: size - 1]) and extent(path).found < whole.stated
+        if path.write_bytes(content[: size - 1]) and extent(path).present < whole.stated
     )
 
 
 @pytest.mark.parametrize("container", UNTOLD[:4])
-def test_what_states_no_length_is_read_as_far_as_it_goes(tmp_path, container):
+def test_containers_without_a_length_are_read_to_their_end(tmp_path, container):
     path, samples = write(tmp_path, container, "DPCM_16" if container == "XI" else "PCM_16")
     path.write_bytes(path.read_bytes()[:40000])
     assert extent(path) is None and 0 < len(decode_audio(path)[0]) < len(samples)
 
 
-def test_seconds_that_are_there_and_stated(tmp_path, mp3):
+def test_errors_name_the_seconds_present_and_stated(tmp_path, mp3):
     for container in ("WAV", "AIFF", "AU", "W64", "RF64", "VOC", "NIST", "CAF"):
         path, _ = write(tmp_path, container, "PCM_16")
         path.write_bytes(path.read_bytes()[:16044])
@@ -84,7 +84,7 @@ def test_seconds_that_are_there_and_stated(tmp_path, mp3):
         decode_audio(mp3)
 
 
-def test_no_samples_but_a_header(tmp_path):
+def test_a_header_without_samples(tmp_path):
     for container, header in (("WAV", 44), ("AIFF", 54), ("AU", 24)):
         path, _ = write(tmp_path, container, "PCM_16")
         path.write_bytes(path.read_bytes()[:header])
@@ -108,7 +108,7 @@ def u32(value, order="little"):
     ],
     ids=["ffmpeg", "sox", "arecord", "au", "sox-aiff", "w64"],
 )
-def test_lengths_that_writers_to_pipes_leave_open(tmp_path, container, at, size):
+def test_placeholder_lengths_of_programs_that_write_to_pipes(tmp_path, container, at, size):
     path, samples = write(tmp_path, container, "PCM_16")
     content = bytearray(path.read_bytes())
     assert int.from_bytes(content[at : at + len(size)], "big" if container in ("AU", "AIFF") else "little") in (
@@ -126,10 +126,10 @@ def test_voc_states_16_megabytes_at_most(tmp_path):
     content = bytearray(path.read_bytes())
     content[27:30] = (500).to_bytes(3, "little")  # as if the rest were a multiple of 16 MB
     path.write_bytes(content)
-    assert extent(path).found == extent(path).stated == 500 and len(decode_audio(path)[0]) == len(samples)
+    assert extent(path).present == extent(path).stated == 500 and len(decode_audio(path)[0]) == len(samples)
 
 
-def test_three_gigabytes_are_not_a_length_left_open(tmp_path):
+def test_three_gigabytes_are_not_a_placeholder_length(tmp_path):
     path, _ = write(tmp_path, "WAV", "PCM_16")
     content = bytearray(path.read_bytes())
     content[40:44] = u32(3_000_000_000)
@@ -166,7 +166,7 @@ def test_ogg(tmp_path, encoding):
         decode_audio(path)
 
 
-def test_a_damaged_page_is_a_hole_that_is_told(tmp_path):
+def test_a_damaged_page_is_reported(tmp_path):
     path, _ = write(tmp_path, "OGG", "VORBIS", seconds=30.0)
     pages = ogg_pages(path.read_bytes())
     pages[3] = pages[3][:-50] + bytes(50)  # its checksum does not fit, and libogg leaves it out
@@ -179,7 +179,7 @@ def test_mp3_without_a_number_of_frames(mp3):
     content = without_xing(mp3.read_bytes())
     mp3.write_bytes(content)
     whole = extent(mp3)
-    assert whole.found == whole.stated == 58 and len(decode_audio(mp3)[0]) > 31000
+    assert whole.present == whole.stated == 58 and len(decode_audio(mp3)[0]) > 31000
     last = content.rindex(content[:2])
     for size in (last + 1, last + 3, last + 4, len(content) - 1):
         mp3.write_bytes(content[:size])
@@ -208,8 +208,8 @@ def test_tags_of_an_mp3_are_no_frames(mp3, before, after, xing):
     content = mp3.read_bytes()
     content = content if xing else without_xing(content)
     mp3.write_bytes(before + content + after)
-    found = extent(mp3)
-    assert found.found == found.stated == 58
+    measured = extent(mp3)
+    assert measured.present == measured.stated == 58
     if not before.startswith(TAG + TAG):  # libsndfile itself passes over one
         assert len(decode_audio(mp3)[0]) > 31000
 
@@ -229,8 +229,8 @@ def test_encoders_count_the_header_of_an_mp3_or_not(mp3, count, verdict):
     at = content.index(b"Xing")
     content[at + 8 : at + 12] = u32(count, "big")
     mp3.write_bytes(content)
-    found = extent(mp3)
-    assert np.sign(found.found - found.stated) == verdict
+    measured = extent(mp3)
+    assert np.sign(measured.present - measured.stated) == verdict
 
 
 def test_frames_that_are_lost_in_the_middle_of_an_mp3(mp3):
@@ -261,17 +261,17 @@ def frame(header, size):
 def test_sizes_of_mpeg_frames(header, size):
     """The tables of ISO 11172-3 and 13818-3, worked out by hand: 144 (72, 48) * bit rate / sampling rate."""
     whole = mpeg_extent(io.BytesIO(3 * frame(header, size)), 0)
-    assert whole.found == whole.stated == 3
-    assert mpeg_extent(io.BytesIO(3 * frame(header, size - 1)), 0).found < 3
+    assert whole.present == whole.stated == 3
+    assert mpeg_extent(io.BytesIO(3 * frame(header, size - 1)), 0).present < 3
 
 
-def test_free_bit_rates_and_no_frames_at_all_say_nothing():
+def test_no_length_for_free_bit_rates_and_without_frames():
     assert mpeg_extent(io.BytesIO(bytes.fromhex("fffb0064") * 300), 0) is None
     assert mpeg_extent(io.BytesIO(b"\xff\xfeh\0i\0"), 0) is None
 
 
 class Counting(io.BytesIO):
-    """How many bytes are read of a file."""
+    """A file that counts the bytes read."""
 
     count = 0
 
@@ -282,14 +282,14 @@ class Counting(io.BytesIO):
 
 
 @pytest.mark.parametrize("junk", [b"\xff", b"\xff\xfb\x90\x64", b"Ogg", b"OggS"])
-def test_damage_is_passed_over_in_little_more_than_one_reading(junk):
+def test_damage_is_skipped_in_little_more_than_one_pass(junk):
     for walk, start in ((mpeg_extent, frame("fffb9064", 417)), (ogg_extent, b"OggS\0\2".ljust(27, b"\0"))):
         file = Counting(start + junk * (400_000 // len(junk)))
         walk(file, 0)
         assert file.count < 12_000_000
 
 
-def test_a_header_without_end(tmp_path):
+def test_a_header_with_too_many_chunks(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF\0\0\0\0WAVE" + b"JUNK\0\0\0\0" * (MAX_CHUNKS + 1))
     with pytest.raises(ValueError, match=f"a.wav: over {MAX_CHUNKS} chunks before its samples"):
         decode_audio(tmp_path / "a.wav")

@@ -69,7 +69,7 @@ def test_what_is_no_file_is_told(tmp_path, caplog):
         ("self.wav", f"self.wav: {os.strerror(errno.ELOOP)}"),
     ]
     assert [i.path for i in found if i.skipped] == [f"{tmp_path}/gone", f"{tmp_path}/pipe"]
-    assert f"{tmp_path}: 1 files are not named like audio, and left out" in caplog.text
+    assert f"{tmp_path}: left out 1 files without an audio file ending" in caplog.text
     inputs = Inputs([str(tmp_path), f"{tmp_path}/a.wav"], lambda path: False)
     assert len(list(inputs)) == 4 and inputs.left_out == {"skipped": 2, "named more than once": 1}
     assert f"skipped: {tmp_path}/pipe: a named pipe, not a file" in caplog.text

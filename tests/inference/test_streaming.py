@@ -167,7 +167,7 @@ def test_lines_of_json_and_a_terminal(monkeypatch):
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="method sar needs the end of the audio"):
+    with pytest.raises(ValueError, match="method sar needs the whole recording"):
         list(transcribe_stream(model(), SPEC, PIECES, [], CONFIG, SearchConfig(), "sar"))
     with pytest.raises(ValueError, match="at least 400 samples"):
         list(transcribe_stream(model(), SPEC, PIECES, [np.zeros(100, np.float32)], CONFIG, SearchConfig()))

@@ -99,7 +99,7 @@ def test_what_is_refused(toy, tmp_path, call, text, message):
     table = ("--isymbols", tmp_path / "i.txt")
     assert call(*command, *(table if text[0] == "0" else ())) == (2, "", f"{tmp_path}/{message}")
     if text[0] == "s":
-        message = "g is no OpenFst file: level, symbol tables and acceptor are of those alone"
+        message = "g is no OpenFst file: level, symbol tables and acceptor are for those only"
         assert call(*command, *table) == (2, "", f"{tmp_path}/{message}")
 
 
@@ -195,7 +195,7 @@ def test_decoding_refuses(toy, untrained, tmp_path, call):
     command = decoding(toy, untrained)
     assert call(*command) == (2, "", "method grammar needs --grammar")
     (tmp_path / "g").write_text("0 1 alfa\n1 0 <eps>\n0 1 <eps>\n1")
-    message = f"{tmp_path}/g: epsilon cycle through state 1: it could go round without hearing anything"
+    message = f"{tmp_path}/g: epsilon cycle through state 1: it could repeat without a token"
     assert call(*command, "--grammar", tmp_path / "g") == (2, "", message)
     (tmp_path / "g").write_text("0 1 alfa\n1")
     code, _, log = call(*command, "--grammar", tmp_path / "g", "--draw-lattice", "nobody")

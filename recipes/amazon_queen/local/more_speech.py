@@ -35,7 +35,8 @@ from corpus import Utterance, write_split
 from texts import transcripts
 from whisper_decoder import WhisperDecoder
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio, resample
 from hainan_k2.text import normalise
 

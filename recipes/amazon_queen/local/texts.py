@@ -19,7 +19,8 @@ from pathlib import Path
 
 from brown import read_brown
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.data.manifests import read_librispeech
 from hainan_k2.text import normalise
 

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.text import normalise
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))

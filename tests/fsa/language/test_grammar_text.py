@@ -46,18 +46,18 @@ def test_merging_makes_grammars_small(tmp_path):
         ("sentence: a\nx: b\nsentence: c", "g:3: rule sentence stands at line 1 already"),
         ("x: a", "g: no rule `sentence`, where sentences begin"),
         ("", "g: no rule `sentence`, where sentences begin"),
-        ("sentence: a\nx:", "g:2: rule x says nothing"),
+        ("sentence: a\nx:", "g:2: rule x is empty"),
         ("sentence: a $x", "g:1: no rule x"),
         (
             "sentence: $x\nx: a $y\n  | b\ny: c |\n  $x",
-            "g:5: rule x leads back to itself (x -> y -> x): what repeats takes * or +",
+            "g:5: rule x refers back to itself (x -> y -> x): write repetition with * or +",
         ),
         ("sentence: a (b", "g:1: a bracket is not closed: ')' expected before the end of the rule"),
         ("sentence: a (b ]", "g:1: a bracket is not closed: ')' expected before ']'"),
         ("sentence: a )", "g:1: unexpected ')'"),
-        ("sentence: a (b | )", "g:1: words expected before ')'; what may be left out stands in [ ]"),
+        ("sentence: a (b | )", "g:1: words expected before ')'; an optional part stands in [ ]"),
         ("sentence: a : $x", "g:1: unexpected 'x'"),
-        ("sentence: : b", "g:1: words expected before ':'; what may be left out stands in [ ]"),
+        ("sentence: : b", "g:1: words expected before ':'; an optional part stands in [ ]"),
         ("sentence: a\n  | b{2,1}", "g:2: {2,1} repeats nothing: {n}, {n,m} or {n,} with m >= n and m >= 1"),
         ("sentence: a{0}", "g:1: {0} repeats nothing: {n}, {n,m} or {n,} with m >= n and m >= 1"),
         (
@@ -93,7 +93,7 @@ def test_merging_makes_grammars_small(tmp_path):
         ),
         (
             "sentence: " + 3000 * "[a] ",
-            "g: more than 200000 ways through its epsilons: too many optional parts in a row",
+            "g: more than 200000 paths of epsilons: too many optional parts in a row",
         ),
         ("sentence: a\n\xff", "g:2: not a rule of the form `name: words | words`"),
         (b"sentence: a\n\xff", "g is neither UTF-8 text nor an OpenFst binary nor a saved grammar"),
@@ -141,8 +141,8 @@ def test_long_chains_of_rules_are_refused_in_one_short_line(tmp_path):
     assert refused(tmp_path, chain(10_000)) == "g:25: more than 50 rules and brackets within each other"
     message = refused(tmp_path, chain(10_000, "a $r0"))
     assert message == (
-        "g:10002: rule r0 leads back to itself (r0 -> r1 -> r2 -> r3 -> ... -> r9998 -> r9999 -> r10000 "
-        "-> r0): what repeats takes * or +"
+        "g:10002: rule r0 refers back to itself (r0 -> r1 -> r2 -> r3 -> ... -> r9998 -> r9999 -> r10000 "
+        "-> r0): write repetition with * or +"
     )
 
 

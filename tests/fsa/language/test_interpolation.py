@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from hainan_k2.fsa.language.arpa import read_arpa
-from hainan_k2.fsa.language.interpolation import interpolate, tune_weights, write_arpa
+from hainan_k2.fsa.language.arpa import read_arpa, write_arpa
+from hainan_k2.fsa.language.interpolation import interpolate, tune_weights
 from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
 from tests.oracles.lm import SYMBOLS, DictionaryLm
 

@@ -160,7 +160,7 @@ def test_without_an_end_nothing_ends(arpa):
         ("ngram 2=4", f"ngram {'2' * 5000}=4", ":5: 'ngram 2222.* stands where 'ngram 2=COUNT' should"),
         ("▁a\t-0.2", "▁a", ":10: this 1-gram begins longer ones but has no back-off weight"),
         ("▁a b\t0", "▁a b", ":17: this 2-gram begins longer ones but has no back-off weight"),
-        ("▁a b </s>", "b b </s>", ":23: this 3-gram is without history"),
+        ("▁a b </s>", "b b </s>", ":23: this 3-gram has no history"),
         ("▁c b\t", "▁a b\t", ":19: this 2-gram is in the file twice"),
     ],
 )
