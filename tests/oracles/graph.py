@@ -74,13 +74,13 @@ def readings(tokens, spellings):
 def best_path(token_rows, duration_rows, durations, spellings, ngrams, lm_scale):
     """(score, tokens, words) of the best path of the decoding lattice over a sentence of the LM."""
     best = (-math.inf, None, None)
-    sentences = {}
+    lm_scores = {}
     for path, score in nar_paths(token_rows, duration_rows, durations):
         tokens = tuple(token for token, _ in path)
-        if tokens not in sentences:
+        if tokens not in lm_scores:
             scored = [(best_way(ngrams, [w for w, _ in r]), [w for w, _ in r]) for r in readings(tokens, spellings)]
-            sentences[tokens] = max(scored, default=(-math.inf, None))
+            lm_scores[tokens] = max(scored, default=(-math.inf, None))
         best = max(
-            best, (score + lm_scale * sentences[tokens][0], tokens, sentences[tokens][1]), key=lambda scored: scored[0]
+            best, (score + lm_scale * lm_scores[tokens][0], tokens, lm_scores[tokens][1]), key=lambda scored: scored[0]
         )
     return best

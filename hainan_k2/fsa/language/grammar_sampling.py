@@ -12,7 +12,7 @@ STALE = 1000  # draws without a new sentence, after which a grammar has no more
 
 
 def draw_sentence(rules: Mapping[str, tuple[Phrase, ...]], rng: random.Random, rule: str = START) -> str:
-    """One random sentence, as it is spoken: outputs are ignored.
+    """One random sentence of input words; outputs are ignored.
 
     Alternatives are drawn in proportion to their weights. `{n,m}` and `[ ]` draw the number of repetitions uniformly;
     `*`, `+` and `{n,}` add another one with probability 1/2.

@@ -73,7 +73,7 @@ def read_symbols(text: str, where: str) -> dict[int, str]:
             raise ValueError(f"{where}:{number}: a symbol table has lines `symbol id`, not {shown(line)}")
         symbol, id = fields[0], int(fields[1])
         if id in symbols or symbol in names:
-            raise ValueError(f"{where}:{number}: {symbol} {id} has a symbol or an id that stands above already")
+            raise ValueError(f"{where}:{number}: {symbol} {id} repeats a symbol or an id")
         symbols[id] = symbol
         names.add(symbol)
     return symbols
