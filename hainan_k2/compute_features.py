@@ -18,8 +18,8 @@ if __package__ in (None, ""):  # run as a script
 
 from hainan_k2.cli import Parser, errors_in_one_line, start_logging
 from hainan_k2.data.augment import SPEED_FACTORS
+from hainan_k2.data.extractors import Fbank, FbankConfig
 from hainan_k2.data.precompute import precompute
-from hainan_k2.frontend.features import Fbank, FbankConfig
 from hainan_k2.training.encoder_states import WhisperStates, WhisperStatesConfig
 
 

@@ -106,7 +106,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
       ValueError: if nothing can be decoded.
     """
     from hainan_k2.data.batches import EvaluationData
-    from hainan_k2.data.datamodule import DataConfig
+    from hainan_k2.data.config import DataConfig
     from hainan_k2.device import pick_device
     from hainan_k2.inference.engine import decode_batches
     from hainan_k2.report.decoding import RecogsStream, report
@@ -120,9 +120,11 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     resources, windows = load_resources(files, tokenizer), window_config.windows()
     rows = make_rows(choose_methods(config.method, resources), options)
     labels = [row.label for row in rows]
-    model.to(pick_device(config.device))
+    device = pick_device(config.device)
+    model.to(device)
     data_config = DataConfig(max_duration=config.max_duration, num_workers=config.num_workers)
-    data = EvaluationData(config.cuts, data_config, model.config, longest=windows.seconds)
+    pin = device.type == "cuda"
+    data = EvaluationData(config.cuts, data_config, model.config, pin_memory=pin, longest=windows.seconds)
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
     set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
     if config.draw_lattice:

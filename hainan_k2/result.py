@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
-FRAME_SHIFT = 0.08  # seconds between encoder frames: 10 ms features, subsampled by 8
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
+
 WORD_START = "▁"
 
 
@@ -93,7 +94,7 @@ class Hypothesis:
         return self.words[-1].end if self.words else 0.0
 
     def with_words(
-        self, pieces: Sequence[str], frame_shift: float = FRAME_SHIFT, audio_seconds: float = float("inf")
+        self, pieces: Sequence[str], frame_shift: float = ENCODER_FRAME_SHIFT, audio_seconds: float = float("inf")
     ) -> Hypothesis:
         """The same hypothesis with `text` and `words`, and those of its alternatives.
 

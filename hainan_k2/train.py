@@ -20,7 +20,7 @@ import torch
 from hainan_k2.cli import errors_in_one_line, parse, start_logging
 from hainan_k2.config import PRESETS, ModelConfig, as_dict, option
 from hainan_k2.data.batches import EvaluationData, TrainingData, Unreadable
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.device import pick_device
 from hainan_k2.files.atomic import remove_partial_files
 from hainan_k2.formats.checkpoint import load_newest
@@ -107,9 +107,9 @@ def train(
     removed = remove_partial_files(exp_dir)
     if removed:
         logging.info("removed %d files that a killed run had begun to write in %s", removed, exp_dir)
-    unreadable = Unreadable(config.max_unreadable)
-    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable)
-    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, DEFAULT_WINDOWS.seconds)
+    unreadable, pin = Unreadable(config.max_unreadable), device.type == "cuda"
+    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin)
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, DEFAULT_WINDOWS.seconds)
     try:
         trainer.run(training, Evaluator(validation, tokenizer))
     finally:

@@ -19,7 +19,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -33,6 +33,8 @@ from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
 
 if TYPE_CHECKING:
+    from io import BufferedIOBase
+
     from hainan_k2.inference.decoded import Decoded
     from hainan_k2.result import Transcription
     from hainan_k2.search.sweep import Row
@@ -157,8 +159,8 @@ def transcribe(
     if config.report:
         from hainan_k2.report.make import write_transcription
 
-        shown, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
-        write_transcription(pathlib.Path(config.report), recognizer, shown, rows, resources, seconds)
+        results, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
+        write_transcription(pathlib.Path(config.report), recognizer, results, rows, resources, seconds)
     return tally.failures
 
 
@@ -203,7 +205,7 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device)
     model, spec, pieces = recognizer.model, recognizer.spec, recognizer.tokenizer.pieces
-    blocks = pcm_blocks(sys.stdin.buffer)
+    blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
     show(transcribe_stream(model, spec, pieces, blocks, windows, row.options, row.method), sys.stdout)
 
 

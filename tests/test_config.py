@@ -12,7 +12,7 @@ import pytest
 from hainan_k2 import __version__, cli
 from hainan_k2.cli import parse
 from hainan_k2.config import ModelConfig, as_dict, check_options, from_dict, option
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.export import ExportConfig
 from hainan_k2.search import SearchConfig
 from hainan_k2.training.objective import LossConfig

@@ -21,10 +21,10 @@ from torch import Tensor
 from hainan_k2.bench.memory import peak, watch_peak
 from hainan_k2.config import PRESETS, ModelConfig, fail, option, parse
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.device import pick_device
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
-from hainan_k2.frontend.features import FRAME_SHIFT
+from hainan_k2.frames import FEATURE_FRAME_SHIFT
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.stopwatch import Stopwatch
@@ -148,7 +148,7 @@ def random_model(preset: str, vocab_size: int, seed: int = 0) -> Hainan:
 
 def noise(seconds: float, model: Hainan, count: int) -> list[Tensor]:
     """`count` utterances of random features (T, F), the longest first, the shortest 60 % of it."""
-    lengths = torch.linspace(1.0, 0.6, count) * seconds / FRAME_SHIFT
+    lengths = torch.linspace(1.0, 0.6, count) * seconds / FEATURE_FRAME_SHIFT
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(int(n), model.config.num_mel_bins, generator=generator) for n in lengths]
 
@@ -195,7 +195,7 @@ def measure(
                     tokens[name] = sum(len(hypothesis.tokens) for hypothesis in found)
             for name in seconds if repeat else ():
                 seconds[name].append(watch.seconds[name])
-        spoken = int(lens.sum()) * FRAME_SHIFT
+        spoken = int(lens.sum()) * FEATURE_FRAME_SHIFT
         encoder = mean_interval(seconds["encoder"])
         for name in methods:
             search = mean_interval(seconds[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 from torch import Tensor
 
@@ -49,10 +49,11 @@ def search_batch(
       A list per row with B outcomes: a Hypothesis, or the reason of the failure in one line.
     """
     method = METHODS[group[0].method]
+    function: Any = method.function
     try:
         if len(group) > 1:
-            return method.function.sweep(model, encoder_out, lens, [row.options for row in group], resources)
-        return [method.function(model, encoder_out, lens, group[0].options, resources)]
+            return function.sweep(model, encoder_out, lens, [row.options for row in group], resources)
+        return [function(model, encoder_out, lens, group[0].options, resources)]
     except Exception as error:
         message = f"{method.name} failed on a batch of {len(ids)} utterances; searching them one by one"
         failures.report(logging.WARNING, message, error)
@@ -60,7 +61,8 @@ def search_batch(
     def search_one(b: int, row: Row) -> Outcome:
         try:
             utterance = encoder_out[b : b + 1, : int(lens[b])], lens[b : b + 1]
-            return method.function(model, *utterance, row.options, resources)[0]
+            (outcome,) = function(model, *utterance, row.options, resources)
+            return outcome
         except Exception as error:
             return failures.report(logging.ERROR, f"{row.label} failed on utterance {ids[b]}", error)
 

@@ -28,7 +28,7 @@ from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from hainan_k2.data.batches import Batch
+    from hainan_k2.data.batch import Batch
 
 
 @torch.no_grad()
@@ -90,6 +90,7 @@ def _search_group(
     lengths = lens.tolist()
     limits = Limits.of(group[0], resources)
     at_once = [b for b, length in enumerate(lengths) if limits is None or length <= limits.at_once]
+    too_long = [b for b, length in enumerate(lengths) if limits is not None and length > limits.at_once]
     outcomes: dict[tuple[str, int], Outcome] = {}
     if at_once:
         part = encoder_out, lens
@@ -98,11 +99,11 @@ def _search_group(
         listed = search_batch(model, *part, group, resources, [names[b] for b in at_once])
         for row, of_row in zip(group, listed):
             outcomes.update(((row.label, b), outcome) for b, outcome in zip(at_once, of_row))
-    too_long = [b for b in range(len(lengths)) if b not in at_once]
-    for row, b in product(group, too_long if limits else ()):
+    for row, b in product(group, too_long):
+        assert limits is not None
         if METHODS[row.method].oracle:
             seconds = limits.at_once * ENCODER_FRAME_SHIFT
-            outcomes[row.label, b] = f"longer than {seconds:g} s: the n-best lists of its segments cannot be joined"
+            outcomes[row.label, b] = f"longer than {seconds:g} s: its n-best lists cannot be joined"
         else:
             frames = encoder_out[b, : lengths[b]]
             outcomes[row.label, b] = search_segments(model, frames, row, resources, names[b], pieces, limits.segment)

@@ -23,9 +23,9 @@ from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.batch_search import Outcome
 from hainan_k2.inference.engine import search_encoded
 from hainan_k2.inference.failures import reason
-from hainan_k2.inference.samples import Audio, Samples, batches, failure_of, read_each
+from hainan_k2.inference.samples import Audio, Input, batches, failure_of, read_each
 from hainan_k2.inference.window_sizes import WindowConfig
-from hainan_k2.inference.windows import FRAME, encode_audio, read_features
+from hainan_k2.inference.windows import FRAME, encode_audio
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
@@ -150,7 +150,7 @@ class Recognizer:
 
     def _decode_batch(
         self,
-        batch: list[tuple[Transcription, Samples]],
+        batch: Sequence[Input],
         rows: Sequence[Row],
         resources: DecodingResources,
         watch: Stopwatch,
@@ -179,7 +179,7 @@ class Recognizer:
             return replace(result, failure=f"{result.name}: {label}{outcome}")
         return replace(result, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=result.seconds))
 
-    def _encode_inputs(self, batch: list[tuple[Transcription, Samples]]) -> tuple[list[Transcription], Tensor, Tensor]:
+    def _encode_inputs(self, batch: Sequence[Input]) -> tuple[list[Transcription], Tensor, Tensor]:
         """The inputs with their lengths in seconds, and `encode` of them. An input in blocks is a batch of its own."""
         result, samples = batch[0]
         if isinstance(samples, Iterator):
@@ -199,7 +199,7 @@ class Recognizer:
             encoded = [encode_audio(self.model, self.spec, [samples], self.windows)[0][0] for samples in batch]
             lens = torch.tensor([len(e) for e in encoded], device=device)
             return torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True), lens
-        features = [read_features(samples, self.spec)[0] for samples in batch]
+        features = [self.spec.compute(samples) for samples in batch]
         lens = torch.tensor([len(f) for f in features])
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
         out: tuple[Tensor, Tensor] = self.model.encoder(padded.to(device), lens.to(device))

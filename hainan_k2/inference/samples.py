@@ -11,7 +11,7 @@ from typing import Union
 import numpy as np
 
 from hainan_k2.frontend.audio import BLOCK, SAMPLING_RATE, audio_blocks, resample_blocks
-from hainan_k2.frontend.features import MIN_SAMPLES
+from hainan_k2.frontend.samples import MIN_SAMPLES
 from hainan_k2.result import Transcription
 
 Audio = Union[str, Path, np.ndarray]

@@ -31,7 +31,7 @@ IN_BATCH = 8  # segments that are searched in one batch
 
 @dataclass(frozen=True)
 class Limits:
-    """Encoder frames that a search takes: a recording of up to `at_once`, or segments of up to `segment` of a longer one."""
+    """Encoder frames that a search takes: recordings of up to `at_once`, longer ones in segments of up to `segment`."""
 
     at_once: int
     segment: int

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
-from hainan_k2.frontend.features import normalise
 from hainan_k2.frontend.log_mel import DYNAMIC_RANGE
+from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.window_sizes import Windows
 from hainan_k2.model.hainan import Hainan
@@ -73,17 +73,6 @@ def cut(blocks: Iterable[np.ndarray], windows: Windows, frame: int = FRAME) -> I
         yield Window(np.concatenate(held), kept - begin, None)
 
 
-def read_features(samples: np.ndarray, spec: FeatureSpec) -> Tensor:
-    """Mono 16 kHz samples (N,) to features (1, T, F), normalised as those of an utterance in a batch are.
-
-    Raises ValueError where there are less than 25 ms.
-    """
-    features = torch.from_numpy(spec.extractor().extract(samples, SAMPLING_RATE))[None]
-    for transform in spec.transforms():
-        features = transform(features)
-    return features
-
-
 @torch.no_grad()
 def encode_windows(
     model: Hainan, spec: FeatureSpec, blocks: Iterable[np.ndarray], windows: Windows
@@ -97,7 +86,7 @@ def encode_windows(
       ValueError: if the whole is shorter than 25 ms.
     """
     for window in cut(blocks, windows):
-        yield _encode_window(model, read_features(window.input, spec), window)
+        yield _encode_window(model, spec.compute(window.input)[None], window)
 
 
 @torch.no_grad()
@@ -133,7 +122,7 @@ def encode_features(model: Hainan, spec: FeatureSpec, features: np.ndarray, wind
 
 def limit_to_window(features: Tensor, spec: FeatureSpec) -> Tensor:
     """Stored features (T, F) as the features of an utterance of their own: normalised, or limited in range."""
-    if spec.kind == "fbank":
+    if spec.normalised:
         return normalise(features)
     if spec.kind == "log-mel":
         return torch.maximum(features, features.max() - DYNAMIC_RANGE / 4)

@@ -9,13 +9,12 @@ other. Weights are given, or tuned on a text that is neither of training nor of 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Optional
 
 from hainan_k2.config import fail, option, parse
+from hainan_k2.files.atomic import atomic_text
 from hainan_k2.fsa.language.arpa import read_arpa
 from hainan_k2.fsa.language.interpolation import interpolate, tune_weights, write_arpa
 from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
@@ -49,10 +48,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         vocabulary = vocabulary_of(tokenizer.pieces)
         sections = interpolate(models, [read_arpa(path, vocabulary) for path in config.arpa], weights)
         symbols = {number: word.decode() for word, number in reversed(vocabulary.items())}
-        part = Path(config.out + ".part")
-        with open(part, "w", encoding="utf-8") as stream:
+        with atomic_text(config.out) as stream:
             write_arpa(stream, sections, symbols)
-        os.replace(part, config.out)
     except (ValueError, OSError) as error:
         fail(str(error))
     logging.info(

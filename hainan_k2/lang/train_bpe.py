@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Optional
 import sentencepiece
 
 from hainan_k2.config import fail, option, parse
+from hainan_k2.files.atomic import write_atomic
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -66,9 +66,8 @@ def write_lang(model: bytes, folder: Path) -> Tokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = "".join(f"{pieces.id_to_piece(i)} {i}\n" for i in range(pieces.get_piece_size()))
-    (folder / "tokens.txt").write_text(tokens, encoding="utf-8")
-    (folder / ".bpe.model.part").write_bytes(model)
-    os.replace(folder / ".bpe.model.part", folder / "bpe.model")
+    write_atomic(folder / "tokens.txt", tokens)
+    write_atomic(folder / "bpe.model", model)
     return Tokenizer(folder)
 
 

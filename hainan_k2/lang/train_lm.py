@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any, Optional
 from tqdm import tqdm
 
 from hainan_k2.config import fail, option, parse
+from hainan_k2.files.atomic import atomic_text
 from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text.tokenizer import Tokenizer
@@ -120,10 +120,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             raise ValueError(f"no text to train on: {len(texts)} sentences, {len(texts)} of them excluded")
         sentences, vocabulary = split(kept, config)
         counts = train_lm(sentences, config.order, vocabulary)
-        part = Path(config.arpa + ".part")
-        with open(part, "w", encoding="utf-8") as stream:
+        with atomic_text(config.arpa) as stream:
             counts.print_as_arpa(stream)
-        os.replace(part, config.arpa)
     except (ValueError, OSError) as error:
         fail(str(error))
     logging.info("%d sentences, %d of them left out because --exclude has them", len(texts), len(texts) - len(kept))

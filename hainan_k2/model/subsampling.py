@@ -1,30 +1,21 @@
-"""8x depthwise-striding subsampling, the first layers of FastConformer (arXiv 2305.05084, section 3.1)."""
+"""8x depthwise-striding subsampling, FastConformer's front (arXiv 2305.05084, section 3.1)."""
 
 from __future__ import annotations
-
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-Length = TypeVar("Length", int, Tensor)
-
-
-def subsampled_length(length: Length) -> Length:
-    """The number of encoder frames of `length` feature frames, after three convolutions of stride 2."""
-    for _ in range(3):
-        length = (length - 1) // 2 + 1
-    return length
+from hainan_k2.frames import subsampled_length
 
 
 class DepthwiseStriding(nn.Module):
     """Three 3x3 convolutions of stride 2 over time and mel bins, the last two depthwise-separable.
 
-    Frames beyond an utterance's length are zeroed before every strided convolution, so that its output does not depend
-    on the padding.
+    Frames beyond an utterance's length are zeroed before every strided convolution, so that an utterance's output does
+    not depend on how far its batch pads it.
     """
 
-    def __init__(self, num_mel_bins: int, channels: int, d_model: int) -> None:
+    def __init__(self, num_mel_bins: int, channels: int, d_model: int):
         super().__init__()
 
         def depthwise() -> nn.Conv2d:
@@ -41,15 +32,15 @@ class DepthwiseStriding(nn.Module):
             nn.ReLU(),
         )
         self.out = nn.Linear(channels * subsampled_length(num_mel_bins), d_model)
-        # With torch's default weights the signal shrinks in every convolution, until the biases are ten times as large,
-        # and small models need many updates to recover from that.
+        # With torch's own weights the signal fades from convolution to convolution, until the constant that the biases
+        # add is ten times as large; a small model then needs many updates to find it.
         for layer in (*self.conv, self.out):
             if not isinstance(layer, nn.ReLU):
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, T, F) and lengths (B,) to (B, T', d_model) and (B,), T' = ceil(T / 8)."""
+        """(B, T, F) features and (B,) lengths -> (B, T', d_model) and (B,), T' = ceil(T / 8)."""
         x = features.unsqueeze(1)
         for layer in self.conv:
             if isinstance(layer, nn.Conv2d) and layer.stride[0] == 2:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from hainan_k2.data.batches import Batch
+from hainan_k2.data.batch import Batch
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.lattices.composition import compose
 from hainan_k2.fsa.lattices.draw import draw_lattice

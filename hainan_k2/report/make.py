@@ -13,7 +13,8 @@ import numpy as np
 from lhotse import CutSet
 
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig, open_cuts
+from hainan_k2.data.config import DataConfig
+from hainan_k2.data.cuts import open_cuts
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.inference.batch_search import search_batch

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from hainan_k2.files.jsonl import append_line
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Input, shown
 from hainan_k2.result import WRITERS, Hypothesis
@@ -203,8 +204,7 @@ class Transcripts:
         return ""
 
     def _record(self, line: dict[str, Any]) -> None:
-        self.ledger.write(json.dumps(line) + "\n")
-        self.ledger.flush()
+        append_line(self.ledger, line)
 
     def __enter__(self) -> Transcripts:
         return self

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from lhotse.features.base import FeatureExtractor, register_extractor
 
+from hainan_k2.data.extractors import LogMel
 from hainan_k2.formats.whisper_weights import load_whisper
-from hainan_k2.frontend.features import FRAME_SHIFT, Samples
-from hainan_k2.frontend.log_mel import LogMel
+from hainan_k2.frames import FEATURE_FRAME_SHIFT
+from hainan_k2.frontend.samples import Samples
 from hainan_k2.model.whisper import WhisperEncoder
 
 STATE = 320  # samples
@@ -54,7 +55,7 @@ class WhisperStates(FeatureExtractor):
 
     @property
     def frame_shift(self) -> float:
-        return 2 * FRAME_SHIFT
+        return 2 * FEATURE_FRAME_SHIFT
 
     def feature_dim(self, sampling_rate: int) -> int:
         return self.config.width

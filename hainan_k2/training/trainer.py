@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import as_dict, option
-from hainan_k2.data.batches import Batch, TooManyUnreadable, TrainingData
+from hainan_k2.data.batch import Batch
+from hainan_k2.data.batches import TooManyUnreadable, TrainingData
 from hainan_k2.formats.average import RunningAverage
 from hainan_k2.formats.checkpoint import LAST, epoch_name, save_checkpoint
 from hainan_k2.model.hainan import Hainan

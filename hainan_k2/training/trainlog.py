@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import pathlib
 import sys
 import time
@@ -13,7 +11,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from hainan_k2.files.jsonl import read_lines
+from hainan_k2.files.jsonl import append_line, read_lines, write_lines
 
 
 class TrainLog:
@@ -46,8 +44,7 @@ class TrainLog:
     def update(self, values: dict[str, Any], progress: float, seconds: float) -> None:
         """One update: its values, the fraction of training done, and the seconds of audio it heard."""
         self.heard += seconds
-        self.updates.write(json.dumps(values) + "\n")
-        self.updates.flush()
+        append_line(self.updates, values)
         for name in ("loss", "tdt", "simple", "ctc", "grad_norm", "lr"):
             if name in values:
                 self.board.add_scalar(f"train/{name}", values[name], values["update"])
@@ -65,8 +62,7 @@ class TrainLog:
 
     def epoch(self, values: dict[str, Any]) -> None:
         """The end of an epoch: validation figures, null in epochs.jsonl where they are not finite."""
-        self.epochs.write(json.dumps({k: None if v != v else v for k, v in values.items()}) + "\n")  # no NaN in JSON
-        self.epochs.flush()
+        append_line(self.epochs, {k: None if v != v else v for k, v in values.items()})  # no NaN in JSON
         for name, value in values.items():
             if name not in ("epoch", "update") and value == value:
                 self.board.add_scalar(f"dev/{name}", value, values["epoch"])
@@ -89,7 +85,4 @@ def clock(seconds: float) -> str:
 
 def keep_through(path: pathlib.Path, key: str, last: int) -> None:
     """Keep the lines of a log whose `key` is at most `last`."""
-    kept = [line for line in read_lines(path) if line[key] <= last]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    os.replace(partial, path)
+    write_lines(path, (line for line in read_lines(path) if line[key] <= last))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import torch
 
-from hainan_k2.data.batches import Batch
+from hainan_k2.data.batch import Batch
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.engine import decode_encoded, encode_batch
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS, Windows
@@ -50,6 +50,7 @@ class Evaluator:
         not_finite: list[str] = []
         for batch in self.batches:
             batch = batch.with_targets(self.tokenizer).to(device)
+            assert batch.targets is not None and batch.target_lens is not None
             encoder_out, lens = encode_batch(model, batch, self.windows)
             decoded += decode_encoded(model, batch, encoder_out, lens, rows, self.tokenizer.pieces, watch)
             tdt = transducer_losses(model, encoder_out, lens, batch.targets, batch.target_lens, loss, watch)["tdt"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.data.augment import NoiseMix, SpecAugment, generator, perturb_speed, warp_time
-from hainan_k2.frontend.features import Fbank
+from hainan_k2.data.extractors import Fbank
 from tests.data.corpus import write_cuts
 
 MASKS = SpecAugment(time_warp=0, prob=1.0)

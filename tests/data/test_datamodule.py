@@ -9,8 +9,11 @@ import torch
 from lhotse import CutSet
 
 from hainan_k2.data.augment import perturb_speed
-from hainan_k2.data.datamodule import DataConfig, count_batches, eval_loader, summarise_cuts, train_loader
-from hainan_k2.frontend.features import Fbank, normalise
+from hainan_k2.data.config import DataConfig
+from hainan_k2.data.datamodule import eval_loader, train_loader
+from hainan_k2.data.extractors import Fbank
+from hainan_k2.data.summary import summarise_cuts
+from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.spec import FeatureSpec
 from tests.data.corpus import write_cuts
 
@@ -60,7 +63,7 @@ def test_batches_hold_normalised_whole_cuts(folder, kind):
             assert text == cut.supervisions[0].text
             raw = cut.load_features() if kind == "fbank" else Fbank().extract(cut.load_audio()[0], 16000)
             assert raw.shape[0] == length
-            normalised = normalise(torch.from_numpy(raw))  # by itself, as in the batch: the same numbers in one shape
+            normalised = normalise(torch.from_numpy(raw))  # alone, as in the batch: equal to the last bit
             assert torch.equal(row[:length], normalised) and not row[length:].any()
 
 
@@ -146,10 +149,10 @@ def test_evaluation_takes_every_cut_in_a_fixed_order(folder, num_workers):
     assert sorted(ids(first)) == sorted(CutSet.from_file(folder / "fbank.jsonl.gz").ids)
 
 
-def test_counting_batches_reads_nothing(folder, monkeypatch):
+def test_sampling_reads_nothing(folder, monkeypatch):
     loader = train_loader(folder / "fbank.jsonl.gz", CONFIG, skip_batches=3)
     monkeypatch.setattr(type(loader.dataset), "__getitem__", None)
-    count = count_batches(loader)
+    count = sum(1 for _ in loader.sampler)
     monkeypatch.undo()
     assert count == len(list(loader)) > 0
 
@@ -178,6 +181,19 @@ def test_summary_gives_the_length_that_batches_have(folder):
     summarise_cuts(folder / "raw.jsonl.gz", CONFIG, lambda frames, text: announced.append(frames) or True)
     batches = eval_loader(folder / "raw.jsonl.gz", CONFIG)
     assert sorted(announced) == sorted(n for b in batches for n in b["supervisions"]["num_frames"].tolist())
+
+
+@pytest.mark.parametrize("make", [train_loader, eval_loader])
+def test_memory_is_pinned_where_it_is_asked_for(folder, make):
+    path = folder / "fbank.jsonl.gz"
+    assert not make(path, CONFIG).pin_memory and make(path, CONFIG, pin_memory=True).pin_memory
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_pinned_batches_are_the_same(folder):
+    path = folder / "fbank.jsonl.gz"
+    usual, pinned = (list(eval_loader(path, CONFIG, pin_memory=pin)) for pin in (False, True))
+    assert same(usual, pinned) and all(batch["inputs"].is_pinned() for batch in pinned)
 
 
 def test_ranks_share_an_epoch(folder):

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,8 @@ from lhotse import CutSet
 
 from hainan_k2.compute_features import main
 from hainan_k2.data import precompute as module
+from hainan_k2.data.extractors import Fbank, FbankConfig
 from hainan_k2.data.precompute import precompute
-from hainan_k2.frontend.features import Fbank, FbankConfig
 from tests.data.corpus import write_cuts
 
 SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "compute_features.py"
@@ -59,7 +60,19 @@ def test_what_is_done_is_not_done_again(manifests, caplog, monkeypatch):
     assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
 
 
-def test_other_options_or_cuts_are_done_anew(manifests):
+def test_what_an_older_version_did_is_not_done_again(manifests, caplog, monkeypatch):
+    command(manifests, "--split", "train")
+    marker = manifests.parent / "fbank" / "librispeech_cuts_train.done"
+    options = json.loads(marker.read_text())
+    options["features"].update(device="cpu", backend="auto")
+    marker.write_text(json.dumps(options))
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(module, "perturb_speed", None)
+        command(manifests, "--split", "train")
+    assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
+
+
+def test_other_options_or_cuts_are_done_again(manifests):
     assert len(command(manifests, "--split", "train")) == 8
     assert len(command(manifests, "--split", "train", "--speed-perturb", "train")) == 24
     assert command(manifests, "--split", "train", "--num-mel-bins", "40")[0].num_features == 40

@@ -89,13 +89,13 @@ def test_a_click_decays_by_60_db_in_the_reverberation_time():
     click = np.zeros(2 * RATE, np.float32)
     click[1000] = 1.0
     for rt60 in (0.2, 0.8):
-        heard = reverberate(click, rt60, 0.0, generator(0, 0, "r")).astype(np.float64) ** 2
-        assert heard[:1000].max() < 1e-12 and heard[1000] == heard.max()
-        assert heard[1001:].sum() == pytest.approx(heard[1000], rel=1e-3)  # 0 dB
-        assert heard.sum() == pytest.approx(1.0, rel=1e-3)  # the power stays
+        energy = reverberate(click, rt60, 0.0, generator(0, 0, "r")).astype(np.float64) ** 2
+        assert energy[:1000].max() < 1e-12 and energy[1000] == energy.max()
+        assert energy[1001:].sum() == pytest.approx(energy[1000], rel=1e-3)  # 0 dB
+        assert energy.sum() == pytest.approx(1.0, rel=1e-3)  # the power is unchanged
         at = 1000 + int(0.1 * RATE * rt60)
         half = int(0.5 * RATE * rt60)
-        blocks = [heard[i : i + 400].mean() for i in (at, at + half)]
+        blocks = [energy[i : i + 400].mean() for i in (at, at + half)]
         assert 10 * np.log10(blocks[0] / blocks[1]) == pytest.approx(30, abs=2)
 
 

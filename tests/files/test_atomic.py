@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from hainan_k2.files.atomic import atomic_file, remove_partial_files, write_atomic
+from hainan_k2.files.atomic import atomic_file, atomic_text, remove_partial_files, write_atomic
 
 
 def test_text_and_bytes(tmp_path):
@@ -16,6 +16,16 @@ def test_text_and_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"\x00" and os.listdir(tmp_path) == ["a"]
     (tmp_path / "plain").write_text("")
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_stream_of_text(tmp_path):
+    with atomic_text(tmp_path / "a") as stream:
+        stream.write("größer\r\n")
+    assert (tmp_path / "a").read_bytes() == "größer\r\n".encode()
+    with pytest.raises(ZeroDivisionError), atomic_text(tmp_path / "a") as stream:
+        stream.write("new")
+        1 / 0  # noqa: B018
+    assert (tmp_path / "a").read_bytes() == "größer\r\n".encode() and os.listdir(tmp_path) == ["a"]
 
 
 def full_disk(monkeypatch, name):

@@ -99,7 +99,7 @@ def test_mutations_with_a_fitting_checksum_are_read_or_refused(tmp_path):
     [
         ({"kind": "novel"}, "b holds a novel, not a poem"),
         ({"format": "hainan_k2 9"}, "format 'hainan_k2 9'; this version of hainan_k2 reads 'hainan_k2 1': make it"),
-        ({"facts": "[1]"}, "its facts are no JSON object"),
+        ({"facts": "[1]"}, "its facts are not a JSON object"),
         ({"facts": "["}, "cannot be read as a poem: "),
         ({"facts": "[" * 100000}, "cannot be read as a poem: "),
     ],
@@ -119,7 +119,8 @@ def test_files_of_others_are_told_apart(tmp_path):
     for name, message in (
         (
             "torch.pt",
-            "zip archive, of an older version of hainan_k2, of torch or of another program; make it anew with `a poet`",
+            "zip archive, of an older version of hainan_k2, of torch or of another program; make it again with "
+            "`a poet`",
         ),
         ("theirs", "holds tensors of another program, not a poem of `a poet`"),
         ("text", "damaged, or of another program than `a poet`"),

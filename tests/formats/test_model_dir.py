@@ -142,14 +142,14 @@ def test_missing_truncated_and_foreign_files(copy, name):
         ("format", FORMAT + 1, "reads format 1"),
         ("model", None, "no 'model'"),
         ("sha256", [], "no 'sha256'"),
-        ("features", {"kind": "log-mel"}, "its encoder hears"),
+        ("features", {"kind": "log-mel"}, "its encoder expects"),
         ("model.num_layers", 900, "does not fit config.json"),
         ("model.d_model", 2**16, "does not fit"),
         ("model.vocab_size", 41, "does not fit"),
         ("model.num_heads", 0, "num_heads is 0"),
         ("model.durations", {}, "not a list"),
         ("model.deep", 1, "no option deep"),
-        ("model.num_layers", 0, "has no place"),
+        ("model.num_layers", 0, "is not part of the model"),
         ("model.dropout", float("inf"), "dropout"),
         ("model.dropout", float("nan"), "dropout is nan"),
         ("model.durations", [0, 1, 10**9], "durations is 1000000000"),
@@ -158,7 +158,7 @@ def test_missing_truncated_and_foreign_files(copy, name):
         ("model.num_layers", 10**9, "at most 1000"),
         ("model.d_model", 10**40, "d_model is a number of more than 30 digits"),
         ("model.bias", None, "bias is None"),
-        ("model.encoder", "whisper", "its encoder hears"),
+        ("model.encoder", "whisper", "its encoder expects"),
         ("model.joiner_dim", float("inf"), "not of type int"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_config_that_does_not_fit(copy, key, value, message):
     "name, value, message",
     [
         ("joiner.out.weight", np.zeros((3, 4), np.float32), "does not fit config.json: joiner.out.weight is"),
-        ("other.weight", np.zeros(2, np.float32), "other.weight has no place"),
+        ("other.weight", np.zeros(2, np.float32), "other.weight is not part of the model"),
         ("joiner.out.bias", np.full(49, np.nan, np.float32), "not finite"),
         ("joiner.out.bias", np.zeros(49, np.int64), "type torch.int64"),
         ("joiner.out.bias", np.zeros(49, np.float64), "type torch.float64"),
@@ -193,13 +193,11 @@ def test_weights_that_do_not_fit(copy, name, value, message):
 
 
 def test_another_models_tokenizer(copy, tmp_path):
-    content = (copy / "bpe.model").read_bytes()
     other = tmp_path / "other"
     shutil.copytree(copy, other)
     change(other, "tokens.txt", b"<blk> 0\n")
     shutil.copy(other / "tokens.txt", copy / "tokens.txt")
     refused(copy, "tokens.txt is damaged or of another model")
-    assert content == (copy / "bpe.model").read_bytes()
 
 
 class Attack:

@@ -83,8 +83,8 @@ def test_tdt_loss(golden, model, encoded, backend):
 
 
 def test_greedy_search(golden, model, encoded):
-    found = METHODS["ar-greedy"].function(model, *encoded, SearchConfig(max_symbols=10))
-    for i, hypothesis in enumerate(found):
+    hypotheses = METHODS["ar-greedy"].function(model, *encoded, SearchConfig(max_symbols=10))
+    for i, hypothesis in enumerate(hypotheses):
         tokens, frames, durations = (golden[f"out/greedy_{name}_{i}"] for name in ("tokens", "frames", "durations"))
         assert list(hypothesis.ids) == (tokens + 1).tolist()
         assert [t.frame for t in hypothesis.tokens] == frames.tolist()
@@ -211,7 +211,7 @@ def test_archives_that_are_refused(tmp_path):
     for name, message in (
         ("none.nemo", "does not hold one file"),
         ("link.nemo", "does not hold one file"),
-        ("gz.nemo", "no uncompressed tar"),
+        ("gz.nemo", "not an uncompressed tar"),
         ("list.ckpt", "no dict of tensors"),
         ("missing.nemo", "No such file"),
     ):

@@ -57,18 +57,18 @@ def hugging_face(state):
         "linear2": "fc2",
         "norm_out": "layer_norm",
     }
-    found = {}
+    theirs = {}
     for name, value in state.items():
         *layer, part, kind = name.split(".")
         stem = "model.encoder." + (f"layers.{layer[1]}." if layer else "")
         if part == "qkv":
             for letter, third in zip("qkv", value.chunk(3)):
                 if (letter, kind) != ("k", "bias"):
-                    found[f"{stem}self_attn.{letter}_proj.{kind}"] = third.clone()
+                    theirs[f"{stem}self_attn.{letter}_proj.{kind}"] = third.clone()
         else:
-            found[f"{stem}{names.get(part, part)}.{kind}"] = value
-    found["model.encoder.embed_positions.weight"] = torch.zeros(4, 8)
-    return found
+            theirs[f"{stem}{names.get(part, part)}.{kind}"] = value
+    theirs["model.encoder.embed_positions.weight"] = torch.zeros(4, 8)
+    return theirs
 
 
 def keyless(source):
@@ -138,7 +138,7 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     torch.save({"model_state_dict": Trap()}, tmp_path / "trap.pt")
-    with pytest.raises(ValueError, match="trap.pt is no PyTorch checkpoint that can be read: it uses .*open"):
+    with pytest.raises(ValueError, match="trap.pt is not a readable PyTorch checkpoint: it uses .*open"):
         read_whisper(tmp_path / "trap.pt")
     assert not (tmp_path / "sprung").exists()
 

@@ -69,9 +69,9 @@ def test_usual_rates_are_resampled_exactly(rate):
 def test_odd_rates_are_resampled_nearly_and_cheaply(rate):
     up, down = ratio(rate, 16000)
     assert abs(up * rate / (down * 16000) - 1) < 2.1e-5 and down <= 48000
-    found = resample(sine(rate).astype(np.float32), rate, 16000)
-    assert abs(len(found) - 16000) <= 1
-    np.testing.assert_allclose(found[500:-500], sine(16000)[500 : len(found) - 500], atol=0.03)
+    resampled = resample(sine(rate).astype(np.float32), rate, 16000)
+    assert abs(len(resampled) - 16000) <= 1
+    np.testing.assert_allclose(resampled[500:-500], sine(16000)[500 : len(resampled) - 500], atol=0.03)
 
 
 def test_the_resampling_filter_is_made_once(monkeypatch):

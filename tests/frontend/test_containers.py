@@ -20,9 +20,9 @@ def mp3(tmp_path):
 @pytest.mark.parametrize("container, encoding", KINDS, ids=NAMES)
 def test_intact_files_are_read_whole(tmp_path, container, encoding):
     path, samples = write(tmp_path, container, encoding)
-    found = decode_audio(path)[0][:, 0]
-    assert len(samples) <= len(found) < len(samples) + 800  # whole blocks of samples
-    assert np.corrcoef(samples, found[: len(samples)])[0, 1] > 0.75
+    decoded = decode_audio(path)[0][:, 0]
+    assert len(samples) <= len(decoded) < len(samples) + 800  # whole blocks of samples
+    assert np.corrcoef(samples, decoded[: len(samples)])[0, 1] > 0.75
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_one_byte_is_missing(tmp_path, container):
 def extent_end(path):
     """The last byte without which `path` is whole."""
     content, whole = path.read_bytes(), extent(path)
-    assert whole.found == whole.stated
+    assert whole.present == whole.stated
     return next(
         size
         for size in range(len(content), 0, -1)
-        if path.write_bytes(content[: size - 1]) and extent(path).found < whole.stated
+        if path.write_bytes(content[: size - 1]) and extent(path).present < whole.stated
     )
 
 
@@ -126,7 +126,7 @@ def test_voc_states_16_megabytes_at_most(tmp_path):
     content = bytearray(path.read_bytes())
     content[27:30] = (500).to_bytes(3, "little")  # as if the rest were a multiple of 16 MB
     path.write_bytes(content)
-    assert extent(path).found == extent(path).stated == 500 and len(decode_audio(path)[0]) == len(samples)
+    assert extent(path).present == extent(path).stated == 500 and len(decode_audio(path)[0]) == len(samples)
 
 
 def test_three_gigabytes_are_not_a_length_left_open(tmp_path):
@@ -179,7 +179,7 @@ def test_mp3_without_a_number_of_frames(mp3):
     content = without_xing(mp3.read_bytes())
     mp3.write_bytes(content)
     whole = extent(mp3)
-    assert whole.found == whole.stated == 58 and len(decode_audio(mp3)[0]) > 31000
+    assert whole.present == whole.stated == 58 and len(decode_audio(mp3)[0]) > 31000
     last = content.rindex(content[:2])
     for size in (last + 1, last + 3, last + 4, len(content) - 1):
         mp3.write_bytes(content[:size])
@@ -208,8 +208,8 @@ def test_tags_of_an_mp3_are_no_frames(mp3, before, after, xing):
     content = mp3.read_bytes()
     content = content if xing else without_xing(content)
     mp3.write_bytes(before + content + after)
-    found = extent(mp3)
-    assert found.found == found.stated == 58
+    measured = extent(mp3)
+    assert measured.present == measured.stated == 58
     if not before.startswith(TAG + TAG):  # libsndfile itself passes over one
         assert len(decode_audio(mp3)[0]) > 31000
 
@@ -229,8 +229,8 @@ def test_encoders_count_the_header_of_an_mp3_or_not(mp3, count, verdict):
     at = content.index(b"Xing")
     content[at + 8 : at + 12] = u32(count, "big")
     mp3.write_bytes(content)
-    found = extent(mp3)
-    assert np.sign(found.found - found.stated) == verdict
+    measured = extent(mp3)
+    assert np.sign(measured.present - measured.stated) == verdict
 
 
 def test_frames_that_are_lost_in_the_middle_of_an_mp3(mp3):
@@ -261,8 +261,8 @@ def frame(header, size):
 def test_sizes_of_mpeg_frames(header, size):
     """The tables of ISO 11172-3 and 13818-3, worked out by hand: 144 (72, 48) * bit rate / sampling rate."""
     whole = mpeg_extent(io.BytesIO(3 * frame(header, size)), 0)
-    assert whole.found == whole.stated == 3
-    assert mpeg_extent(io.BytesIO(3 * frame(header, size - 1)), 0).found < 3
+    assert whole.present == whole.stated == 3
+    assert mpeg_extent(io.BytesIO(3 * frame(header, size - 1)), 0).present < 3
 
 
 def test_free_bit_rates_and_no_frames_at_all_say_nothing():

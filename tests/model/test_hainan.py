@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.config import PRESETS, ModelConfig
+from hainan_k2.frames import subsampled_length
 from hainan_k2.model.attention import shift_to_relative
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.joiner import mask_predictor
-from hainan_k2.model.subsampling import subsampled_length
 
 
 def tiny(**changes):

@@ -8,7 +8,7 @@ from lhotse import CutSet
 from hainan_k2 import compute_features
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batches import EvaluationData, feature_spec
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.training import encoder_states

@@ -16,7 +16,7 @@ from pathlib import Path
 from whisper_decoder import WhisperDecoder
 
 from hainan_k2.cli import Parser, fail
-from hainan_k2.data.datamodule import open_cuts
+from hainan_k2.data.cuts import open_cuts
 from hainan_k2.score import write_results
 from hainan_k2.text import normalise
 

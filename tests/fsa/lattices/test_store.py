@@ -177,7 +177,7 @@ def test_files_of_other_kinds(tmp_path, capsys):
             with pytest.raises(
                 ValueError,
                 match=f"{name} cannot be read as a k2 lattice: it is a zip archive, of an "
-                "older version of hainan_k2, .* make it anew with hainan_k2.save_lat",
+                "older version of hainan_k2, .* make it again with hainan_k2.save_lat",
             ):
                 load_lattice(tmp_path / name)
     assert "executed" not in capsys.readouterr().out

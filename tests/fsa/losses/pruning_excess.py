@@ -12,7 +12,7 @@ import torch
 
 from hainan_k2 import fsa
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.oracles.loss import rnnt_prune_bounds

@@ -2,7 +2,7 @@
 
 from hainan_k2 import train
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.fsa.losses.pruning_excess import pruning_excess
