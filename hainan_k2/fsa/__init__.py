@@ -15,22 +15,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hainan_k2.fsa.language.grammar import Grammar, read_grammar
-    from hainan_k2.fsa.language.ngram import NgramLm
-    from hainan_k2.fsa.lattices.composition import compose
-    from hainan_k2.fsa.lattices.draw import draw_lattice
-    from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
-    from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
-    from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
-    from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
-    from hainan_k2.fsa.lattices.store import load_lattice, save_lattice
-    from hainan_k2.fsa.losses.options import LossOptions
-    from hainan_k2.fsa.losses.pruning import tdt_prune, tdt_prune_bounds
-    from hainan_k2.fsa.losses.sequence_scores import mwer_loss, tdt_sequence_scores
-    from hainan_k2.fsa.losses.simple import tdt_loss_simple
-    from hainan_k2.fsa.losses.tdt import rnnt_loss, tdt_loss, tdt_loss_pruned
+    from hainan_k2.fsa.language.grammar import Grammar as Grammar
+    from hainan_k2.fsa.language.grammar import read_grammar as read_grammar
+    from hainan_k2.fsa.language.ngram import NgramLm as NgramLm
+    from hainan_k2.fsa.lattices.composition import compose as compose
+    from hainan_k2.fsa.lattices.draw import draw_lattice as draw_lattice
+    from hainan_k2.fsa.lattices.lm_lattice import lm_lattice as lm_lattice
+    from hainan_k2.fsa.lattices.nar_lattice import nar_lattice as nar_lattice
+    from hainan_k2.fsa.lattices.nbest import best_texts as best_texts
+    from hainan_k2.fsa.lattices.nbest import text_scores as text_scores
+    from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice as hypotheses_from_lattice
+    from hainan_k2.fsa.lattices.paths import shortest_path as shortest_path
+    from hainan_k2.fsa.lattices.store import load_lattice as load_lattice
+    from hainan_k2.fsa.lattices.store import save_lattice as save_lattice
+    from hainan_k2.fsa.losses.options import LossOptions as LossOptions
+    from hainan_k2.fsa.losses.pruning import tdt_prune as tdt_prune
+    from hainan_k2.fsa.losses.pruning import tdt_prune_bounds as tdt_prune_bounds
+    from hainan_k2.fsa.losses.sequence_scores import mwer_loss as mwer_loss
+    from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores as tdt_sequence_scores
+    from hainan_k2.fsa.losses.simple import tdt_loss_simple as tdt_loss_simple
+    from hainan_k2.fsa.losses.tdt import rnnt_loss as rnnt_loss
+    from hainan_k2.fsa.losses.tdt import tdt_loss as tdt_loss
+    from hainan_k2.fsa.losses.tdt import tdt_loss_pruned as tdt_loss_pruned
 
-_MODULES = {
+PUBLIC = {  # the names by the module that defines them
     "language.grammar": ("Grammar", "read_grammar"),
     "language.ngram": ("NgramLm",),
     "lattices.composition": ("compose",),
@@ -46,32 +54,9 @@ _MODULES = {
     "losses.simple": ("tdt_loss_simple",),
     "losses.tdt": ("rnnt_loss", "tdt_loss", "tdt_loss_pruned"),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}
 
-__all__ = [
-    "Grammar",
-    "LossOptions",
-    "NgramLm",
-    "best_texts",
-    "compose",
-    "draw_lattice",
-    "hypotheses_from_lattice",
-    "lm_lattice",
-    "load_lattice",
-    "mwer_loss",
-    "nar_lattice",
-    "read_grammar",
-    "rnnt_loss",
-    "save_lattice",
-    "shortest_path",
-    "tdt_loss",
-    "tdt_loss_pruned",
-    "tdt_loss_simple",
-    "tdt_prune",
-    "tdt_prune_bounds",
-    "tdt_sequence_scores",
-    "text_scores",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,9 @@ class Hainan(nn.Module):
     >>> encoder_out, lens = model.encoder(torch.randn(2, 160, 80), torch.tensor([160, 120]))
     >>> encoder_out.shape, lens.tolist()
     (torch.Size([2, 20, 64]), [20, 15])
+    >>> tokens, durations = model.joiner.log_probs(model.joiner.project_encoder(encoder_out))  # the NAR joint
+    >>> tokens.shape, durations.shape
+    (torch.Size([2, 20, 20]), torch.Size([2, 20, 9]))
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -25,7 +25,7 @@ class LossOptions:
     Every loss takes them by name or as one object; names override fields of the object:
 
     >>> options = LossOptions(sigma=0.05, reduction="sum")
-    >>> tdt_loss(logits, targets, frame_lens, target_lens, durations, options=options, backend="torch")
+    >>> loss = tdt_loss(logits, targets, frame_lens, target_lens, durations, options=options, backend="torch")
 
     Args:
       sigma: logit under-normalisation (TDT, arXiv 2304.06795): subtracted from every token log-probability. Use it in

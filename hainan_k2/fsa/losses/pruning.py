@@ -85,6 +85,9 @@ def tdt_prune_bounds(
 
     Raises:
       ValueError: for sizes or durations that do not fit.
+
+    >>> loss, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations)
+    >>> bounds = tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, band=5)
     """
     durations = checks.check_durations(durations)
     if occupancy.dim() != 3:

@@ -132,7 +132,6 @@ def tdt_loss_simple(
       ValueError: as for `tdt_loss`, and for a clamp.
 
     >>> loss, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations=(0, 1, 2))
-    >>> bounds = tdt_prune_bounds(occupancy, frame_lens, target_lens, (0, 1, 2), band=5)
     """
     options = LossOptions.merged(options, overrides)
     if options.clamp:

@@ -79,6 +79,11 @@ def tdt_loss_pruned(
       logits: (B, T, S, V + D) raw joint outputs; position s of frame t follows bounds[b, t] + s labels.
       bounds: (B, T) from `tdt_prune_bounds`: they start at 0, never fall, and are at most max(0, U + 1 - S).
       Other arguments, result and errors: as for `tdt_loss`, which this equals if S >= U + 1.
+
+    >>> _, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations)
+    >>> bounds = tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, band=5)
+    >>> joint = am.unsqueeze(2) + tdt_prune(lm, bounds, band=5)  # (B, T, 5, V + D); a model has a network here
+    >>> loss = tdt_loss_pruned(joint, targets, bounds, frame_lens, target_lens, durations, sigma=0.05)
     """
     options = LossOptions.merged(options, overrides)
     return _joint_loss(logits, targets, bounds, frame_lens, target_lens, durations, False, options)

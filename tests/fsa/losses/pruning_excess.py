@@ -1,6 +1,7 @@
-"""What a band costs on real batches: `python -m tests.fsa.losses.pruning_excess EXP_DIR CUTS LANG_DIR [BAND]`.
+"""The excess of the pruned loss: `python -m tests.fsa.losses.pruning_excess EXP_DIR CUTS LANG_DIR [BAND]`.
 
-By how much the pruned loss exceeds the full one, for bounds from TDT occupancies and, to compare, from RNN-T ones.
+Prints by how much the pruned loss of real batches exceeds the full one, for bounds from TDT occupancies and, for
+comparison, from RNN-T ones.
 """
 
 from __future__ import annotations
