@@ -31,6 +31,9 @@ def spell_fst(
 ) -> tuple[Automaton, bool]:
     """The automaton over token ids of an FST over words or tokens, and whether it has outputs.
 
+    Args:
+      where: the file's name, for messages.
+      level, input_symbols, output_symbols: as of read_grammar, with the symbol tables of the file itself, if any.
     Raises:
       ValueError: "PLACE: ..." on labels that the symbol tables or the tokenizer do not have.
     """
