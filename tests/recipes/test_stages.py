@@ -28,7 +28,7 @@ def run(folder, *args):
 def test_a_recipe_runs_once(tmp_path):
     assert run(tmp_path)[0] == ["a false", "b false", "c false"]
     again, done = run(tmp_path)
-    assert again == [] and done.stderr.count("is done already") == 3
+    assert again == [] and done.stderr.count("is done: ") == 3
 
 
 def test_a_crash_leaves_no_marker_and_the_rest_is_done_next_time(tmp_path):
@@ -62,7 +62,7 @@ def test_only_the_stages_asked_for(tmp_path):
     assert run(tmp_path, "--stop-stage", "0")[0] == ["a false"]
     started, done = run(tmp_path, "--stage", "2")
     assert started == ["c false"]
-    assert "warning: stage 1 (second) was not done with these options; --stage 1 does it" in done.stderr
+    assert "warning: stage 1 (second) was not run with these options; --stage 1 runs it" in done.stderr
     assert run(tmp_path, "--stage", "1", "--stop-stage", "1")[0] == ["b false"]
 
 
@@ -70,7 +70,7 @@ def test_a_stage_that_is_done_says_so_and_how_to_do_it_again(tmp_path):
     run(tmp_path)
     again, done = run(tmp_path, "--stage", "1", "--stop-stage", "1")
     assert again == [] and done.stderr.endswith(
-        "stage 1 (second) is done already: --stage 1 --stop-stage 1 --force true does it again\n"
+        "stage 1 (second) is done: --stage 1 --stop-stage 1 --force true runs it again\n"
     )
     assert run(tmp_path, "--stage", "1", "--stop-stage", "1", "--force", "true")[0] == ["b true"]
     assert run(tmp_path, "--force", "true")[0] == ["a true", "b true", "c true"]

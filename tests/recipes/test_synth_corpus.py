@@ -50,7 +50,7 @@ def test_the_same_options_give_the_same_bytes_also_after_a_crash(corpus):
     chapter.unlink()
     next(chapter.parent.glob("*.flac")).write_bytes(b"half")
     done = bash(COMMAND, "--dir", "one", "--hours", "0.005", cwd=corpus.parent)
-    assert done.returncode == 0 and "1 of them to be spoken" in done.stderr
+    assert done.returncode == 0 and "1 chapters are to be synthesized" in done.stderr
     assert digest(corpus) == before
     assert {path: path.stat().st_mtime_ns for path in others} == others
 
@@ -64,7 +64,7 @@ def test_another_seed_says_something_else_with_other_voices(corpus):
 
 def test_a_folder_of_other_settings_is_refused(corpus):
     done = bash(COMMAND, "--dir", "one", "--hours", "0.006", cwd=corpus.parent)
-    assert done.returncode == 2 and "one holds a corpus of other settings" in done.stderr
+    assert done.returncode == 2 and "one has a corpus with other settings" in done.stderr
 
 
 @pytest.mark.parametrize("grammar, hours", [("synth_small", 0.8), ("synth_large", 3.0)])
