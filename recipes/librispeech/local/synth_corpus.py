@@ -37,6 +37,8 @@ from hainan_k2.config import fail, option, parse
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice, Word
 
+logger = logging.getLogger(__name__)
+
 SPLITS = {"train-clean-100": (100, 96), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
 ALONE = 0.2  # share of the training speech that is single words; they make the start of training faster
@@ -180,7 +182,7 @@ def main() -> None:
         fail(str(error))
     waiting = [chapter for chapter in chapters if not chapter.file("trans").exists()]
     words = {word for chapter in chapters for text in chapter.sentences for word in text.split()}
-    logging.info(
+    logger.info(
         "%d utterances of %d distinct words in %d chapters; %d chapters are to be synthesized",
         sum(len(chapter.sentences) for chapter in chapters),
         len(words),
@@ -192,7 +194,7 @@ def main() -> None:
         for done, chapter_seconds in enumerate(pool.imap_unordered(speak_chapter, waiting), start=1):
             seconds += chapter_seconds
             if done % 20 == 0 or done == len(waiting):
-                logging.info("%d of %d chapters, %.1f minutes of speech", done, len(waiting), seconds / 60)
+                logger.info("%d of %d chapters, %.1f minutes of speech", done, len(waiting), seconds / 60)
 
 
 if __name__ == "__main__":
