@@ -72,3 +72,18 @@ class Emissions:
         """One Hypothesis per utterance of lens (B,) frames."""
         parts = (self.utterance, self.token, self.frame, self.duration, self.confidence, self.score, lens)
         return hypotheses_from_lists(*(part.tolist() for part in parts))
+
+
+class Decision:
+    """The best token and the best duration of each of N joint outputs.
+
+    token, duration (in frames): (N,) int64; token_log_prob, duration_log_prob: (N,), of the model alone. `bias` (N, V)
+    is added to the tokens' logits for the choice.
+    """
+
+    def __init__(self, logits: Tensor, vocab_size: int, durations: Tensor, bias: Tensor | float = 0.0):
+        tokens, lengths = logits[:, :vocab_size], logits[:, vocab_size:]
+        self.token, index = (tokens + bias).argmax(-1), lengths.argmax(-1)
+        self.duration = durations[index]
+        self.token_log_prob = tokens.log_softmax(-1).gather(1, self.token[:, None])[:, 0]
+        self.duration_log_prob = lengths.log_softmax(-1).gather(1, index[:, None])[:, 0]
