@@ -28,7 +28,7 @@ from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NOTHING, Knowledge
 from hainan_k2.search.speculative import Standing, speculate
 
-# Utterances in a batch, at most, that are searched by speculation. CPU time of it over that of label-looping, by the size
+# Utterances in a batch, at most, that are searched by speculation. Its CPU time over that of label-looping, by the size
 # of the batch (released model, 2 to 8 s of speech each, one thread of an AMD EPYC, medians of 9 interleaved runs):
 #   1: 0.49    4: 0.59    8: 0.66    16: 0.83    32: 1.00
 SPECULATIVE = 16
