@@ -92,8 +92,8 @@ def write_transcription(
     """Write the page of transcribed recordings.
 
     With references, the summary counts all results, and up to 20 are shown in detail. Without references, up to 20
-    recordings, spread evenly over all, are decoded again by `rows` and by the methods that the table marks as compared, and the page
-    compares their texts.
+    recordings, spread evenly over all, are decoded again by `rows` and by the methods that METHODS marks as compared,
+    and the page compares their texts.
 
     Args:
       path: HTML file to write.
