@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 Fsa = Any  # a k2.Fsa: k2 is imported when it is first needed, and has no type stubs
-RaggedArc = Any  # a _k2.RaggedArc: what a k2.Fsa is made of
+RaggedArc = Any  # a _k2.RaggedArc: the arcs that a k2.Fsa is made of
+DenseFsaVec = Any  # a k2.DenseFsaVec
 
 WHEELS = "https://k2-fsa.github.io/k2/cpu.html, with CUDA https://k2-fsa.github.io/k2/cuda.html"
 
