@@ -115,7 +115,7 @@ def test_an_id_of_an_earlier_split_is_a_duplicate(tmp_path, caplog):
     corpus = write_corpus(tmp_path, "dev", 6)
     prepare(corpus, tmp_path / "out", "train", "dev")
     assert kept_ids(tmp_path / "out", "dev") == ["1-10-0004", "1-10-0005"]
-    assert caplog.text.count("duplicate id") == 4
+    assert caplog.text.count("duplicate id: ") == 4
 
 
 def test_a_list_of_utterances_from_anywhere(tmp_path):
