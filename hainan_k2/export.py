@@ -48,7 +48,7 @@ class ExportConfig:
     exp_dir: str = option("exp", "experiment folder of train.py")
     epoch: Optional[int] = option(None, "last of the epochs to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epochs to average", at_least=1)
-    best: bool = option(False, "average the epochs of least dev WER up to `epoch`, not the last ones")
+    best: bool = option(False, "average the epochs with the lowest dev WER up to `epoch`, not the last ones")
     use_averaged_model: bool = option(False, "average all updates of these epochs, not the weights at their ends")
     lang_dir: str = option("", "folder with bpe.model; default: that of training")
     precision: str = option("float16", "of matrices and kernels", PRECISIONS)
@@ -68,7 +68,7 @@ class ExportConfig:
 
 
 def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
-    """The averaged model, the contents of its last checkpoint, and what was averaged, in words."""
+    """The averaged model, the contents of its last checkpoint, and a description of what was averaged."""
     exp_dir = pathlib.Path(config.exp_dir)
     if config.use_averaged_model:
         return between_epochs(exp_dir, config.epoch, config.avg)
@@ -79,8 +79,10 @@ def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
 
 
 def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tuple[Hainan, dict[str, Any], str]:
-    """The mean of all samples of the running average in the `avg` epochs that end with `epoch`: it needs the checkpoint
-    of that epoch and of the one before them, and no other."""
+    """The mean of all samples of the running average in the `avg` epochs that end with `epoch`.
+
+    It is computed from two checkpoints: that of `epoch` and that of the epoch before the first.
+    """
     (end_path,) = select_checkpoints(exp_dir, epoch, 1)
     last = epoch_of(end_path)
     if not 1 <= avg <= last:
@@ -105,14 +107,16 @@ def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Se
 
 
 def export(config: ExportConfig) -> None:
-    """Write the directory, say its size, compare. ValueError on what cannot be exported, OSError where it cannot be
-    written."""
+    """Write the model directory, print its size and, with `compare`, the word error rates before and after.
+
+    Raises ValueError for what cannot be exported, OSError where it cannot be written.
+    """
     check_methods(config.method)
     model, last, averaged = choose_weights(config)
     provenance = last.get("provenance", {})
     lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
     if not lang_dir:
-        raise ValueError("--lang-dir is required: the checkpoint does not say which it was trained with")
+        raise ValueError("--lang-dir is required: the checkpoint does not name the one it was trained with")
     tokenizer = Tokenizer(lang_dir)
     if tokenizer.vocab_size != model.vocab_size:
         raise ValueError(
@@ -120,7 +124,7 @@ def export(config: ExportConfig) -> None:
             "with another --lang-dir"
         )
     progress = last.get("progress", {})
-    # Where files lay on the machine that trained says nothing to others; their names do.
+    # The folders of the machine that trained mean nothing to others; the names of the files do.
     options = {
         name: pathlib.Path(value).name if isinstance(value, str) and value.startswith("/") else value
         for name, value in provenance.get("options", {}).items()

@@ -8,7 +8,7 @@ from io import BufferedIOBase
 import numpy as np
 
 PIECE = 3200  # bytes read at a time at most: 0.1 s
-BEGIN = 12  # bytes that tell a format
+BEGIN = 12  # bytes that identify a format
 CONTAINERS = (  # format, its mark, and at which byte; bare PCM holds a mark by chance once in 2^32 streams
     ("WAV", b"RIFF", 0),
     ("WAV", b"RIFX", 0),

@@ -163,10 +163,10 @@ def test_the_oracle_takes_the_text_with_the_fewest_word_errors():
         return Hypothesis(tuple(Token(id, 3 * n, 1, 1.0) for n, id in enumerate(ids)), 0.0, 30).with_words(PIECES)
 
     texts = [hypothesis(2, 5), hypothesis(3, 4), hypothesis(2, 3), hypothesis(2, 3, 4)]
-    found = replace(texts[0], alternatives=tuple(texts))
-    best = nearest(found, "A, b!")
-    assert best.text == "a b" and best.alternatives == found.alternatives
-    assert nearest(found, "d").text == "a d" and nearest(found, "x y").text == "a d"  # the first of equals
+    listed = replace(texts[0], alternatives=tuple(texts))
+    best = nearest(listed, "A, b!")
+    assert best.text == "a b" and best.alternatives == listed.alternatives
+    assert nearest(listed, "d").text == "a d" and nearest(listed, "x y").text == "a d"  # the first of equals
 
 
 def test_oracles_are_picked_from_the_list_of_nbest(model):

@@ -1,4 +1,4 @@
-"""Words as they are spoken: the same as afterwards, whatever the pieces that the samples come in."""
+"""Streams: the same words as those of the whole recording, whatever the sizes of the blocks."""
 
 import functools
 import io
@@ -53,12 +53,12 @@ def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, dur
     speaker, options = Speaker(seed, durations=durations, predictor=predictor), SearchConfig(max_symbols=max_symbols)
     encoded, lens = encoder_output(seed, [length])
     whole = METHODS[method].function(speaker, encoded, lens, options)[0].tokens
-    search, found = StreamingGreedy(speaker, options, method == "ar-greedy"), []
+    search, tokens = StreamingGreedy(speaker, options, method == "ar-greedy"), []
     for piece in torch.tensor_split(encoded[0, :length], sorted(places)):
-        found += search.accept(piece)
+        tokens += search.accept(piece)
     assert search.num_frames == length
-    assert [(t.id, t.frame, t.duration) for t in found] == [(t.id, t.frame, t.duration) for t in whole]
-    assert [t.confidence for t in found] == pytest.approx([t.confidence for t in whole])
+    assert [(t.id, t.frame, t.duration) for t in tokens] == [(t.id, t.frame, t.duration) for t in whole]
+    assert [t.confidence for t in tokens] == pytest.approx([t.confidence for t in whole])
 
 
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy"])
@@ -75,17 +75,17 @@ def test_ragged_pieces_give_the_words_of_the_whole(method, seed):
     assert any(update.partial for update in updates) and not updates[-1].partial
 
 
-def test_latency_is_the_hop_and_what_is_heard_ahead():
-    heard = 0
+def test_latency_is_hop_plus_ahead():
+    given = 0
 
     def blocks():
-        nonlocal heard
+        nonlocal given
         for block in np.split(babble(64_000, seed=3).astype(np.float32), 400):
-            heard += len(block)
+            given += len(block)
             yield block
 
     for update in transcribe_stream(model(), SPEC, PIECES, blocks(), CONFIG, SearchConfig()):
-        assert heard / 16000 - update.seconds <= CONFIG.hop + CONFIG.ahead + 0.01  # of a block
+        assert given / 16000 - update.seconds <= CONFIG.hop + CONFIG.ahead + 0.01  # of a block
 
 
 def test_a_word_is_final_when_the_next_one_begins():
@@ -113,8 +113,8 @@ class Dribble(io.BytesIO):
 
 def test_pcm_in_pieces_of_half_samples():
     samples = np.array([0, 1, -1, 32767, -32768, 5, 300, -300, 9], dtype="<i2")
-    found = np.concatenate(list(pcm_blocks(Dribble(samples.tobytes()))))
-    assert found.dtype == np.float32 and np.array_equal(found * 32768, samples)
+    samples_read = np.concatenate(list(pcm_blocks(Dribble(samples.tobytes()))))
+    assert samples_read.dtype == np.float32 and np.array_equal(samples_read * 32768, samples)
     with pytest.raises(ValueError, match="ends within a sample"):
         list(pcm_blocks(Dribble(samples.tobytes() + b"x")))
 
@@ -186,17 +186,17 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         transcribe.main([*command, *options])
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    found = lines(pcm)
-    assert [round(line["seconds"] / 0.48) for line in found[:4]] == [1, 2, 3, 4] and found[-1]["seconds"] == 3.0
+    updates = lines(pcm)
+    assert [round(line["seconds"] / 0.48) for line in updates[:4]] == [1, 2, 3, 4] and updates[-1]["seconds"] == 3.0
     assert lines(b"")[0]["words"] == []
     for arguments, message in (
         ((b"abc",), "ends within a sample"),
-        ((pcm, "--method", "sar"), "needs the end"),
+        ((pcm, "--method", "sar"), "needs the whole recording"),
         ((pcm, "--hotwords", "x.txt"), "--hotwords cannot be used with --stream"),
         ((pcm, "a.wav"), "takes samples from standard input"),
         ((b"fLaC" + pcm,), "standard input is a FLAC file"),
         ((pcm, "--method", "ar-greedy,nar-greedy"), "takes one --method"),
-        ((pcm, "--method", "all"), "method all needs the end"),
+        ((pcm, "--method", "all"), "method all needs the whole recording"),
         ((pcm, "--max-symbols", "1,2"), "takes one value of every option"),
         ((pcm, "--ahead", "0"), "at least 1 encoder frame"),
     ):

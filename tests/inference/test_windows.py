@@ -1,4 +1,4 @@
-"""Long audio: what is cut, and that it is one encoder output that any search can read."""
+"""Long audio in windows: where it is cut, and that the kept frames are one encoder output for any search."""
 
 import functools
 
@@ -37,23 +37,23 @@ windowings = st.builds(Windows, *[st.integers(1, 6)] * 4)
 @given(st.integers(1, 60 * FRAME), windowings, st.integers(0, 99))
 def test_every_frame_is_kept_once_with_its_context(length, windows, seed):
     samples = np.arange(length)
-    found = list(cut(ragged(samples, seed), windows))
+    parts_cut = list(cut(ragged(samples, seed), windows))
     kept = 0
-    for window in found:
+    for window in parts_cut:
         first = kept - window.left  # frame at which it begins
         assert window.input[0] == first * FRAME and (np.diff(window.input) == 1).all()
         assert window.left == min(kept, windows.left)
-        if window is found[-1]:
+        if window is parts_cut[-1]:
             assert window.keep is None and window.input[-1] == length - 1
         else:
             assert len(window.input) == (window.left + window.keep + windows.right) * FRAME
             kept += window.keep
-    assert len(found) == 1 if length <= windows.at_once * FRAME else len(found) > 1
+    assert len(parts_cut) == 1 if length <= windows.at_once * FRAME else len(parts_cut) > 1
     assert all(
-        len(a.input) <= (windows.left + max(windows.first, windows.hop) + windows.right) * FRAME for a in found[:-1]
+        len(a.input) <= (windows.left + max(windows.first, windows.hop) + windows.right) * FRAME for a in parts_cut[:-1]
     )
     again = list(cut([samples], windows))
-    assert [(w.left, w.keep, len(w.input)) for w in again] == [(w.left, w.keep, len(w.input)) for w in found]
+    assert [(w.left, w.keep, len(w.input)) for w in again] == [(w.left, w.keep, len(w.input)) for w in parts_cut]
 
 
 @pytest.mark.parametrize("frames", [1.0, 9.4, 12.0])
@@ -94,7 +94,7 @@ class Unnormalised(FeatureSpec):
 
 
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
-def test_seams_are_not_heard_where_frames_need_no_more_context_than_there_is(method):
+def test_seams_do_not_matter_to_an_encoder_without_context(method):
     samples = babble(80 * FRAME + 17, seed=5).astype(np.float32)
     talker = random_model("tiny", 20)
     talker.encoder = Local(64)
