@@ -11,7 +11,6 @@ tokenizer, and every word of --words, has a probability.
 from __future__ import annotations
 
 import importlib.util
-import io
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,11 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from tqdm import tqdm
-
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
-from hainan_k2.files.atomic import atomic_file
+from hainan_k2.files.atomic import atomic_text
 from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text import Tokenizer
@@ -67,6 +64,7 @@ def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
     if importlib.util.find_spec("kaldingram") is None:
         raise ValueError("kaldingram is not installed: pip install hainan_k2[lm]")
     import kaldingram.train
+    from tqdm import tqdm
 
     kaldingram.train.tqdm = partial(tqdm, disable=True)  # kaldingram shows a progress bar for each of its loops
     counts = kaldingram.train.NgramCounts(order, bos_symbol=BOS, eos_symbol=EOS)
@@ -129,10 +127,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             raise ValueError(f"no text to train on: {len(texts)} sentences, {len(texts)} of them excluded")
         sentences, vocabulary = split(kept, config)
         counts = train_lm(sentences, config.order, vocabulary)
-        with atomic_file(config.arpa) as file:
-            stream = io.TextIOWrapper(file, encoding="utf-8")
+        with atomic_text(config.arpa) as stream:
             counts.print_as_arpa(stream)
-            stream.detach()
     except (ValueError, OSError) as error:
         fail(str(error))
     logger.info("%d sentences, %d of them left out because they are in --exclude", len(texts), len(texts) - len(kept))

@@ -92,7 +92,7 @@ def test_openfst_texts(toy, tmp_path, call, text, options):
         ("0 1 9\n1", "g:1: unknown symbol '9': not in the symbol table of 2"),
     ],
 )
-def test_what_is_refused(toy, tmp_path, call, text, message):
+def test_broken_grammars_are_refused(toy, tmp_path, call, text, message):
     (tmp_path / "g").write_text(text)
     (tmp_path / "i.txt").write_text("<eps> 0\nalfa 1\n")
     command = (compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", tmp_path / "g")
@@ -111,7 +111,7 @@ def test_broken_symbol_tables(toy, tmp_path, call):
     assert (code, log) == (2, f"{tmp_path}/i.txt:2: a symbol table has lines `symbol id`, not 'alfa'")
 
 
-def test_what_is_missing(toy, tmp_path, call):
+def test_missing_options_and_files(toy, tmp_path, call):
     assert call(compile_grammar.main) == (2, "", "give --grammar and --lang-dir")
     command = (compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", tmp_path / "g")
     assert call(*command) == (2, "", f"{tmp_path}/g: No such file or directory")

@@ -1,4 +1,4 @@
-"""Plain references of grammars: what a tree of rules and what an automaton with epsilons can say, by enumeration."""
+"""Plain references of grammars: the sentences of a tree of rules and of an automaton with epsilons, by enumeration."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def trees(draw, depth=3):
 
 
 def size(tree):
-    """How many ways it has to say something, about."""
+    """About how many sentences it has."""
     if tree[0] == "word":
         return 1
     if tree[0] == "repeat":
@@ -75,7 +75,7 @@ def has_output(tree):
 
 
 def language(tree):
-    """{(words said, words put out): best score} of everything that the tree can say."""
+    """{(input words, output words): best score} of all sentences of the tree."""
     kind = tree[0]
     if kind == "word":
         return {((tree[1],), (tree[1],)): 0.0}
@@ -84,9 +84,9 @@ def language(tree):
         for part in tree[1]:
             _add(best, language(part).items())
     elif kind == "all":
-        for (said, out), score in _sequence([language(part) for part in tree[1]]).items():
+        for (words, out), score in _sequence([language(part) for part in tree[1]]).items():
             output = out if tree[2] is None else tree[2]
-            _add(best, [((said, output), score + math.log(tree[3]))])
+            _add(best, [((words, output), score + math.log(tree[3]))])
     else:
         for times in range(tree[2], tree[3] + 1):
             _add(best, _sequence([language(tree[1])] * times).items())
@@ -97,8 +97,8 @@ def _sequence(languages):
     so_far = {((), ()): 0.0}
     for following in languages:
         longer = defaultdict(lambda: -math.inf)
-        for (said, out), score in so_far.items():
-            _add(longer, (((said + s, out + o), score + w) for (s, o), w in following.items()))
+        for (words, out), score in so_far.items():
+            _add(longer, (((words + s, out + o), score + w) for (s, o), w in following.items()))
         so_far = longer
     return so_far
 
@@ -130,7 +130,7 @@ def sentences(automaton, longest):
 
 
 def best_in_grammar(token_rows, duration_rows, durations, allowed):
-    """The best path of the NAR lattice that says a sentence of {labels: score}: ([(token, frame)], score), or None."""
+    """The best path of the NAR lattice that is a sentence of {labels: score}: ([(token, frame)], score), or None."""
     best = None
     for path, score in oracle_search.nar_paths(token_rows, duration_rows, durations):
         labels = tuple(token for token, _ in path)

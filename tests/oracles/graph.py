@@ -12,7 +12,7 @@ BOS, EOS = "<s>", "</s>"
 
 
 def random_ngrams(seed, words, order):
-    """{n-gram: (natural log-probability, back-off weight or None)}; not normalised, as the automaton does not mind."""
+    """{n-gram: (natural log-probability, back-off weight or None)}; not normalised, as no test needs it."""
     rng = random.Random(seed)
     ngrams = {(word,): rng.uniform(-4.0, -0.5) for word in [*words, EOS]}
     ngrams[BOS,] = -90.0
@@ -40,7 +40,7 @@ def arpa_text(ngrams):
 
 
 def steps(ngrams, history, word):
-    """Every way to say `word` after a history, back-off being free to take: (log-probability, next history)."""
+    """Every way to read `word` after a history, back-off being free to take: (log-probability, next history)."""
     if history + (word,) in ngrams:
         following = history + (word,)
         while following and ngrams.get(following, (0.0, None))[1] is None:
@@ -74,11 +74,13 @@ def readings(tokens, spellings):
 def best_path(token_rows, duration_rows, durations, spellings, ngrams, lm_scale):
     """(score, tokens, words) of the best path through the decoding lattice that spells a sentence of the LM."""
     best = (-math.inf, None, None)
-    said = {}
+    lm_scores = {}
     for path, score in nar_paths(token_rows, duration_rows, durations):
         tokens = tuple(token for token, _ in path)
-        if tokens not in said:
+        if tokens not in lm_scores:
             scored = [(best_way(ngrams, [w for w, _ in r]), [w for w, _ in r]) for r in readings(tokens, spellings)]
-            said[tokens] = max(scored, default=(-math.inf, None))
-        best = max(best, (score + lm_scale * said[tokens][0], tokens, said[tokens][1]), key=lambda found: found[0])
+            lm_scores[tokens] = max(scored, default=(-math.inf, None))
+        best = max(
+            best, (score + lm_scale * lm_scores[tokens][0], tokens, lm_scores[tokens][1]), key=lambda scored: scored[0]
+        )
     return best

@@ -53,8 +53,8 @@ def test_text_of_cuts_without_its_copies_at_other_speeds(lang, tmp_path):
         segment = SupervisionSegment(id=name, recording_id=name, start=0, duration=1, text=text)
         return MonoCut(id=name, start=0, duration=1, channel=0, supervisions=[segment])
 
-    said = ["Turn on the light!", "TURN OFF the 2 fans", "call anna", "the don't light"]
-    cuts = [cut(f"u{i}", text) for i, text in enumerate(said)]
+    texts = ["Turn on the light!", "TURN OFF the 2 fans", "call anna", "the don't light"]
+    cuts = [cut(f"u{i}", text) for i, text in enumerate(texts)]
     cuts += [cut(f"u{i}_sp0.9", "zebra") for i in range(3)]
     CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl.gz")
     done = train(tmp_path, "--cuts", "cuts.jsonl.gz", "--vocab-size", "48", "--lang-dir", "out")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from dataclasses import dataclass
 
@@ -11,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.openfst import FstFinal, read_fst_lines, shown
+from hainan_k2.fsa.language.openfst import FstFinal, is_number, read_fst_lines, shown
 
 
 @dataclass(frozen=True, eq=False)
 class Acceptor:
     """A weighted acceptor of S states and N arcs; the start is state 0. Scores are natural logarithms.
 
-    >>> acceptor = read_acceptor("0 1 7 7 0.5\\n1\\n", "G.fst.txt", num_labels=10)
+    >>> acceptor = read_acceptor("0 1 7 7 0.5\\n1 0.25\\n", "G.fst.txt", num_labels=10)
     >>> acceptor.label.tolist(), acceptor.score.tolist(), acceptor.final.tolist()
-    ([7], [-0.5], [-inf, 0.0])
+    ([7], [-0.5], [-inf, -0.25])
     """
 
     source: np.ndarray  # (N,) int64
@@ -80,7 +79,7 @@ def read_acceptor(text: str, name: str, num_labels: int) -> Acceptor:
 
 
 def _label_id(field: str, place: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", field, re.ASCII):
+    if not is_number(field, 9):
         raise ValueError(f"{place}: {shown(field)} is no label id")
     return int(field)
 

@@ -106,7 +106,7 @@ def _expect(path: str, lines: Sequence[bytes], at: int, title: str) -> None:
     if at == len(lines):
         raise ValueError(f"{path}:{at}: the file ends before {title}")
     if lines[at].strip() != title.encode():
-        raise ValueError(f"{path}:{at + 1}: {_show(lines[at])} stands where {title} should")
+        raise ValueError(f"{path}:{at + 1}: expected {title}, got {_show(lines[at])}")
 
 
 def _read_counts(path: str, lines: Sequence[bytes], first: int, last: int) -> list[int]:
@@ -119,7 +119,7 @@ def _read_counts(path: str, lines: Sequence[bytes], first: int, last: int) -> li
             if len(counts) > MAX_ORDER:
                 raise ValueError(f"{path}:{i + 1}: {len(counts)}-grams: models of order {MAX_ORDER} at most are read")
         elif lines[i].strip():
-            raise ValueError(f"{path}:{i + 1}: {_show(lines[i])} stands where 'ngram {len(counts) + 1}=COUNT' should")
+            raise ValueError(f"{path}:{i + 1}: expected 'ngram {len(counts) + 1}=COUNT', got {_show(lines[i])}")
     if not counts:
         raise ValueError(f"{path}:{first}: no line 'ngram 1=COUNT' follows \\data\\")
     return counts

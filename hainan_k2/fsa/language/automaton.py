@@ -100,7 +100,7 @@ def remove_epsilons(automaton: Automaton) -> Automaton:
         _limit(best)
     empty_sentence = endings[automaton.start]
     if any(any(output) for output in empty_sentence):
-        raise ValueError("there is output for the empty sentence: every output needs a token to stand on")
+        raise ValueError("there is output for the empty sentence: every output needs a token")
     for (p, q, label, output), w in list(best.items()):
         for last_output, final in endings[q].items():
             if last_output:

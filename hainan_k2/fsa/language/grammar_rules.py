@@ -1,9 +1,9 @@
 """From the rules of a grammar text to an automaton over tokens, in which every reference is a copy of its rule.
 
     a b      (0) -- a --> (1) -- b --> (2)
-    a | b    (0) -- epsilon --> (1) -- a --> (2) -- epsilon --> (5),  (0) -- epsilon --> (3) -- b --> (4) ... (5)
-    [a]      (0) -- a --> (1), and epsilons from (0) and (1) to (2)
-    a+       (0) -- a --> (1), epsilons to (2), (2) -- a --> (3) -- epsilon --> (2), and from (2) to the end
+    a | b    (0) -- a --> (1), (2) -- b --> (3), with epsilons into (0) and (2), and from (1) and (3) to the end
+    [a]      (0) -- a --> (1), with epsilons from (0) and (1) to the end
+    a+       (0) -- a --> (1), (2) -- a --> (3), with epsilons from (1) and (3) to (2), and from (2) to the end
 
 The output of an alternative is on its first epsilon, that of a word without one on the arc of its first token; the
 weight of an alternative is the score of its first epsilon. remove_epsilons then takes the epsilons out.

@@ -12,14 +12,14 @@ STALE = 1000  # draws without a new sentence, after which a grammar has no more
 
 
 def draw_sentence(rules: Mapping[str, tuple[Phrase, ...]], rng: random.Random, rule: str = START) -> str:
-    """One random sentence, as it is spoken: outputs are ignored.
+    """One random sentence of input words; outputs are ignored.
 
     Alternatives are drawn in proportion to their weights. `{n,m}` and `[ ]` draw the number of repetitions uniformly;
     `*`, `+` and `{n,}` add another one with probability 1/2.
 
     >>> from hainan_k2.fsa.language.grammar_text import parse_grammar
     >>> draw_sentence(parse_grammar("sentence: call (anna | ben){2}", "g"), random.Random(0))
-    'call ben ben'
+    'call anna ben'
 
     Args:
       rules: of parse_grammar.

@@ -11,7 +11,7 @@ the rule above it, or continues an open bracket.
 
 `: words` at the end of an alternative is written in place of its words (`:` alone: nothing is written), and `/2` makes
 the alternative twice as probable; weights are not normalised. An output that ends in @@ is joined to the next one.
-Output words that contain signs of this notation stand in "double quotes".
+Output words that contain signs of this notation are written in "double quotes".
 
 Rules must not refer back to themselves: a grammar is a finite automaton, and repetition is written with `*` and `+`.
 """
@@ -151,7 +151,7 @@ class _Parser:
         while (item := self.item()) is not None:
             items.append(item)
         if not items:
-            raise self.error(f"words expected before {self.next()}; an optional part stands in [ ]")
+            raise self.error(f"words expected before {self.next()}; write optional parts in [ ]")
         output = None
         if self.take("sign", ":") is not None:
             output = tuple(self.output())
@@ -229,7 +229,7 @@ def parse_grammar(text: str, where: str) -> dict[str, tuple[Phrase, ...]]:
                 raise ValueError(f"{where}:{number}: not a rule of the form `name: words | words`")
             name, line = match.groups()
             if name in lines:
-                raise ValueError(f"{where}:{number}: rule {name} stands at line {lines[name][0][0]} already")
+                raise ValueError(f"{where}:{number}: rule {name} is already defined in line {lines[name][0][0]}")
             lines[name] = []
         if name is None:
             raise ValueError(f"{where}:{number}: an indented line continues a rule, but none has begun")

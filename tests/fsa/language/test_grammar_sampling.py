@@ -23,7 +23,7 @@ def draws(text, count=2000, seed=0):
 
 @settings(max_examples=30, deadline=None)
 @given(oracle.trees(), st.integers(0, 100))
-def test_what_is_drawn_is_in_the_language(tree, seed):
+def test_drawn_sentences_are_in_the_language(tree, seed):
     rules, rng = parse_grammar(f"sentence: {oracle.show(tree)}", "g"), random.Random(seed)
     words = {" ".join(words) for words, _ in oracle.language(tree)}
     assert {draw_sentence(rules, rng) for _ in range(5)} <= words

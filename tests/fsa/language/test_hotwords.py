@@ -35,7 +35,7 @@ def test_the_weights_of_a_sequence_add_up_to_its_whole_phrases(drawn, texts):
 
 @settings(max_examples=40, deadline=None)
 @given(hotwords(VOCAB), sequences)
-def test_all_tokens_at_once_are_every_token_by_itself(drawn, texts):
+def test_advance_all_equals_advance_of_each_token(drawn, texts):
     graph = HotwordGraph.build(*drawn)
     bias = token_bias(drawn[0])
     tokens = torch.arange(1, VOCAB)
@@ -60,7 +60,7 @@ def test_a_scale_multiplies_every_weight(drawn, texts, scale):
         assert step_by_step(graph.scaled(scale), ids)[1] == pytest.approx(step_by_step(scaled, ids)[1])
 
 
-def test_nested_and_overlapping_phrases_are_all_paid_and_unfinished_ones_are_not():
+def test_nested_and_overlapping_phrases_all_count_and_unfinished_ones_do_not():
     new, york, city, ton = 1, 2, 3, 4  # "ton" continues a word
     graph = HotwordGraph.build({(new, york): 1.0, (york,): 2.0, (york, city): 1.0}, [False, True, True, True, False])
     texts = [[new, york, city], [new, york], [new], [new, york, ton], [new, ton, york], []]
@@ -74,7 +74,7 @@ def test_a_phrase_is_credited_token_by_token():
     assert step_by_step(graph, [1, 2])[1:] == ([1.5, 1.5], -3.0)
 
 
-def test_what_may_be_taken_back_is_the_credit_of_scorers_of_positive_weight():
+def test_refundable_is_the_credit_of_scorers_of_positive_weight():
     graph = HotwordGraph.build({(1, 2, 3): 1.5}, [False, True, True, True, True])
     states = torch.tensor([0, 1, 2, 3])
     assert graph.refundable(states).tolist() == [0.0, 1.5, 3.0, 4.5]
@@ -115,7 +115,7 @@ def test_ten_thousand_phrases():
         ({(1,): float("nan")}, "has the weight nan"),
     ],
 )
-def test_phrases_that_are_none_are_refused(phrases, complaint):
+def test_invalid_phrases_are_refused(phrases, complaint):
     with pytest.raises(ValueError, match=complaint):
         HotwordGraph.build(phrases, [False, True, False, True])
 

@@ -105,7 +105,7 @@ def test_weights_are_tuned_to_the_text(tmp_path):
     assert log_probability(weights[0]) >= log_probability(best) - 1e-3
 
 
-def test_weights_that_are_none(tmp_path):
+def test_invalid_weights_are_refused(tmp_path):
     path = small_lm(0).write(tmp_path / "x.arpa")
     model, sections = NgramLm.read(path, SYMBOLS), read_arpa(path, vocabulary_of(SYMBOLS))
     for weights in ([0.5, 0.6], [1.0], [0.0, 1.0], [1.5, -0.5]):

@@ -69,8 +69,8 @@ def test_paths_without_needless_back_off_score_as_the_model(tmp_path_factory, re
     known = [id for id, symbol in enumerate(SYMBOLS) if (symbol,) in reference.ngrams]
     sentences = data.draw(st.lists(st.lists(st.sampled_from(known), max_size=6), min_size=1, max_size=8))
     expected = NgramLm.read(path, SYMBOLS).score(sentences).tolist()
-    found = [longest_match(acceptor, sentence, table.index("#0")) for sentence in sentences]
-    assert found == pytest.approx(expected, abs=1e-5)
+    scores = [longest_match(acceptor, sentence, table.index("#0")) for sentence in sentences]
+    assert scores == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])

@@ -52,7 +52,7 @@ def kaldifst():
         ),
         ("0 1 ▁a\n0 1 ▁d\n1", "g:2: '▁d' is none of the tokenizer's 8 pieces"),
         ("0 1 ab\n0 1 de\n1", "g:2: the tokenizer cannot spell 'de'"),
-        ("0 1 <eps> x 0.5\n1", "g: there is output for the empty sentence: every output needs a token to stand on"),
+        ("0 1 <eps> x 0.5\n1", "g: there is output for the empty sentence: every output needs a token"),
     ],
 )
 def test_broken_openfst_texts(tmp_path, text, message):
@@ -157,14 +157,14 @@ def test_disambiguation_symbols_and_silence_are_epsilon(tmp_path, kind, symbol):
     assert oracle.sentences(as_automaton(grammar), 4) == {((2, 3), ()): -0.75}
 
 
-def test_numbers_without_symbol_table_are_said_to_be_tokens(tmp_path, caplog):
+def test_numbers_without_symbol_table_are_read_as_tokens_with_a_warning(tmp_path, caplog):
     compiled(tmp_path, "0 1 2\n1")
     (message,) = caplog.messages
     assert message == (
-        f"{tmp_path}/g has numbers and no symbol table: they are taken for ids of the tokenizer's 8 "
-        "tokens; if they are of words, name their table by --isymbols"
+        f"{tmp_path}/g has numbers as labels and no symbol table: they are read as ids of the tokenizer's 8 "
+        "tokens; if they are ids of words, give their symbol table by --isymbols"
     )
     caplog.clear()
-    compiled(tmp_path, "0 1 2\n1", level="token")  # the user has said so
+    compiled(tmp_path, "0 1 2\n1", level="token")  # the user has chosen
     compiled(tmp_path, "0 1 1\n1", input_symbols={0: "<eps>", 1: "a"})
     assert not caplog.messages

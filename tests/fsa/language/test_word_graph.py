@@ -20,9 +20,9 @@ k2 = pytest.importorskip("k2")
 def best_score(graph, tokens):
     """The best score of a path of these tokens."""
     line = k2.arc_sort(k2.linear_fsa(list(tokens)))
-    found = k2.intersect(k2.arc_sort(graph), line, treat_epsilons_specially=True)
-    found = k2.create_fsa_vec([k2.top_sort(k2.connect(found))])
-    return float(found.get_tot_scores(use_double_scores=True, log_semiring=False))
+    product = k2.intersect(k2.arc_sort(graph), line, treat_epsilons_specially=True)
+    product = k2.create_fsa_vec([k2.top_sort(k2.connect(product))])
+    return float(product.get_tot_scores(use_double_scores=True, log_semiring=False))
 
 
 @settings(max_examples=25, deadline=None)
@@ -42,7 +42,7 @@ def test_lg_is_l_composed_with_g(seed, order):
         assert best_score(graph, tokens) == pytest.approx(best_score(composed, tokens), abs=1e-4)
 
 
-def test_disambiguation_symbols_stand_where_kaldi_puts_them():
+def test_disambiguation_symbols_are_where_kaldi_puts_them():
     words = ("<eps>", "no", "know", "knot", "not", "#0", "<s>", "</s>")
     lexicon = Lexicon(words, ((1, (1,)), (2, (1,)), (3, (1, 2)), (4, (3, 2))))
     assert lexicon.disambiguated(10) == [(1, (1, 11)), (2, (1, 12)), (3, (1, 2)), (4, (3, 2))]
@@ -59,7 +59,7 @@ def test_disambiguation_symbols_in_a_word_graph_are_epsilon():
     assert best_score(graph, [1, 2, 4, 1, 2]) == pytest.approx(-1.75)
 
 
-def test_every_arc_bears_what_the_words_beyond_it_have_in_common():
+def test_scores_are_pushed_to_the_first_arc_that_words_share():
     lexicon = Lexicon(("<eps>", "w", "x", "#0", "<s>", "</s>"), ((1, (1, 2, 3)), (2, (1, 2, 4))))
     graph, _ = spell_out(read_acceptor("0 1 1 1 2.0\n0 1 2 2 3.0\n1\n", "G", 6), lexicon)
     arcs = zip(graph.labels.tolist(), graph.aux_labels.tolist(), graph.scores.tolist())
