@@ -6,9 +6,9 @@ import pathlib
 import subprocess
 from typing import Optional
 
-import hainan_k2
+from hainan_k2 import __version__
 
-PACKAGE = pathlib.Path(hainan_k2.__file__).resolve().parent
+PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
 def code_version(package: pathlib.Path = PACKAGE) -> str:
@@ -19,8 +19,8 @@ def code_version(package: pathlib.Path = PACKAGE) -> str:
     """
     top = _git(package, "rev-parse", "--show-toplevel")
     if top and pathlib.Path(top) == package.parent and _git(package, "ls-files", "__init__.py"):
-        return _git(package, "describe", "--always", "--dirty") or f"version {hainan_k2.__version__}"
-    return f"version {hainan_k2.__version__}"
+        return _git(package, "describe", "--always", "--dirty") or f"version {__version__}"
+    return f"version {__version__}"
 
 
 def _git(folder: pathlib.Path, *words: str) -> Optional[str]:

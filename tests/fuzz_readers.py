@@ -31,7 +31,7 @@ MEGABYTES, SECONDS = 512, 20
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """One to four changes: bits flipped, bytes set, numbers made extreme, stretches cut out, doubled or cut off."""
+    """One to four changes: bits flipped, bytes set, numbers made extreme, parts cut out, doubled or cut off."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(min(len(changed), 120) if rng.random() < 0.7 else len(changed))  # headers, above all

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a user of the wheel has: builds it, installs it without the lock, without k2, into a new environment, and runs from
-# another directory every command's --help and --version, a transcription, and all tests of the package that need no more.
+# Tests the wheel as a user gets it: builds it, installs it without the lock file and without k2 into a new environment,
+# and runs, from another directory, --help and --version of every command, a transcription, and the tests that need no k2.
 #   tests/wheel.sh [PYTHON [TORCH]]     e.g. tests/wheel.sh python3.12 torch; default python3.11 torch==2.13.0
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -53,6 +53,6 @@ print("jfk.flac:", result.text, flush=True)
 EOF
 
 "$bin/pip" install --quiet pytest pytest-xdist hypothesis
-cp -r "$root"/{tests,lang,recipes,README.md,setup.cfg,pyproject.toml} .
+cp -r "$root"/{tests,lang,recipes,README.md,CONTRIBUTING.md,CHANGELOG.md,setup.cfg,pyproject.toml} .
 ln -s "$("$bin/python" -c 'import hainan_k2; print(hainan_k2.__path__[0])')" hainan_k2
 "$bin/python" -m pytest -q -n 2 --dist loadfile -p no:cacheprovider --ignore tests/recipes

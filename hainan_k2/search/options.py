@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hainan_k2.config import check_options, option
 
@@ -65,10 +63,3 @@ class SearchConfig:
             )
 
     help_title = "search options"
-
-    @staticmethod
-    def help_page(argv: Sequence[str], prog: str, example: str) -> Any:
-        """What --help shows of a command that takes these options (hainan_k2.cli)."""
-        from hainan_k2.search.help import help_page
-
-        return help_page(argv, prog, example)

@@ -38,9 +38,15 @@ def grid(cls: Any) -> Any:
         several_values = tuple[kind, ...]  # type: ignore[valid-type]
         return f.name, several_values, field(default=Default((f.default,)), metadata=f.metadata)
 
-    names = ("help_title", "help_page")
-    namespace = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+    namespace = {"help_title": cls.help_title, "help_page": staticmethod(_help_page)}
     return make_dataclass(cls.__name__, [several(f) for f in fields(cls)], frozen=True, namespace=namespace)
+
+
+def _help_page(argv: Sequence[str], prog: str, example: str) -> Any:
+    """What --help shows of a command that takes these options (hainan_k2.cli)."""
+    from hainan_k2.search.help import help_page  # here: only --help needs it
+
+    return help_page(argv, prog, example)
 
 
 SearchGrid = grid(SearchConfig)

@@ -56,7 +56,7 @@ train_config=${train_config:-$recipe/conf/train_$corpus.yaml}
 grammar=$recipe/conf/synth_small.grammar
 if awk "BEGIN { exit !($synth_hours > 2) }"; then grammar=$recipe/conf/synth_large.grammar; fi
 case $corpus in
-  synth) default_option vocab_size 256; default_option speed_perturb false; default_option avg 5 ;;
+  synth) default_option vocab_size 256; default_option speed_perturb false; default_option avg 2 ;;
   *) default_option vocab_size 500; default_option speed_perturb true; default_option avg 10 ;;
 esac
 

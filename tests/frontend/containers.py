@@ -59,3 +59,11 @@ def ogg_pages(content: bytes) -> list[bytes]:
         pages.append(content[:size])
         content = content[size:]
     return pages
+
+
+def u32(value, order="little"):
+    return value.to_bytes(4, order)
+
+
+def frame(header, size):
+    return bytes.fromhex(header).ljust(size, b"\0")
