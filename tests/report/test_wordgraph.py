@@ -30,9 +30,8 @@ def test_word_graph_by_hand():
         (0, 4): 0.2,
         (4, 2): 0.2,
     }
-    assert (
-        len(word_graph([hypothesis_of("so"), hypothesis_of("so", start=3.0)]).nodes) == 2
-    )  # the same word at another time
+    again = [hypothesis_of("so"), hypothesis_of("so", start=3.0)]
+    assert len(word_graph(again).nodes) == 2  # the same word at another time
     assert shares([hypothesis_of("a", score=-1e4), hypothesis_of("b", score=float("-inf"))]) == [1.0, 0.0]
 
 
