@@ -103,7 +103,7 @@ def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ([], "run a recipe"),
+        ([], "hainan-train"),
         (["--epoch", "3"], "has \\[13"),
         (["--avg", "40"], "epochs up to"),
         (["--method", "magic"], "ar-greedy, "),
@@ -126,7 +126,7 @@ def test_decode_without_arguments_says_how_to_get_a_checkpoint(tmp_path):
         [sys.executable, ROOT / "hainan_k2" / "decode.py"], cwd=tmp_path, capture_output=True, text=True
     )
     assert shown.returncode == 2 and shown.stdout == "" and shown.stderr.count("\n") == 1
-    assert "run.sh --stage 0" in shown.stderr
+    assert "hainan-train --exp-dir exp" in shown.stderr
 
 
 @pytest.mark.parametrize("loss", ["full", "pruned"])
