@@ -37,6 +37,8 @@ from hainan_k2.stopwatch import Stopwatch
 class DecodeBenchConfig:
     """Options of `bench.py decode`."""
 
+    help_title = "benchmark options"
+
     exp_dir: str = option("", "experiment folder of a trained model; without: random weights")
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz; without: random features")
     preset: str = option("S", "size of the random model", list(PRESETS))

@@ -35,6 +35,8 @@ from hainan_k2.result import Hypothesis
 class LmBenchConfig:
     """Options of `bench.py lm`."""
 
+    help_title = "benchmark options"
+
     arpa: str = option("", "language model over tokens named 1, 2, ...; without: one trained on random sentences")
     order: int = option(3, "order of the model that is trained", at_least=1, at_most=20)
     sentences: int = option(6000, "sentences to train it on", at_least=1)

@@ -38,6 +38,8 @@ from hainan_k2.model.joiner import Joiner
 class LossBenchConfig:
     """Options of `bench.py loss`, which measures every method at every combination of sizes."""
 
+    help_title = "benchmark options"
+
     methods: tuple[str, ...] = option(
         ("full-k2", "full-torch", "pruned-3", "pruned-5", "pruned-8", "log-softmax", "loss-k2", "loss-torch"),
         "of full-k2 full-torch pruned-S log-softmax loss-k2 loss-torch",

@@ -6,7 +6,7 @@
 
 A grammar is a grammar text (lang/README.md describes the language), the name of an example of the package (digits,
 dates, home, spelling), or an OpenFst text or binary over words or tokens. `decode.py --grammar` reads them uncompiled
-too, also with --isymbols and --osymbols; a compiled one loads faster.
+too, with the same options; a compiled one needs none of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Optional
 
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
-from hainan_k2.fsa.language.grammar import LEVELS, Grammar
+from hainan_k2.fsa.language.fst_grammar import LEVELS
+from hainan_k2.fsa.language.grammar import Grammar
 from hainan_k2.fsa.language.grammar_files import find_grammar, load_grammar
 from hainan_k2.fsa.language.grammar_sampling import draw_sentence
 from hainan_k2.fsa.language.grammar_text import parse_grammar
@@ -50,17 +51,12 @@ class GrammarConfig:
 
 
 def compile_grammar(config: GrammarConfig) -> Grammar:
-    """Reads and checks the grammar, prints config.examples, writes config.out; ValueError as read_grammar."""
+    """Reads and checks the grammar, and writes it to config.out; ValueError as read_grammar."""
     if not config.grammar or not config.lang_dir:
         raise ValueError("give --grammar and --lang-dir")
     grammar = load_grammar(
         config.grammar, Tokenizer(config.lang_dir), config.isymbols, config.osymbols, config.level, config.acceptor
     )
-    if config.examples:
-        path = find_grammar(config.grammar)
-        rules, rng = parse_grammar(read_text(path), str(path)), random.Random(0)
-        for _ in range(config.examples):
-            print(draw_sentence(rules, rng))
     if config.out:
         try:
             grammar.save(config.out)
@@ -69,11 +65,22 @@ def compile_grammar(config: GrammarConfig) -> Grammar:
     return grammar
 
 
+def example_sentences(config: GrammarConfig) -> list[str]:
+    """config.examples random sentences of a grammar text; ValueError as parse_grammar."""
+    if not config.examples:
+        return []
+    path = find_grammar(config.grammar)
+    rules, rng = parse_grammar(read_text(path), str(path)), random.Random(0)
+    return [draw_sentence(rules, rng) for _ in range(config.examples)]
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
     start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], GrammarConfig)
     try:
         grammar = compile_grammar(config)
+        for sentence in example_sentences(config):
+            print(sentence)
     except ValueError as error:
         fail(str(error))
     kind = f"a transducer with {len(grammar.outputs) - 1} outputs" if grammar.transduces else "an acceptor"

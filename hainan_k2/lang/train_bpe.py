@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import sentencepiece
-
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.files.atomic import write_atomic
@@ -37,6 +35,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
     Raises:
       ValueError: if there is no text, or it has too many letters or too few words for this vocabulary size.
     """
+    import sentencepiece
+
     model = io.BytesIO()
     texts = list(texts)
     if not texts:
@@ -67,6 +67,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
 
 def write_lang(model: bytes, folder: Path) -> Tokenizer:
     """Writes `tokens.txt`, with lines `piece id`, and then `bpe.model`, so that both exist if the latter does."""
+    import sentencepiece
+
     folder.mkdir(parents=True, exist_ok=True)
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = "".join(f"{pieces.id_to_piece(i)} {i}\n" for i in range(pieces.get_piece_size()))

@@ -20,8 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from tqdm import tqdm
-
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.files.atomic import atomic_file
@@ -67,6 +65,7 @@ def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
     if importlib.util.find_spec("kaldingram") is None:
         raise ValueError("kaldingram is not installed: pip install hainan_k2[lm]")
     import kaldingram.train
+    from tqdm import tqdm
 
     kaldingram.train.tqdm = partial(tqdm, disable=True)  # kaldingram shows a progress bar for each of its loops
     counts = kaldingram.train.NgramCounts(order, bos_symbol=BOS, eos_symbol=EOS)

@@ -178,7 +178,7 @@ def _prune(pool: Beam, width: int, hotwords: HotwordGraph | None) -> Beam:
     hotwords also its best `width` by scores without credit. Ordered by utterance, the best first."""
     key = (pool.history * 2862933555777941757 + pool.time) * 3202034522624059733 + pool.utterance
     order = pool.score.sort(descending=True, stable=True).indices
-    order = order[key[order].sort(stable=True).indices]  # together what is the same, the likeliest first
+    order = order[key[order].sort(stable=True).indices]  # duplicates together, the most probable first
     _, group, size = torch.unique_consecutive(key[order], return_inverse=True, return_counts=True)
     merged, score = pool[order[size.cumsum(0) - size]], pool.score[order]
     share = torch.zeros_like(merged.score).index_add(0, group, (score - merged.score[group]).exp())
@@ -187,8 +187,8 @@ def _prune(pool: Beam, width: int, hotwords: HotwordGraph | None) -> Beam:
     order, rank = _rank(merged.utterance, merged.score)
     kept = rank < width
     if hotwords is not None:
-        certain, place = _rank(merged.utterance, merged.score - hotwords.refundable(merged.phrase))
-        kept |= torch.zeros_like(kept).index_fill(0, certain[place < width], True)[order]
+        order_without_credit, rank = _rank(merged.utterance, merged.score - hotwords.refundable(merged.phrase))
+        kept |= torch.zeros_like(kept).index_fill(0, order_without_credit[rank < width], True)[order]
     return merged[order[kept]]
 
 

@@ -1,7 +1,7 @@
 """Text normalisation: one normal form of transcripts for training, decoding and scoring.
 
 `normalise` is applied to the texts of manifests and to both sides of a comparison, so that training, decoding and WER
-agree on what a word is. Numbers are written out in English; everything else does not depend on the language.
+agree on what a word is. Numbers, signs, currencies and titles are written out in English.
 """
 
 from __future__ import annotations

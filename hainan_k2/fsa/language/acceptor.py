@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.openfst import FstFinal, read_fst_lines, shown
+from hainan_k2.fsa.language.openfst import FstFinal, is_number, read_fst_lines, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def read_acceptor(text: str, name: str, num_labels: int) -> Acceptor:
 
 
 def _label_id(field: str, place: str) -> int:
-    if not re.fullmatch(r"\d{1,9}", field, re.ASCII):
+    if not is_number(field, 9):
         raise ValueError(f"{place}: {shown(field)} is no label id")
     return int(field)
 

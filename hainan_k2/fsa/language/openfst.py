@@ -69,7 +69,7 @@ def read_symbols(text: str, where: str) -> dict[int, str]:
         fields = line.split(None, 2)
         if not fields:
             continue
-        if len(fields) != 2 or not re.fullmatch(r"\d{1,9}", fields[1], re.ASCII):
+        if len(fields) != 2 or not is_number(fields[1], 9):
             raise ValueError(f"{where}:{number}: a symbol table has lines `symbol id`, not {shown(line)}")
         symbol, id = fields[0], int(fields[1])
         if id in symbols or symbol in names:
@@ -147,9 +147,14 @@ def read_fst_text(text: str, where: str, acceptor: Optional[bool] = None) -> Fst
 
 
 def _state(field: str, place: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", field, re.ASCII):
+    if not is_number(field, 18):
         raise ValueError(f"{place}: {shown(field)} is no state number")
     return int(field)
+
+
+def is_number(field: str, digits: int) -> bool:
+    """Whether a field is one to `digits` ASCII digits."""
+    return field.isdecimal() and field.isascii() and len(field) <= digits
 
 
 def _cost(field: str, place: str) -> float:
