@@ -110,7 +110,7 @@ def test_a_second_run_loses_nothing(model, folder, tmp_path, capsys):
     capsys.readouterr()
     assert call(*command, folder / "a.wav") == 2
     err = capsys.readouterr().err
-    assert "holds the results of 3 recordings: --resume goes on with them, --overwrite" in err and err.count("\n") == 1
+    assert "has the results of 3 recordings: --resume continues them, --overwrite" in err and err.count("\n") == 1
     assert (tmp_path / "out" / "transcripts.txt").read_text() == before and before.count("\n") == 3
     assert call(*command, folder / "a.wav", "--overwrite", "true") == 0
     assert (tmp_path / "out" / "transcripts.txt").read_text() == before.splitlines(keepends=True)[0]
@@ -219,7 +219,9 @@ def test_references_give_decodes_table_and_a_page(model, recognizer, folder, tmp
         assert told["label"] == method and told["wer"] == pytest.approx(scored.wer) and told["search"] > 0
     assert [u["reference"] for u in data["utterances"]] == [["alfa", "bravo"], ["coda"]]
     assert f"no reference: {folder}/b_c.wav: " in caplog.text
-    assert "2 recordings are scored, 1 have no reference; 0 references are of no recording here" in caplog.text
+    assert (
+        "2 recordings are scored, 1 have no reference; 0 references belong to none of these recordings" in caplog.text
+    )
 
 
 def test_an_oracle_needs_references(model, recognizer, folder, tmp_path, capsys):

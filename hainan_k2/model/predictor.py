@@ -44,6 +44,29 @@ class LstmPredictor(nn.Module):
         out, layers_first = self.lstm(self.embed(tokens)[:, None], layers_first)
         return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in layers_first)
 
+    def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...).
+
+        Cell by cell, for nn.LSTM keeps the last state only.
+        """
+        hidden, cell = state
+        outputs, states = self.embed(tokens), []
+        for layer in range(self.lstm.num_layers):
+            names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            weight_in, weight_hidden, bias_in, bias_hidden = (getattr(self.lstm, name) for name in names)
+            gates = nn.functional.linear(outputs, weight_in, bias_in + bias_hidden).unbind(1)
+            weight_hidden, h, c = weight_hidden.t(), hidden[:, layer], cell[:, layer]
+            hiddens, cells = [], []
+            for gate in gates:
+                i, f, g, o = torch.addmm(gate, h, weight_hidden).chunk(4, dim=1)
+                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                h = o.sigmoid() * c.tanh()
+                hiddens.append(h)
+                cells.append(c)
+            outputs = torch.stack(hiddens, 1)
+            states.append((outputs, torch.stack(cells, 1)))
+        return self.dropout(outputs), tuple(torch.stack(part, 2) for part in zip(*states))
+
 
 class StatelessPredictor(nn.Module):
     """Embeddings of the last `context` labels and a grouped convolution over them (arXiv 2109.07513 uses one label)."""
@@ -76,6 +99,11 @@ class StatelessPredictor(nn.Module):
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
         labels = torch.cat([state[0], tokens[:, None]], dim=1)
         return self._convolve(labels)[:, 0], (labels[:, 1:],)
+
+    def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
+        seen = torch.cat([state[0], tokens], dim=1)
+        return self._mix(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
 Predictor = Union[LstmPredictor, StatelessPredictor]

@@ -1,4 +1,4 @@
-"""Whether confidences are true: of the words that are given 0.8, are four in five correct?"""
+"""Calibration of word confidences: of the words with confidence 0.8, four in five should be correct."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """Words whose confidence is about the same: how many, their mean confidence, and the share that is correct."""
+    """Words of similar confidence: their number, their mean confidence and the share of them that is correct."""
 
     count: int
     confidence: float
@@ -24,27 +24,35 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The bins that hold words, by ascending confidence."""
+    """The bins that contain words, sorted by confidence."""
 
     bins: tuple[Bin, ...]
 
     @property
     def words(self) -> int:
+        """Number of words in all bins."""
         return sum(b.count for b in self.bins)
 
     @property
     def error(self) -> Optional[float]:
-        """Expected calibration error, sum over bins of count / words * |accuracy - confidence|; None without words
-        (Guo et al., arXiv 1706.04599, equation 3)."""
+        """Expected calibration error: the sum over bins of count / words * |accuracy - confidence| (Guo et al., arXiv
+        1706.04599, equation 3). None if there are no words."""
         if not self.bins:
             return None
         return sum(b.count * abs(b.accuracy - b.confidence) for b in self.bins) / self.words
 
 
-def calibration(judged: Iterable[tuple[float, bool]]) -> Calibration:
-    """Of (confidence in [0, 1], whether the word is correct), in ten bins of equal width; 1 belongs to the last."""
+def calibration(words: Iterable[tuple[float, bool]]) -> Calibration:
+    """Sort words into ten confidence bins of equal width; confidence 1 belongs to the last bin.
+
+    Args:
+      words: (confidence in [0, 1], whether the word is correct) of each word.
+
+    >>> calibration([(0.9, True), (0.9, False)]).error
+    0.4
+    """
     groups: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
-    for confidence, correct in judged:
+    for confidence, correct in words:
         groups[min(int(confidence * BINS), BINS - 1)].append((confidence, correct))
     return Calibration(
         tuple(
@@ -56,13 +64,13 @@ def calibration(judged: Iterable[tuple[float, bool]]) -> Calibration:
 
 
 def judged_words(scored: ScoredUtterance, hypothesis: Hypothesis) -> Optional[list[tuple[float, bool]]]:
-    """Confidence of every recognised word and whether it is aligned to itself.
+    """(confidence, correct) of every recognised word. A word is correct if it is aligned with an equal reference word.
 
-    None where the words as they are scored cannot be told apart in the hypothesis: normalising the text as a whole
-    gives other words than normalising word by word.
+    Returns None if the scored words do not match the hypothesis's words one to one, which happens where normalising
+    the whole text gives other words than normalising each word.
     """
     parts = [(part, word.confidence) for word in hypothesis.words for part in normalise(word.text).split()]
     if tuple(part for part, _ in parts) != scored.hypothesis:
         return None
-    verdicts = [word == said for word, said in scored.pairs() if said is not None]
-    return [(confidence, correct) for (_, confidence), correct in zip(parts, verdicts)]
+    correct = [word == recognised for word, recognised in scored.pairs() if recognised is not None]
+    return [(confidence, is_correct) for (_, confidence), is_correct in zip(parts, correct)]

@@ -1,4 +1,4 @@
-"""What the page shows, as plain values for its script."""
+"""The data of the page, as plain values that its script draws."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.wer import Score, ScoredUtterance, score
 from hainan_k2.search import METHODS
 
-CONFUSIONS = 12  # most frequent ones that are shown of every kind
+CONFUSIONS = 12  # how many of the most frequent substitutions, deletions and insertions are shown
 
 
 @dataclass(frozen=True)
 class Detail:
-    """What is shown of an utterance beside its texts: samples (N,), mono and 16 kHz, where they are known; the most
-    probable texts of its lattice, the best first, with natural logarithms for scores."""
+    """What the page shows of one utterance besides its texts.
+
+    Args:
+      samples: (N,), mono, 16 kHz; None if the page has no sound for it.
+      paths: the most probable texts of its lattice, best first; their scores are natural logarithms.
+    """
 
     samples: Optional[np.ndarray] = None
     paths: tuple[Hypothesis, ...] = ()
@@ -34,12 +38,17 @@ class Detail:
 
 @dataclass(frozen=True)
 class Page:
-    """Utterances decoded by some methods.
+    """Utterances decoded by one or more methods.
 
-    labels: the methods, in order; the first is the one shown at the start. decoded: all utterances that count in the
-    summary, with words. details: by id, those that are shown one by one. seconds: of "encoder" and of every label's
-    search. facts: (name, value), told under the title. Without references the first label's texts stand for them, to
-    tell where the others differ.
+    Args:
+      title: heading of the page.
+      labels: the methods; the first is selected when the page opens.
+      decoded: the utterances that the summary counts; their hypotheses have words.
+      pieces: the tokenizer's pieces, index = token id.
+      details: the utterances that are shown one by one, by id.
+      seconds: time of "encoder" and of the search of each label.
+      facts: (name, value) pairs, printed under the title.
+      references: whether the utterances have references. If not, all methods are compared with the first.
     """
 
     title: str
@@ -53,7 +62,11 @@ class Page:
 
 
 def page_data(page: Page) -> dict[str, Any]:
-    """The page as plain values that JSON holds; ValueError where an id comes twice or a label is missing."""
+    """The page as values that JSON can hold.
+
+    Raises:
+      ValueError: if an id comes twice or there is no label.
+    """
     if not page.labels:
         raise ValueError("a page needs at least one method")
     scores = {label: score(_results(page, label)) for label in page.labels}
@@ -80,15 +93,19 @@ def _results(page: Page, label: str) -> list[tuple[str, str, str]]:
 
 
 def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
-    """A row of the summary, and what the charts show of the method."""
-    found = {d.id: d.hypotheses[label] for d in page.decoded if label in d.hypotheses}
-    judged = [judged_words(u, found[u.id]) for u in scored.utterances if u.id in found]
+    """The method's row of the summary, with the data of its charts."""
+    hypotheses = {d.id: d.hypotheses[label] for d in page.decoded if label in d.hypotheses}
+    judged = [judged_words(u, hypotheses[u.id]) for u in scored.utterances if u.id in hypotheses]
     calibrated = calibration(pair for words in judged if words is not None for pair in words)
     confused = Counter(pair for u in scored.utterances for pair in u.pairs() if pair[0] != pair[1])
-    kinds: dict[str, list] = {"substitutions": [], "deletions": [], "insertions": []}
-    for (word, said), count in sorted(confused.items(), key=lambda item: (-item[1], str(item[0]))):
-        kind = "insertions" if word is None else "deletions" if said is None else "substitutions"
-        kinds[kind].append((word, said, count))
+    kinds: dict[str, list[tuple[Optional[str], Optional[str], int]]] = {
+        "substitutions": [],
+        "deletions": [],
+        "insertions": [],
+    }
+    for (word, recognised), count in sorted(confused.items(), key=lambda item: (-item[1], str(item[0]))):
+        kind = "insertions" if word is None else "deletions" if recognised is None else "substitutions"
+        kinds[kind].append((word, recognised, count))
     return {
         "label": label,
         "description": METHODS[label.split(" ")[0]].description,
@@ -99,7 +116,7 @@ def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
         "words": scored.words.reference_length,
         "search": page.seconds.get(label),
         "failed": sum(label in d.failures for d in page.decoded),
-        "confusions": {kind: {"kinds": len(found), "most": found[:CONFUSIONS]} for kind, found in kinds.items()},
+        "confusions": {kind: {"kinds": len(pairs), "most": pairs[:CONFUSIONS]} for kind, pairs in kinds.items()},
         "calibration": {
             "bins": [asdict(b) for b in calibrated.bins],
             "error": calibrated.error,
@@ -110,15 +127,15 @@ def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
 
 
 def _utterance(page: Page, decoded: Decoded, scored: Sequence[ScoredUtterance]) -> dict[str, Any]:
+    """An utterance that is shown by itself: sound, spectrogram, a row per method, n-best list, word graph."""
     detail = page.details[decoded.id]
-    heard = detail.samples is not None
     graph = word_graph(detail.paths)
     return {
         "id": decoded.id,
         "seconds": decoded.seconds,
         "reference": scored[0].reference,
-        "sound": sound_uri(detail.samples) if heard else None,
-        "pictures": list(spectrogram(detail.samples)) if heard else [],
+        "sound": None if detail.samples is None else sound_uri(detail.samples),
+        "pictures": [] if detail.samples is None else list(spectrogram(detail.samples)),
         "rows": [_row(page, decoded, label) for label in page.labels],
         "errors": [asdict(u.words) for u in scored],
         "columns": columns(scored),
@@ -134,9 +151,9 @@ def _utterance(page: Page, decoded: Decoded, scored: Sequence[ScoredUtterance]) 
 
 
 def _row(page: Page, decoded: Decoded, label: str) -> dict[str, Any]:
-    """What a method found in an utterance, times in seconds."""
-    found = decoded.hypotheses.get(label)
-    if found is None:
+    """The tokens and words of one method for one utterance, times in seconds."""
+    hypothesis = decoded.hypotheses.get(label)
+    if hypothesis is None:
         return {
             "failure": decoded.failures.get(label, "not decoded"),
             "note": "",
@@ -153,14 +170,14 @@ def _row(page: Page, decoded: Decoded, label: str) -> dict[str, Any]:
             "frame": token.frame,
             "duration": token.duration,
         }
-        for token, (first, last) in zip(found.tokens, found.spans())
+        for token, (first, last) in zip(hypothesis.tokens, hypothesis.spans())
     ]
     return {
         "failure": "",
-        "note": found.note,
-        "score": _finite(found.score),
+        "note": hypothesis.note,
+        "score": _finite(hypothesis.score),
         "tokens": tokens,
-        "words": [asdict(word) for word in found.words],
+        "words": [asdict(word) for word in hypothesis.words],
     }
 
 

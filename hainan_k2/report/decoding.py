@@ -1,4 +1,4 @@
-"""What decode.py leaves behind: files of results, which grow while it runs, and the table at the end."""
+"""The output of decode.py: result files, written batch by batch, and the table at the end."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from hainan_k2.scoring.wer import Score, score
 from hainan_k2.text import Tokenizer, normalise
 from hainan_k2.writers import WRITERS
 
+logger = logging.getLogger(__name__)
+
 
 class RecogsStream:
-    """recogs-SET-METHOD.txt of every method, written batch by batch: a run that is killed leaves what it had.
+    """Writes recogs-SET-METHOD.txt of every method batch by batch, so that a killed run keeps what it has decoded.
 
-    Error reports of an earlier run, which the new files would not belong to, are removed. Used as a context.
+    Error reports of an earlier run are removed, because they do not belong to the new files. Use it as a context
+    manager.
     """
 
     def __init__(self, out_dir: Path, set_name: str, labels: Sequence[str]):
@@ -35,7 +38,7 @@ class RecogsStream:
         }
 
     def write(self, decoded: Iterable[Decoded]) -> None:
-        """Append a batch."""
+        """Append a batch of results."""
         batch = list(decoded)
         for label, file in self.files.items():
             file.writelines(f"{line}\n" for line in recogs_lines(d.texts(label) for d in batch))
@@ -44,7 +47,7 @@ class RecogsStream:
     def __enter__(self) -> RecogsStream:
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         for file in self.files.values():
             file.close()
 
@@ -58,11 +61,15 @@ def report(
     seconds: dict[str, list[float]],
     kinds: Sequence[str],
 ) -> None:
-    """Write recogs, errs and summary, JSON with every figure and the word times of `kinds`; print the table.
+    """Write all result files and print the table.
+
+    Writes to `out_dir`: recogs-, errs- and wer-summary-*.txt, as icefall does; summary-SET.json with all figures; word
+    times in the formats of `kinds`.
 
     Args:
-      labels: of the rows of the table, in order.
-      seconds: of "encoder" and of every label's search, one number per repeat.
+      labels: the rows of the table, in order.
+      seconds: time of "encoder" and of the search of each label, one number per repeat.
+      kinds: formats of word times, of WRITERS.
     """
     scores = write_results(out_dir, set_name, {label: [d.texts(label) for d in decoded] for label in labels})
     for kind in kinds:
@@ -97,12 +104,16 @@ def report(
         for line in remarks(decoded, label, tokenizer):
             print(line)
     for label, count in failed.items():
-        logging.error("%s failed on %d of %d utterances, which count as empty", label, count, len(decoded))
+        logger.error("%s failed on %d of %d utterances, which count as empty", label, count, len(decoded))
 
 
 def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]]) -> str:
-    """One line per method. The real-time factor is encoder + search seconds over `audio` seconds; +- is the 95 %
-    interval of the mean (Student's t)."""
+    """One line per method: error rates and times.
+
+    RTF is the real-time factor, (encoder + search seconds) / `audio` seconds. With several repeats, +- is the 95 %
+    confidence interval of the mean search time (Student's t).
+    """
+
     encoder = mean(seconds["encoder"])
     wide = max(map(len, ["method", *scores]))
     lines = [
@@ -125,7 +136,7 @@ def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]
 
 
 def write_words(stem: Path, kind: str, results: list[tuple[str, Hypothesis]]) -> None:
-    """STEM.kind, or for subtitles, which are of one recording each, STEM/ID.kind."""
+    """Write word times to STEM.kind. Subtitles need a file per recording: STEM/ID.kind."""
     files = {stem.with_name(f"{stem.name}.{kind}"): results}
     if kind in ("srt", "vtt"):
         stem.mkdir(exist_ok=True)
@@ -135,18 +146,18 @@ def write_words(stem: Path, kind: str, results: list[tuple[str, Hypothesis]]) ->
 
 
 def remarks(decoded: Sequence[Decoded], label: str, tokenizer: Tokenizer) -> list[str]:
-    """What every round of a refining search repaired, how many utterances bear which note."""
-    found = [(d, d.hypotheses[label]) for d in decoded if label in d.hypotheses]
+    """Lines under the table: WER and changes after each refinement round, and the number of utterances per note."""
+    hypotheses = [(d, d.hypotheses[label]) for d in decoded if label in d.hypotheses]
     lines = []
-    for number in range(max((len(h.rounds) for _, h in found), default=0)):
-        ids = [(d, h.rounds[min(number, len(h.rounds) - 1)].ids) for d, h in found if h.rounds]
+    for number in range(max((len(h.rounds) for _, h in hypotheses), default=0)):
+        ids = [(d, h.rounds[min(number, len(h.rounds) - 1)].ids) for d, h in hypotheses if h.rounds]
         texts = [(d.id, normalise(d.reference), normalise(tokenizer.decode(after))) for d, after in ids]
-        changed = [h.rounds[number] for _, h in found if number < len(h.rounds)]
+        changed = [h.rounds[number] for _, h in hypotheses if number < len(h.rounds)]
         result = score(texts)
         lines.append(
             f"{label} round {number}: WER {100 * result.wer:.2f} % ({result.substitutions} sub, "
             f"{result.deletions} del, {result.insertions} ins); changed "
             f"{sum(r.substitutions for r in changed)}, dropped {sum(r.deletions for r in changed)} tokens"
         )
-    notes = Counter(h.note.partition(" (")[0] for _, h in found if h.note)  # in brackets: what is the utterance's own
+    notes = Counter(h.note.partition(" (")[0] for _, h in hypotheses if h.note)  # details in brackets differ
     return lines + [f"{label}: {count} of {len(decoded)} utterances: {note}" for note, count in sorted(notes.items())]

@@ -1,4 +1,4 @@
-"""What several methods made of the same utterance, word beside word."""
+"""The texts of several methods for one utterance, aligned word by word."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ Column = tuple[Optional[str], tuple[Optional[str], ...]]
 
 
 def columns(scored: Sequence[ScoredUtterance]) -> list[Column]:
-    """The words of one reference and of what each method recognised: (reference word, word of every method) in order.
+    """Align the results of several methods for one utterance: (reference word, word of each method) per column.
 
-    A method has None where it deletes the reference's word. Inserted words stand in columns whose reference is None,
-    as many between two of its words as the longest insertion there needs.
+    A deleted word is None in the method's row. Inserted words have columns of their own, whose reference word is None;
+    between two reference words there are as many as the longest insertion has words.
+
+    Args:
+      scored: the utterance as scored for each method, all with the same reference.
     """
     reference = scored[0].reference if scored else ()
-    matched: list[list[Optional[str]]] = []  # of every method, what stands for each word of the reference
-    inserted: list[list[list[str]]] = []  # and what stands before each of them and behind the last
+    matched: list[list[Optional[str]]] = []  # for each method, the word aligned with each reference word
+    inserted: list[list[list[Optional[str]]]] = []  # and the words inserted before each of them and after the last
     for utterance in scored:
         matched.append([])
         inserted.append([[]])
-        for word, said in utterance.pairs():
+        for word, recognised in utterance.pairs():
             if word is None:
-                inserted[-1][-1].append(said)
+                inserted[-1][-1].append(recognised)
             else:
-                matched[-1].append(said)
+                matched[-1].append(recognised)
                 inserted[-1].append([])
-    found: list[Column] = []
-    for place in range(len(reference) + 1):
-        extra = [words[place] for words in inserted]
+    aligned: list[Column] = []
+    for position in range(len(reference) + 1):
+        extra = [words[position] for words in inserted]
         for i in range(max(map(len, extra), default=0)):
-            found.append((None, tuple(words[i] if i < len(words) else None for words in extra)))
-        if place < len(reference):
-            found.append((reference[place], tuple(words[place] for words in matched)))
-    return found
+            aligned.append((None, tuple(words[i] if i < len(words) else None for words in extra)))
+        if position < len(reference):
+            aligned.append((reference[position], tuple(words[position] for words in matched)))
+    return aligned

@@ -1,6 +1,6 @@
 "use strict";
 
-// All texts become text nodes: nothing in the data can be markup.
+// Texts are always inserted as text nodes, so that no text in the data is read as markup.
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -12,10 +12,12 @@ function fill(node, attributes, children) {
   return node;
 }
 
+// An HTML element with attributes, event listeners (on...) and children.
 function el(name, attributes, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
+// An SVG element, in the same way.
 function svg(name, attributes, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 }
@@ -33,8 +35,8 @@ function length(seconds) {
     : `${(seconds / 3600).toFixed(2)} hours`;
 }
 
-// A share or a confidence as CSS wants it.
-function sure(value) {
+// A share or a confidence in [0, 1] as a CSS percentage.
+function cssPercent(value) {
   return `${100 * Math.min(1, Math.max(0, value))}%`;
 }
 
@@ -42,7 +44,7 @@ function plural(count, word) {
   return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 }
 
-// A table with the names of its columns; a cell is a text or a node, the first of a row names the row.
+// A table. A cell is a text or a node; the first cell of a row is its heading.
 function table(caption, heads, rows, kind = "") {
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
     el("table", { class: kind },
@@ -59,11 +61,11 @@ function textWidth(text, font) {
   return canvas.measureText(text).width;
 }
 
-// The first of the rows, from the top, in which [left, right] is free, for each of the boxes.
+// Assigns each box the topmost lane in which it overlaps no earlier box.
 function stack(boxes) {
   const taken = [];
   return boxes.map(({ left, right }) => {
-    let lane = taken.findIndex((lanes) => lanes.every(([from, to]) => left >= to || right <= from));
+    let lane = taken.findIndex((spans) => spans.every(([from, to]) => left >= to || right <= from));
     if (lane < 0) lane = taken.push([]) - 1;
     taken[lane].push([left, right]);
     return lane;

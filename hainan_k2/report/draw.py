@@ -1,4 +1,4 @@
-"""A picture of what a decoder sees of one utterance."""
+"""A drawing of the lattice of one utterance."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def draw_utterance(
     resources: DecodingResources,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> Path:
-    """Write FOLDER/lattice-NAME.svg or .txt, as hainan_k2.fsa.lattices.draw does; the path written.
+    """Draw the NAR lattice of utterance `name` to FOLDER/lattice-NAME.svg, or .txt without graphviz; returns the path.
 
-    The lattice is that of the encoder alone, within `resources.grammar` if there is one.
+    The lattice is made from the encoder alone, composed with `resources.grammar` if there is one.
 
     Raises:
-      ValueError: if k2 cannot be used, no batch has the utterance, or the grammar allows none of its paths.
+      ValueError: if k2 cannot be used, no batch has the utterance, or the grammar accepts none of its paths.
     """
     if why_no_k2():
         raise ValueError(f"drawing a lattice needs k2: {why_no_k2()}")

@@ -1,7 +1,7 @@
 "use strict";
 
-// The method that is looked at, everywhere on the page.
-class Chosen {
+// The method selected on the page: all selectors and sections show the same one.
+class SelectedMethod {
   constructor(labels) {
     Object.assign(this, { labels, index: 0, listeners: [], selects: [] });
   }
@@ -27,12 +27,12 @@ class Chosen {
 
 function main() {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const chosen = new Chosen(data.labels);
+  const selected = new SelectedMethod(data.labels);
   const parts = [
     el("header", {}, el("h1", {}, data.title),
       el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),
       el("dl", {}, data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))),
-    summary(data), calibrationSection(data), confusionSection(data, chosen), utteranceSection(data, chosen),
+    summary(data), calibrationSection(data), confusionSection(data, selected), utteranceSection(data, selected),
   ];
   document.getElementById("page").append(...parts.filter((part) => part !== null));
   for (const node of document.querySelectorAll("details.utterance[open]")) node.dispatchEvent(new Event("toggle"));

@@ -1,4 +1,4 @@
-"""Pages of a decoding run and of transcripts."""
+"""The pages of decode.py and transcribe.py."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Optional
+from typing import Optional, TypeVar
 
 import numpy as np
 from lhotse import CutSet
+from lhotse.cut import Cut
 
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.config import DataConfig
@@ -31,9 +32,13 @@ from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
-SHOWN = 20  # utterances that are shown one by one
-PATHS = 8  # texts of each of their lattices
-LATTICE_SECONDS = 60.0  # of longer recordings no lattice is drawn: it needs much memory, and nobody could read it
+logger = logging.getLogger(__name__)
+
+SHOWN = 20  # utterances shown one by one
+PATHS = 8  # texts shown of each lattice
+LATTICE_SECONDS = 60.0  # longer recordings have no lattice on the page: it takes much memory and is unreadable
+
+Item = TypeVar("Item")
 
 
 def write_decoding(
@@ -47,9 +52,16 @@ def write_decoding(
     resources: DecodingResources,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> None:
-    """The page of all that was decoded of `cuts`; twenty utterances, evenly over the order of decoding, in detail.
+    """Write the page of a decoding run: a summary of all utterances, and 20 of them in detail.
 
-    seconds: of "encoder" and of every row's label, a number per repeat.
+    The 20 are spread evenly over the order of decoding.
+
+    Args:
+      path: HTML file to write.
+      cuts: manifest that was decoded.
+      decoded: its utterances with their results.
+      rows: the methods and their options, in order.
+      seconds: time of "encoder" and of the search of each row's label, one number per repeat.
     """
     shown = {d.id for d in evenly(decoded)}
     some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
@@ -77,11 +89,18 @@ def write_transcription(
     resources: DecodingResources,
     seconds: Optional[Mapping[str, float]] = None,
 ) -> None:
-    """The page of transcripts, `results` being paths of recordings and what was found in each.
+    """Write the page of transcribed recordings.
 
-    With `seconds` (of "encoder" and of every row's label, in all) the results have references and hypotheses: the page
-    counts them all, and shows up to twenty. Without, it shows up to twenty, evenly over all, decoded anew by `rows` and
-    by the common methods, to be compared with each other.
+    With references, the summary counts all results, and up to 20 are shown in detail. Without references, up to 20
+    recordings, spread evenly over all, are decoded again by `rows` and by the methods that METHODS marks as compared,
+    and the page compares their texts.
+
+    Args:
+      path: HTML file to write.
+      results: (path of the recording, its result) pairs.
+      rows: the methods and their options, in order.
+      seconds: time of "encoder" and of the search of each row's label; given if and only if the results have
+        references and hypotheses.
     """
     model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
     referenced, options = seconds is not None, rows[0].options
@@ -116,20 +135,24 @@ def write_transcription(
             [decoded for _, decoded in results] if referenced else shown,
             pieces,
             details,
-            seconds if referenced else watch.seconds,
+            watch.seconds if seconds is None else seconds,
             page_facts,
             references=referenced,
         ),
     )
 
 
-def evenly(items: Sequence) -> list:
-    """Twenty of them, the first and the last among them; all if they are fewer."""
+def evenly(items: Sequence[Item]) -> list[Item]:
+    """SHOWN items, evenly spaced, the first and the last included; all items if there are fewer.
+
+    >>> len(evenly(range(1000)))
+    20
+    """
     return [items[i] for i in sorted({round(x) for x in np.linspace(0, len(items) - 1, min(SHOWN, len(items)))})]
 
 
 def facts(model: Hainan) -> tuple[tuple[str, str], ...]:
-    """What is told of a model."""
+    """(name, value) pairs about a model, printed under the title."""
     size = sum(p.numel() for p in model.parameters()) / 1e6
     return (
         ("encoder", model.config.encoder),
@@ -138,8 +161,8 @@ def facts(model: Hainan) -> tuple[tuple[str, str], ...]:
     )
 
 
-def samples_of(cut) -> Optional[np.ndarray]:
-    """Samples (N,) at 16 kHz of a lhotse cut; None where it has stored features alone."""
+def samples_of(cut: Cut) -> Optional[np.ndarray]:
+    """Samples (N,) of a lhotse cut at 16 kHz; None if it has features but no recording."""
     return cut.resample(SAMPLING_RATE).load_audio()[0] if cut.has_recording else None
 
 
@@ -151,9 +174,9 @@ def lattice_paths(
     options: SearchConfig,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> dict[str, tuple[Hypothesis, ...]]:
-    """By id, the most probable texts of every cut's lattice with their words; none, and a warning, without k2."""
+    """The most probable texts of each cut's lattice, with words, by id. Without k2: a warning, and no texts."""
     if why_no_k2():
-        logging.warning("the page shows no lattices: %s", why_no_k2())
+        logger.warning("the page has no lattices: %s", why_no_k2())
         return {}
     short = CutSet.from_cuts(cut for cut in cuts if cut.duration <= LATTICE_SECONDS)
     if not len(short):
@@ -174,6 +197,7 @@ def _lattice_row(options: SearchConfig) -> Row:
 
 
 def write_page(path: Path, page: Page) -> None:
+    """Write the HTML file, with its folder if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(page), encoding="utf-8")
-    logging.info("report: %s, %.1f MB", path, path.stat().st_size / 1e6)
+    logger.info("report: %s, %.1f MB", path, path.stat().st_size / 1e6)

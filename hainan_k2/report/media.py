@@ -1,33 +1,33 @@
-"""Sound and its picture as data URIs."""
+"""Sound and spectrogram as data URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
-import struct
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
-import soundfile
 
 from hainan_k2.frames import FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.fbank import fbank
 from hainan_k2.frontend.samples import to_waveform
 
-TILE = 2000  # columns of a picture, 20 s: browsers limit how wide one may be
-RANGE = 14.0  # natural log of power that the greys span: 61 dB
-GREYS = 16
-BLOCK = SAMPLING_RATE * 10  # samples given to the encoder at a time
+TILE = 2000  # columns of an image, 20 s: browsers limit the width of an image
+RANGE = 14.0  # range of the grey levels, natural log of power: 61 dB
+GREYS = 16  # grey levels
+BLOCK = SAMPLING_RATE * 10  # samples passed to the audio encoder at a time
 
 
 def data_uri(kind: str, content: bytes) -> str:
+    """A data URI of the MIME type `kind`."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def sound_uri(samples: np.ndarray) -> str:
-    """Mono samples (N,) at 16 kHz in the smallest format that libsndfile writes here: Opus, 4 kB a second, or FLAC."""
+    """Samples (N,), mono, 16 kHz, as Opus (4 kB per second), or as FLAC if libsndfile cannot write Opus."""
+    import soundfile
+
     stream = io.BytesIO()
     opus = "OPUS" in soundfile.available_subtypes("OGG")
     form = {"format": "OGG", "subtype": "OPUS"} if opus else {"format": "FLAC", "subtype": "PCM_16"}
@@ -38,9 +38,12 @@ def sound_uri(samples: np.ndarray) -> str:
 
 
 def spectrogram(samples: np.ndarray) -> Iterator[tuple[str, float]]:
-    """Log mel energies of samples (N,) at 16 kHz, the louder the darker, as PNGs side by side: (data URI, seconds).
+    """Log mel spectrogram of samples (N,) at 16 kHz as PNG images of up to 20 s: (data URI, seconds) of each.
 
-    Raises ValueError where there are less than 25 ms.
+    Louder is darker; low frequencies are at the bottom.
+
+    Raises:
+      ValueError: if the samples are shorter than 25 ms.
     """
     energies = fbank(to_waveform(samples)).numpy()  # (T, F)
     high = float(energies.max())
@@ -54,13 +57,9 @@ def spectrogram(samples: np.ndarray) -> Iterator[tuple[str, float]]:
 
 
 def grey_png(levels: np.ndarray) -> bytes:
-    """A PNG of grey levels (height, width), uint8, 0 black (PNG specification, sections 5 and 11)."""
+    """A PNG image of grey levels (height, width), uint8; 0 is black."""
+    from PIL import Image
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    height, width = levels.shape
-    rows = np.pad(levels, ((0, 0), (1, 0))).tobytes()  # a 0 before every row: not filtered
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    chunks = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 9)), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, "PNG", optimize=True)
+    return stream.getvalue()

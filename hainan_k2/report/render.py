@@ -1,4 +1,4 @@
-"""The page as a string: a template, its style and script, and the data for the script."""
+"""The HTML document: template, style, script and the data that the script draws."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ SCRIPTS = ("dom.js", "summary.js", "timeline.js", "utterance.js", "main.js")
 
 
 def render(page: Page) -> str:
-    """One HTML document that loads nothing else.
+    """The page as one HTML document that loads no other file.
 
-    All texts of the page are data: the script puts them in as text, never as markup, and the document's policy lets no
-    script run but this one. ValueError as of page_data.
+    Recognised texts and references are inserted as text, never as markup, and the document's Content-Security-Policy
+    allows no script but the page's own.
+
+    Raises:
+      ValueError: as page_data does.
     """
     data = json.dumps(page_data(page), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    data = data.replace("<", "\\u003c")  # which could end the element that holds it
+    data = data.replace("<", "\\u003c")  # it could end the element that contains the data
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in SCRIPTS)
     parts = {
@@ -41,5 +44,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """A source of Content-Security-Policy: the text that may be run."""
+    """The hash by which Content-Security-Policy allows a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

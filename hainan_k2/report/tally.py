@@ -1,4 +1,4 @@
-"""What transcribe.py tells at the end: notes, failures, error rates where there are references."""
+"""The summary at the end of transcribe.py: notes, failures and, with references, error rates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from hainan_k2.scoring.references import References
 from hainan_k2.scoring.wer import score
 from hainan_k2.stopwatch import Stopwatch
 
+logger = logging.getLogger(__name__)
+
 
 class Tally:
-    """What is kept of the results of all recordings, in bounded memory unless they are scored.
+    """Collects what the summary needs of each result. Only scored recordings keep their hypotheses in memory.
 
-    known: path and result of each recording that has a reference, without n-best lists. others: of each that could be
-    read and has none, without its hypotheses. failures: a line each.
+    Attributes:
+      known: (path, result) of each recording with a reference; n-best lists are dropped.
+      others: (path, result) of each recording that was read and has no reference; hypotheses are dropped.
+      failures: one line per failure.
+      notes: how often each note occurs among the hypotheses.
     """
 
     def __init__(self, failures: Iterable[str] = ()):
@@ -30,6 +35,7 @@ class Tally:
         self.notes: Counter = Counter()
 
     def add(self, path: str, decoded: Decoded, reference: Optional[str], errors: Iterable[str]) -> None:
+        """Add the result of one recording; `errors` are its failures, one line each."""
         self.failures += errors
         self.notes.update(hypothesis.note for hypothesis in decoded.hypotheses.values() if hypothesis.note)
         if reference is not None:
@@ -39,27 +45,29 @@ class Tally:
             self.others.append((path, replace(decoded, hypotheses={}, failures={})))
 
     def tell(self, inputs: Inputs, references: Optional[References]) -> None:
-        """Counts in the log, and the name of every recording that lacks a reference."""
+        """Log the counts, and the name of every recording without a reference."""
         for note, count in self.notes.items():
-            logging.info("%d results: %s", count, note)
+            logger.info("%d results: %s", count, note)
         for why, count in inputs.left_out.items():
-            logging.info(
+            logger.info(
                 "%d files were %s%s", count, why, ", and are not scored" if references and why == "done before" else ""
             )
         if references is None:
             return
         for line in references.missing:
-            logging.warning("no reference: %s", shown(line))
-        logging.info(
-            "%d recordings are scored, %d have no reference; %d references are of no recording here",
+            logger.warning("no reference: %s", shown(line))
+        logger.info(
+            "%d recordings are scored, %d have no reference; %d references belong to none of these recordings",
             len(self.known),
             len(references.missing),
             references.unused(),
         )
 
     def scores(self, labels: Sequence[str], watch: Stopwatch) -> str:
-        """decode.py's table of error rates and times, "" where nothing is scored. Where a method failed on a recording
-        it counts as no words; what could not be read does not count."""
+        """The table of error rates and times that decode.py prints, or "" if no recording is scored.
+
+        If a method failed on a recording, its result counts as empty. Recordings that could not be read do not count.
+        """
         if not self.known:
             return ""
         audio = sum(decoded.seconds for _, decoded in (*self.known, *self.others))

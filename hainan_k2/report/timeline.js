@@ -3,7 +3,7 @@
 const WORD_FONT = "13px system-ui, sans-serif", TOKEN_FONT = "11px ui-monospace, monospace";
 const LANE = 22, GUTTER = 84, SPACE = 10; // pixels
 
-// What is said when: spectrogram, tokens, words and the lattice over one axis of time, with a line where the sound is.
+// Spectrogram, tokens, words and word graph of an utterance over one time axis, with a line at the playback position.
 class Timeline {
   constructor(utterance, sound) {
     Object.assign(this, { utterance, sound, row: utterance.rows[0], zoom: 1 });
@@ -70,11 +70,11 @@ class Timeline {
       style: { width: `${seconds * this.scale}px` } }));
     const marks = this.row.tokens.map((token) => el("i", { class: "mark", style: {
       left: `${token.start * this.scale}px`, width: `${Math.max(2, (token.end - token.start) * this.scale - 1)}px`,
-      "--sure": sure(token.confidence) } }));
+      "--confidence": cssPercent(token.confidence) } }));
     return [el("div", { class: "tiles", style: { width: `${width}px` } }, tiles), ...marks];
   }
 
-  // Boxes at their times, in as many rows as their texts need.
+  // Tokens or words at their times, in several lanes where their texts would overlap.
   spans(items, font, kind) {
     const boxes = items.map((item) => {
       const left = item.start * this.scale;
@@ -84,12 +84,12 @@ class Timeline {
     const lanes = stack(boxes);
     const place = el("div", { class: "spans", style: { height: `${LANE * (1 + Math.max(0, ...lanes))}px` } });
     items.forEach((item, i) => {
-      const told = `${item.text}  ${number(item.start)} to ${number(item.end)} s, confidence ${number(item.confidence)}` +
+      const label = `${item.text}  ${number(item.start)} to ${number(item.end)} s, confidence ${number(item.confidence)}` +
         (kind === "token" ? `, frame ${item.frame}, duration ${item.duration}` : "");
-      const node = el(kind === "word" ? "button" : "span", { class: `span ${kind}`, title: told,
-        type: kind === "word" ? "button" : null, "aria-label": kind === "word" ? told : null,
+      const node = el(kind === "word" ? "button" : "span", { class: `span ${kind}`, title: label,
+        type: kind === "word" ? "button" : null, "aria-label": kind === "word" ? label : null,
         onclick: (event) => { event.stopPropagation(); this.seek(item.start); },
-        style: { left: `${boxes[i].left}px`, top: `${LANE * lanes[i]}px`, "--sure": sure(item.confidence) } },
+        style: { left: `${boxes[i].left}px`, top: `${LANE * lanes[i]}px`, "--confidence": cssPercent(item.confidence) } },
         el("i", { style: { width: `${Math.max(3, (item.end - item.start) * this.scale - 1)}px` } }), item.text);
       place.append(node);
       this.timed.push([item.start, item.end, node]);
@@ -97,6 +97,7 @@ class Timeline {
     return place;
   }
 
+  // The most probable texts as a graph; opacity and width of an edge are its probability.
   graph(width) {
     const { nodes, edges } = this.utterance.graph;
     const high = 24, boxes = nodes.map((node) => {
@@ -106,7 +107,7 @@ class Timeline {
     });
     const lanes = stack(boxes.map(({ left, right }) => ({ left, right: right + SPACE }))), middle = (i) => 12 + high * lanes[i];
     const drawn = svg("svg", { width: width + 80, height: high * (1 + Math.max(0, ...lanes)), role: "img",
-      "aria-label": `Graph of ${plural(this.utterance.paths.length, "text")}` });
+      "aria-label": `Word graph of ${plural(this.utterance.paths.length, "text")}` });
     for (const [from, to, mass] of edges) {
       const [x, y, u, v] = [boxes[from].right, middle(from), boxes[to].left, middle(to)];
       const bend = Math.max(10, Math.abs(u - x) / 2);
@@ -114,23 +115,24 @@ class Timeline {
         style: { "stroke-width": 0.75 + 2 * mass, "stroke-opacity": 0.3 + 0.7 * mass } }));
     }
     nodes.forEach((node, i) => {
-      const told = `${node.text}: ${percent(node.mass)} % of the list, from ${number(node.start)} s`;
-      drawn.append(svg("g", { class: "node", style: { "--sure": sure(node.mass) },
+      const label = `${node.text}: in ${percent(node.mass)} % of the probability, from ${number(node.start)} s`;
+      drawn.append(svg("g", { class: "node", style: { "--confidence": cssPercent(node.mass) },
         onclick: (event) => { event.stopPropagation(); this.seek(node.start); } },
-        svg("title", {}, told),
+        svg("title", {}, label),
         svg("rect", { x: boxes[i].left, y: middle(i) - 9, width: boxes[i].right - boxes[i].left, height: 18, rx: 4 }),
         svg("text", { x: boxes[i].left + 4, y: middle(i) + 4 }, node.text)));
     });
     return drawn;
   }
 
+  // Follows the sound while it plays.
   run() {
     if (this.sound.paused || this.sound.ended) return;
     this.follow();
     requestAnimationFrame(() => this.run());
   }
 
-  // The line, and what is said, at the place of the sound.
+  // Moves the line to the playback position and marks the current token and word.
   follow() {
     const now = this.sound ? this.sound.currentTime : 0, x = GUTTER + now * this.scale;
     this.line.style.transform = `translateX(${x}px)`;

@@ -1,16 +1,17 @@
 "use strict";
 
-const OPEN = 3; // utterances that are open at the start
+const OPEN = 3; // utterances that are open when the page loads
 
-function utteranceSection(data, chosen) {
-  const shown = data.utterances.map((utterance, i) => new UtteranceView(data, utterance, chosen, i < OPEN));
+// The utterances shown one by one, with their sort order.
+function utteranceSection(data, selected) {
+  const shown = data.utterances.map((utterance, i) => new UtteranceView(data, utterance, selected, i < OPEN));
   if (!shown.length) return null;
   const all = shown.length === data.count ? "" : ` of ${data.count.toLocaleString("en")}`;
   const list = el("div", {}, shown.map((view) => view.node));
   const orders = {
     "as decoded": () => 0,
     "most errors first": (a, b) => b.errors() - a.errors(),
-    "least sure first": (a, b) => a.sureness() - b.sureness(),
+    "lowest confidence first": (a, b) => a.confidence() - b.confidence(),
     "longest first": (a, b) => b.utterance.seconds - a.utterance.seconds,
   };
   const order = el("select", { onchange: (event) => {
@@ -18,7 +19,7 @@ function utteranceSection(data, chosen) {
   } }, Object.keys(orders).map((name) => el("option", { value: name }, name)));
   return el("section", { "aria-labelledby": "utterances" },
     el("h2", { id: "utterances" }, "Utterances ", el("span", { class: "muted" }, `${shown.length}${all}`), " ",
-      chosen.select()),
+      selected.select()),
     el("p", { class: "legend" }, el("span", {}, "confidence 0", el("i", { class: "ramp" }), "1"),
       el("span", {}, el("span", { class: "sub" }, "substituted"), " ", el("span", { class: "del" }, "deleted"), " ",
         el("span", { class: "ins" }, "inserted")),
@@ -27,35 +28,37 @@ function utteranceSection(data, chosen) {
     list);
 }
 
+// One utterance: a summary line, and the details, drawn when it is opened.
 class UtteranceView {
-  constructor(data, utterance, chosen, open) {
-    Object.assign(this, { data, utterance, chosen, built: false });
+  constructor(data, utterance, selected, open) {
+    Object.assign(this, { data, utterance, selected, built: false });
     this.figure = el("span", { class: "figure" });
-    this.said = el("span", { class: "said" });
+    this.text = el("span", { class: "recognised" });
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
-        this.figure, this.said));
-    chosen.listen((index) => this.choose(index));
+        this.figure, this.text));
+    selected.listen((index) => this.choose(index));
   }
 
   errors() {
-    const { substitutions, deletions, insertions } = this.utterance.errors[this.chosen.index];
+    const { substitutions, deletions, insertions } = this.utterance.errors[this.selected.index];
     return substitutions + deletions + insertions;
   }
 
-  sureness() {
-    return Math.min(1, ...this.utterance.rows[this.chosen.index].words.map((word) => word.confidence));
+  // The confidence of the least certain word.
+  confidence() {
+    return Math.min(1, ...this.utterance.rows[this.selected.index].words.map((word) => word.confidence));
   }
 
   choose(index) {
     const row = this.utterance.rows[index], count = this.errors();
     this.figure.textContent = plural(count, this.data.references ? "error" : "difference");
     this.figure.classList.toggle("some", count > 0);
-    this.said.textContent = row.failure || row.words.map((word) => word.text).join(" ");
+    this.text.textContent = row.failure || row.words.map((word) => word.text).join(" ");
     if (this.built) this.timeline.show(row);
   }
 
-  // Only what is opened is drawn: pages may hold hours.
+  // Details are drawn when the utterance is opened: a page may have hours of audio.
   build() {
     if (this.built || !this.node.open) return;
     this.built = true;
@@ -64,45 +67,47 @@ class UtteranceView {
       "aria-label": `Sound of ${utterance.id}` });
     this.timeline = new Timeline(utterance, sound);
     this.node.append(
-      el("div", { class: "player" }, sound || el("span", { class: "muted" }, "The sound is not in the page."), this.timeline.tools),
+      el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),
       this.timeline.node, comparison(data, utterance, this.node.clientWidth), nbest(utterance));
-    this.timeline.show(utterance.rows[this.chosen.index]);
+    this.timeline.show(utterance.rows[this.selected.index]);
   }
 }
 
-// Reference and methods under each other, word under word, broken into lines.
+// The reference and the texts of all methods, aligned word by word, broken into lines.
 function comparison(data, utterance, room) {
   const names = [data.references ? "reference" : null, ...data.labels];
   const budget = Math.max(200, room - 24 - Math.max(...names.map((n) => n ? textWidth(n, WORD_FONT) : 0)) - 40);
   const lines = [[]];
   let used = 0;
-  for (const [word, said] of utterance.columns) {
-    const width = Math.max(...[word, ...said].map((text) => textWidth(text || "–", WORD_FONT))) + 13;
+  for (const [word, recognised] of utterance.columns) {
+    const width = Math.max(...[word, ...recognised].map((text) => textWidth(text || "–", WORD_FONT))) + 13;
     if (used && used + width > budget) {
       lines.push([]);
       used = 0;
     }
     used += width;
-    lines[lines.length - 1].push([word, said]);
+    lines[lines.length - 1].push([word, recognised]);
   }
   const row = (name, cells, note) => el("tr", {}, el("th", { scope: "row", title: note || null }, name), cells);
   const notes = utterance.rows.map((r) => r.failure || r.note);
   return el("div", { class: "comparison scroll", tabindex: 0, role: "region", "aria-label": "Differences" },
     lines.map((columns) => el("table", {}, el("tbody", {},
       data.references ? row("reference", columns.map(([word]) => el("td", { class: "ref" }, word === null ? "" : word))) : null,
-      data.labels.map((label, i) => row(label, columns.map(([word, said]) => difference(word, said[i])), notes[i]))))),
+      data.labels.map((label, i) => row(label, columns.map(([word, recognised]) => difference(word, recognised[i])), notes[i]))))),
     notes.map((note, i) => note ? el("p", { class: "muted" }, `${data.labels[i]}: ${note}`) : null));
 }
 
-function difference(word, said) {
-  if (word === said) return el("td", {}, said === null ? "" : said);
-  if (said === null) return el("td", { class: "del" }, el("span", { "aria-label": `deleted ${word}` }, "–"));
-  return el("td", { class: word === null ? "ins" : "sub", title: word === null ? "inserted" : `instead of ${word}` }, said);
+// A cell of the alignment, marked if the recognised word differs from the reference word.
+function difference(word, recognised) {
+  if (word === recognised) return el("td", {}, recognised === null ? "" : recognised);
+  if (recognised === null) return el("td", { class: "del" }, el("span", { "aria-label": `deleted ${word}` }, "–"));
+  return el("td", { class: word === null ? "ins" : "sub", title: word === null ? "inserted" : `instead of ${word}` }, recognised);
 }
 
+// The n-best list of the lattice.
 function nbest(utterance) {
   if (!utterance.paths.length) return null;
-  return el("details", { class: "plain" }, el("summary", {}, `Most probable texts of the lattice, ${utterance.paths.length}`),
+  return el("details", { class: "plain" }, el("summary", {}, `${utterance.paths.length} most probable texts of the lattice`),
     table("Most probable texts", ["share %", "log-probability", "text"],
-      utterance.paths.map((path) => [percent(path.share), number(path.score), path.text || "(nothing)"]), "paths"));
+      utterance.paths.map((path) => [percent(path.share), number(path.score), path.text || "(no words)"]), "paths"));
 }

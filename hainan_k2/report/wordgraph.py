@@ -1,10 +1,10 @@
-"""An n-best list as a small graph: words that several texts share at the same time are one node.
+"""An n-best list as a small graph: a word that several texts have at the same time is one node.
 
     (so) --- 1 --- (we) --- 0.7 --- (ask) --- 0.7 --- (not)
                      \\---- 0.3 --- (asked) - 0.3 ----/
 
-A node is a word and when it is said. Its mass, and that of an edge, is the share of the list's probability that goes
-through it.
+A node is a word with its times. The mass of a node or an edge is the total probability of the texts that pass through
+it, within the list.
 """
 
 from __future__ import annotations
@@ -19,35 +19,40 @@ from hainan_k2.result import Hypothesis, Word
 
 @dataclass(frozen=True)
 class Node:
+    """A word: `start` and `end` in seconds, from the best text that has it, and its `mass` in [0, 1]."""
+
     text: str
-    start: float  # seconds, as in the best of its texts
+    start: float
     end: float
     mass: float
 
 
 @dataclass(frozen=True)
 class WordGraph:
-    """Nodes, those of the best text first, and {(node, next node): mass}."""
+    """The nodes, those of the best text first, and the mass of each edge: {(node, next node): mass}."""
 
     nodes: tuple[Node, ...]
     edges: dict[tuple[int, int], float]
 
 
 def shares(paths: Sequence[Hypothesis]) -> list[float]:
-    """The probability of every text if one of them is said: softmax of the scores, natural logarithms. Texts without
-    finite score have none."""
+    """The probability of each text within the list: softmax of the scores, which are natural logarithms. A text with
+    score -inf has probability 0."""
     best = max((path.score for path in paths), default=0.0)
     weights = [exp(path.score - best) if path.score > float("-inf") else 0.0 for path in paths]
     return [weight / max(sum(weights), 1e-300) for weight in weights]
 
 
 def word_graph(paths: Sequence[Hypothesis]) -> WordGraph:
-    """The graph of texts, the best first. A word joins the node of the same word that it overlaps most in time."""
+    """Merge texts, best first, into a graph.
+
+    A word joins the node of the same word that it overlaps most in time; without an overlap it gets a new node.
+    """
     nodes: list[Word] = []
     mass: dict[int, float] = defaultdict(float)
     edges: dict[tuple[int, int], float] = defaultdict(float)
     for path, share in zip(paths, shares(paths)):
-        before, visited = -1, set()
+        before, visited = -1, set[int]()
         for word in path.words:
             same = [
                 (_overlap(word, node), i) for i, node in enumerate(nodes) if node.text == word.text and i not in visited
@@ -65,7 +70,7 @@ def word_graph(paths: Sequence[Hypothesis]) -> WordGraph:
 
 
 def _overlap(a: Word, b: Word) -> float:
-    """Seconds that two words share; for equal times more than nothing even where they last no time."""
+    """Overlap of two words in seconds; positive for words of equal times, even if these have no length."""
     if (a.start, a.end) == (b.start, b.end):
         return max(a.end - a.start, 1e-9)
     return min(a.end, b.end) - max(a.start, b.start)

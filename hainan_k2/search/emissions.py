@@ -80,3 +80,23 @@ class Emissions:
             self.score.tolist(),
             lens.tolist(),
         )
+
+
+class Decision:
+    """The best token and the best duration of each of N joint outputs.
+
+    Args:
+      logits: (N, V + D), raw.
+      durations: (D,) int64, frames.
+      bias: (N, V) or (N, 1), added to the token logits for the choice, not to the log-probabilities.
+    Attributes:
+      token, duration: (N,) int64, the duration in frames.
+      token_log_prob, duration_log_prob: (N,), natural log.
+    """
+
+    def __init__(self, logits: Tensor, vocab_size: int, durations: Tensor, bias: Tensor | float = 0.0) -> None:
+        tokens, lengths = logits[:, :vocab_size], logits[:, vocab_size:]
+        self.token, index = (tokens + bias).argmax(-1), lengths.argmax(-1)
+        self.duration = durations[index]
+        self.token_log_prob = tokens.log_softmax(-1).gather(1, self.token[:, None])[:, 0]
+        self.duration_log_prob = lengths.log_softmax(-1).gather(1, index[:, None])[:, 0]

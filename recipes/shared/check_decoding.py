@@ -1,8 +1,9 @@
-"""Refuses, before a recipe trains, the --method and --decode-args that decode.py would refuse afterwards.
+"""Checks --method and --decode-args before a recipe trains, so that decode.py does not fail after the training.
 
-    python check_decoding.py RECIPE MADE --method METHODS [decode.py's options]
+    python check_decoding.py RECIPE MADE --method METHODS [options of decode.py]
 
-MADE names what the recipe itself makes, "lm" or "graph". A line of refusal bears the name RECIPE; the exit code is 2.
+MADE lists the resources that the recipe makes itself: "lm", "graph". An error is one line, starts with RECIPE, and ends
+the program with exit code 2.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from hainan_k2.search.sweep import SearchGrid
 
 
 def check(methods: tuple[str, ...], made: list[str], files: ResourceConfig) -> None:
-    """ValueError on unknown methods, on what one needs and nobody gives, and on files that are not there."""
+    """Check that the methods exist, that each has the resources it needs, and that the given files exist.
+
+    Raises:
+      ValueError: if one of these does not hold.
+    """
     check_methods(methods)
     for method in methods if methods != ("all",) else ():
         for need in METHODS[method].needs:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv in the repository's root, with the packages of requirements-py311.lock checked by hash, kaldifeat built
-# (or kaldi-native-fbank in its place) and hainan_k2 itself installed for editing. Quick when that has been done.
+# Makes .venv in the root of the repository: installs the packages of requirements-py311.lock, checked by hash, builds
+# kaldifeat (kaldi-native-fbank replaces it if that fails) and installs hainan_k2 in editable mode. Returns at once if
+# .venv is complete.
 set -euo pipefail
 shared=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$shared/../.." && pwd)
@@ -8,7 +9,7 @@ files=$shared/environment
 venv=$root/.venv
 . "$shared/log.sh"
 
-# The first Python there is that k2's wheels on PyPI are made for.
+# Prints the path of the first Python that has k2 wheels on PyPI.
 find_python() {
   local candidate
   for candidate in python3.11 python3.10 python3.9 python3; do
@@ -32,12 +33,12 @@ main() {
   local marker=$venv/.complete wanted python version
   wanted=$(cat "$files"/requirements* "$files/install_kaldifeat.sh" "$root/setup.cfg" | sha256sum)
   if [[ -f $marker && $(<"$marker") == "$wanted" ]]; then return; fi
-  exec 9<"${BASH_SOURCE[0]}"  # two recipes begun together make one environment
+  exec 9<"${BASH_SOURCE[0]}"  # so that two recipes started together make one environment
   flock 9
   if [[ -f $marker && $(<"$marker") == "$wanted" ]]; then return; fi
 
   if [[ $(uname -sm) != "Linux x86_64" ]]; then
-    refuse "torch 1.13.1 and k2 come for Linux x86_64; here, make $venv yourself as the README says"
+    refuse "torch 1.13.1 and k2 have wheels for Linux x86_64 only; make $venv yourself (see README.md)"
   fi
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     python=$(find_python)
@@ -55,7 +56,7 @@ main() {
   if "$files/install_kaldifeat.sh" "$venv/bin/python" >"$venv/kaldifeat.log" 2>&1; then
     log "kaldifeat is ready"
   else
-    log "kaldifeat could not be built ($venv/kaldifeat.log): kaldi-native-fbank computes the features instead"
+    log "kaldifeat could not be built (see $venv/kaldifeat.log): kaldi-native-fbank computes the features instead"
   fi
   install_packages --no-deps --no-build-isolation -e "$root"
   printf '%s\n' "$wanted" >"$marker"

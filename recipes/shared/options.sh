@@ -1,11 +1,11 @@
 # Options in Kaldi's manner: `option foo_bar 3 "words"` declares --foo-bar and sets foo_bar=3; `parse_options "$@"`
-# reads the command line. To be sourced, after log.sh.
+# reads the command line. Source this file after log.sh.
 #
-# The default tells the kind: a whole number asks for a whole number, a decimal for a number, true or false for one
-# of the two, and anything else takes any text. --foo-bar=3 is the same as --foo-bar 3, and an option that is true or
-# false is true without a value. Unknown options are refused; --help prints all with their defaults.
-# Where a default depends on other options it is left empty, and `default_option` gives it once those are known; the word
-# switch behind the help says that it will be true or false.
+# The default determines the type of the value: integer, number, true or false, or any text. --foo-bar=3 is the same as
+# --foo-bar 3, and a switch (true or false) without a value is true. Unknown options are errors; --help prints all
+# options with their defaults.
+# If a default depends on other options, leave it empty and set it with `default_option` after `parse_options`; add the
+# word switch after the help text if the value will be true or false.
 
 option_names=()
 declare -A option_default=() option_help=() option_given=() option_switch=()
@@ -57,11 +57,11 @@ default_option() {  # NAME DEFAULT, after parse_options
 check_option() {  # FLAG DEFAULT VALUE
   local whole='^[0-9]+$' number='^[0-9]+([.][0-9]+)?$'
   case $2 in
-    true | false) [[ $3 == true || $3 == false ]] || refuse "option $1 is true or false, not '$3'" ;;
+    true | false) [[ $3 == true || $3 == false ]] || refuse "option $1 must be true or false, not '$3'" ;;
     *) if [[ $2 =~ $whole ]]; then
-         [[ $3 =~ $whole ]] || refuse "option $1 is a whole number, not '$3'"
+         [[ $3 =~ $whole ]] || refuse "option $1 must be a whole number, not '$3'"
        elif [[ $2 =~ $number ]]; then
-         [[ $3 =~ $number ]] || refuse "option $1 is a number, not '$3'"
+         [[ $3 =~ $number ]] || refuse "option $1 must be a number, not '$3'"
        fi ;;
   esac
 }

@@ -1,6 +1,6 @@
-"""Stage 6: one table of the error rates of every test set and decoding method.
+"""Stage 6: a table of error rates, one row for each test set and decoding method.
 
-python results.py EXP_DIR/decode      reads summary-SET.json, as decode.py leaves them
+python results.py EXP_DIR/decode      reads the files summary-SET.json of decode.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hainan_k2.cli import Parser, fail
 
 
 def table(summaries: list[Path]) -> str:
-    """A Markdown table, a row for every set and method; rates in percent, errors in words."""
+    """A Markdown table, one row per test set and method; rates in percent, errors in words."""
     rows = ["| test set | method | WER % | 95 % interval | CER % | sub | del | ins |", "|" + "---|" * 8]
     for path in summaries:
         name = path.stem[len("summary-") :]
@@ -28,7 +28,7 @@ def table(summaries: list[Path]) -> str:
 
 def main() -> None:
     parser = Parser(description=__doc__.split("\n")[0])
-    parser.add_argument("decode_dir", type=Path)
+    parser.add_argument("decode_dir", type=Path, help="output folder of decode.py")
     folder = parser.parse_args().decode_dir
     summaries = sorted(folder.glob("summary-*.json"))
     if not summaries:

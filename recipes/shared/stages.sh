@@ -1,18 +1,18 @@
-# Stages that are done once. To be sourced, after log.sh; expects `stage` and `stop_stage`, the first and last to run.
-# With `force`, true, these are done again, though they are done.
+# Runs the stages of a recipe, each only once. Source this file after log.sh. `stage` and `stop_stage` are the first and
+# the last stage to run; if `force` is true, these stages run again even if they are done.
 #
 #   run_stage 2 features "$data_dir/features" make_features "$speed_perturb" "$config"
 #
-# calls make_features and then, as the last thing, writes FOLDER/.done-features. The marker holds a fingerprint of the
-# words given after the function, of the content of those that are files, and of the stages before: a recipe that was
-# killed goes on where it stood, a stage that is done is passed over, and a changed option runs its own stage and all
-# later ones again. In the function, $changed says whether FOLDER was begun with other options, or force makes it again.
+# calls make_features and then writes the marker FOLDER/.done-features. The marker contains a fingerprint of the
+# arguments after the function (of a file, its content) and of the earlier stages. So a recipe that was killed continues
+# with the stage that was running, a stage that is done is skipped, and a changed option runs its stage and all later
+# ones again. Within the function, $changed is true if FOLDER was begun with other options or `force` is true.
 #
-# `print_stage_times` prints a table of the stages that were run: seconds by the clock, CPU seconds of all their
-# processes, and how many cores that is.
+# `print_stage_times` prints a table of the stages that ran: wall time, CPU time of all their processes, and the number
+# of cores used on average.
 
 fingerprint=
-stage_times=()  # NUMBER NAME SECONDS CPU_SECONDS of every stage that was run
+stage_times=()  # NUMBER NAME SECONDS CPU_SECONDS of every stage that ran
 
 run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
   local number=$1 name=$2 folder=$3 function=$4 begun changed=false cpu_seconds cpu_before
@@ -21,14 +21,14 @@ run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
   if is_done "$folder/.done-$name"; then
     ((stage <= number && number <= stop_stage)) || return 0
     if ! ${force:-false}; then
-      log "stage $number ($name) is done already: --stage $number --stop-stage $number --force true does it again"
+      log "stage $number ($name) is done: --stage $number --stop-stage $number --force true runs it again"
       return
     fi
     changed=true
   fi
   ((number <= stop_stage)) || return 0
   if ((number < stage)); then
-    log "warning: stage $number ($name) was not done with these options; --stage $number does it"
+    log "warning: stage $number ($name) was not run with these options; --stage $number runs it"
     return
   fi
   begun=$folder/.begun-$name
@@ -41,7 +41,7 @@ run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
   cpu_before=$cpu_seconds
   SECONDS=0
   "$function"
-  mkdir -p "$folder"  # the function may have begun it anew
+  mkdir -p "$folder"  # the function may have removed it
   measure_cpu "$folder/.times"
   stage_times+=("$number $name $SECONDS $(awk "BEGIN { print $cpu_seconds - $cpu_before }")")
   printf '%s\n' "$fingerprint" >"$begun"
@@ -50,7 +50,8 @@ run_stage() {  # NUMBER NAME FOLDER FUNCTION [DEPENDS_ON...]
   log "stage $number ($name) took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 }
 
-# Sets cpu_seconds to those of all processes that this shell has waited for. A subshell has its own: hence the FILE.
+# Sets cpu_seconds to the CPU time of all processes that this shell has waited for. `times` must run in this shell, not
+# in a subshell, so its output goes through FILE.
 measure_cpu() {  # FILE
   times >"$1"
   cpu_seconds=$(awk 'NR == 2 { gsub(/[ms]/, " "); print 60 * $1 + $2 + 60 * $3 + $4 }' "$1")
@@ -68,7 +69,7 @@ print_stage_times() {
 
 is_done() { [[ -f $1 && $(<"$1") == "$fingerprint" ]]; }
 
-stage_fingerprint() {  # of words and of the content of files
+stage_fingerprint() {  # WORD_OR_FILE..., a file by its content
   local word
   for word; do
     if [[ -f $word ]]; then sha256sum <"$word"; else printf '%s\n' "$word"; fi

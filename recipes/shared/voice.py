@@ -1,7 +1,7 @@
-"""Pseudo-speakers of the hibari synthesizer, with the true time of every word.
+"""Synthetic speech by pseudo-speakers of the hibari synthesizer, with the true times of all words.
 
-hibari has one voice. Its network gives the fundamental frequency, the spectrum and the phones' durations
-apart from each other, so that pitch, vocal tract length and pace can be set one by one.
+hibari has one voice. Its network predicts fundamental frequency, spectrum and phone durations separately, so pitch,
+vocal tract length and speaking rate can be changed independently.
 """
 
 from __future__ import annotations
@@ -14,20 +14,22 @@ import onnx
 import onnxruntime
 from scipy.signal import lfilter, resample
 
-RATE = 16000  # Hz, of the samples that come out
-# The sound comes before the durations say, by about so many of their frames of 25 ms: found by moving them
-# until voiced phones and the fundamental frequency agree best.
+RATE = 16000  # Hz, of the generated samples
+# The sound is this many frames of 25 ms ahead of the predicted phone times, estimated by the shift that gives the best
+# agreement of voiced phones with the fundamental frequency.
 LEAD = 2
-MARGIN = 0.05  # seconds of the synthesizer's own silence that are kept before the first word and after the last
-EDGE = (0.05, 0.95)  # seconds of silence drawn for either end, beyond the margin; short ones are likelier
-PAUSE = (0.1, 0.4)  # seconds of silence drawn between two words, where there is a pause
-PAUSE_PROBABILITY = 0.25
-FADE = 0.01  # seconds that the sound takes to fade out before a silence, and in after it
+MARGIN = 0.05  # seconds of the synthesizer's own silence kept before the first word and after the last
+EDGE = (0.05, 0.95)  # seconds of silence added at either end; short ones are more likely
+PAUSE = (0.1, 0.4)  # seconds of a pause between two words
+PAUSE_PROBABILITY = 0.25  # of a pause between two words
+FADE = 0.01  # seconds of fade-out before a silence and of fade-in after it
 Word = tuple[str, float, float]  # text, start and end in seconds
 
 
 @dataclass(frozen=True)
 class Speaker:
+    """A pseudo-speaker: how the synthesizer's voice is changed."""
+
     id: int
     pitch: float  # factor on the fundamental frequency
     formants: float  # factor on the formant frequencies; above 1 is a shorter vocal tract
@@ -37,12 +39,12 @@ class Speaker:
 
 
 class Voice:
-    """The synthesizer's network; loads in 0.2 s and uses one thread."""
+    """The synthesizer; loads in 0.2 s and uses one thread."""
 
     def __init__(self):
         self._hibari = hibari.Hibari()
         model = onnx.load(self._hibari.model_path)
-        # The graph's one running sum is over the phones' durations: their ends. Make it an output as well.
+        # The only cumulative sum in the graph gives the end times of the phones. Make it an output.
         (ends,) = (node.output[0] for node in model.graph.node if node.op_type == "CumSum")
         model.graph.output.append(onnx.helper.make_tensor_value_info(ends, onnx.TensorProto.INT64, None))
         options = onnxruntime.SessionOptions()
@@ -53,20 +55,29 @@ class Voice:
     def speak(
         self, text: str, speaker: Speaker, rng: np.random.Generator, pause_probability: float = PAUSE_PROBABILITY
     ) -> tuple[np.ndarray, list[Word]]:
-        """Samples (N,) float64 in [-1, 1] and the words with their times.
+        """Synthesize a text: samples (N,) at 16 kHz, float64 in [-1, 1], and the words with their times.
 
-        text: words in normal form. Silences of random length stand before, between and after the words: a recogniser
-        cannot tell by the clock when a word comes. ValueError if the synthesizer does not say it word by word.
+        Silences of random length are inserted before, between and after the words, so that a model cannot learn word
+        times from the position in the utterance.
+
+        Args:
+          text: words in normal form.
+          speaker: the pseudo-speaker.
+          rng: source of the silences and the noise.
+          pause_probability: of a silence between two words.
+
+        Raises:
+          ValueError: if the synthesizer's phones do not match the words one to one.
         """
         phones = self._hibari.g2p(text)
         if len(phones.split(" ")) != len(text.split()):
-            raise ValueError(f"{text!r}: the synthesizer does not say it word by word ({phones!r})")
+            raise ValueError(f"{text!r}: the synthesizer's phones do not match the words one to one ({phones!r})")
         ids = np.asarray([self._hibari.ids(phones)], np.int64)
-        # Resampling below multiplies pitch and pace by `formants`: divided here, they come out as asked.
+        # The resampling below multiplies pitch and pace by `formants`, so they are divided by it here.
         speed = np.asarray([speaker.pace / speaker.formants], np.float32)
         *parts, ends = self._session.run(None, {"ids": ids, "speed": speed})
         lh, theta, ln, lr, phi, f0 = (part[0] for part in parts)
-        # The free-phase part repeats the original pitch in voiced frames, audibly below 3 kHz (20 Hz bins).
+        # In voiced frames the random-phase part still has the original pitch, audible below 3 kHz (20 Hz bins).
         lr[:150, f0 > 40] = -20
         wave = hibari.dsp.synth(lh, theta, ln, lr, phi, f0 * speaker.pitch / speaker.formants, rng)
         length = round(len(wave) * RATE / (hibari.SAMPLE_RATE * speaker.formants))
@@ -81,17 +92,20 @@ class Voice:
 
 
 def draw_silences(words: int, rng: np.random.Generator, pause_probability: float = PAUSE_PROBABILITY) -> np.ndarray:
-    """Seconds of silence before every word and after the last one, (words + 1,)."""
+    """Draw the seconds of silence before each word and after the last one: (words + 1,)."""
     pauses = rng.uniform(*PAUSE, words - 1) * (rng.random(words - 1) < pause_probability)
     before, after = rng.triangular(EDGE[0], EDGE[0], EDGE[1], 2)
     return np.array([before, *pauses, after])
 
 
 def with_silences(wave: np.ndarray, words: list[Word], silences: np.ndarray) -> tuple[np.ndarray, list[Word]]:
-    """The wave with `silences` (words + 1,), in seconds, before every word and after the last; the times follow.
+    """Insert silences into a wave (N,) and shift the word times accordingly.
 
-    The synthesizer's own silence at either end is cut off but for a margin. A silence between two words stands halfway
-    between them. Sound fades out before a silence and in after it.
+    The synthesizer's own silence at either end is cut to MARGIN. A silence between two words is inserted halfway
+    between them. The sound fades out before a silence and in after it.
+
+    Args:
+      silences: (words + 1,) seconds, before each word and after the last one.
     """
     lengths = np.rint(silences * RATE).astype(int)
     cuts = [words[0][1] - MARGIN, *((a[2] + b[1]) / 2 for a, b in zip(words, words[1:])), words[-1][2] + MARGIN]
@@ -111,17 +125,17 @@ def with_silences(wave: np.ndarray, words: list[Word], silences: np.ndarray) -> 
 
 
 def end_of_sound(wave: np.ndarray) -> float:
-    """Seconds up to the last 10 ms that are within 26 dB of the loudest 10 ms."""
+    """End in seconds of the last 10 ms block that is within 26 dB of the loudest one."""
     blocks = wave[: len(wave) // 160 * 160].reshape(-1, 160)
     power = (blocks**2).mean(axis=1)
     return (int(np.flatnonzero(power > power.max() / 400)[-1]) + 1) * 160 / RATE
 
 
 def word_times(text: str, phones: str, ends: np.ndarray, sound_ends: float) -> list[Word]:
-    """The words' times from the phones' ends in seconds: one pad at either end, a space between words.
+    """Word times from phone end times in seconds. `phones` has a space between words; `ends` has a pad at either end.
 
-    The network's last phone lasts through the closing silence: the last word ends where the sound does
-    instead, and begins early enough for its other phones, but not before the word before it ends.
+    The network's last phone includes the final silence. So the last word ends at `sound_ends` instead; it starts early
+    enough for its other phones, but not before the end of the previous word.
     """
     times, position = [], 1
     for word, group in zip(text.split(), phones.split(" ")):

@@ -1,4 +1,4 @@
-"""The recipe's test clips of other people, its downloads, and what fine-tuning hears."""
+"""The recipe's test clips by other speakers, its downloads, and the manifest for fine-tuning."""
 
 import random
 import sys
@@ -19,7 +19,7 @@ import mix
 from other_speech import ALIGNER, KENNEDY
 
 
-def test_clips_of_other_people(tmp_path):
+def test_clips_by_other_speakers(tmp_path):
     packages = tmp_path / "packages"
 
     def put(path, seconds=0.2, rate=16000):
@@ -57,18 +57,18 @@ def test_clips_of_other_people(tmp_path):
         assert info.samplerate == 16000 and info.duration == pytest.approx(seconds, abs=1e-3)
     (packages / "k/go/samples/jfk.wav").unlink()
     done = bash(command, cwd=tmp_path)
-    assert done.returncode == 2 and "packages has 0 of go/samples/jfk.wav instead of one" in done.stderr
+    assert done.returncode == 2 and "packages has 0 files go/samples/jfk.wav instead of one" in done.stderr
 
 
 def test_packages_are_fetched_once_and_by_name(tmp_path):
-    """The recipe's own `fetch`, with made-up commands in place of the package managers."""
+    """The recipe's own `fetch`, with stand-ins for the package managers."""
     (start,) = [i for i, line in enumerate((RECIPE / "run.sh").read_text().splitlines()) if line.startswith("fetch()")]
     body = (RECIPE / "run.sh").read_text().splitlines()[start:]
     function = "\n".join(body[: body.index("}") + 1]) + "\ndownload=$PWD\n"
     done = bash(function + 'fetch "a*.deb" touch a1.deb; fetch "a*.deb" false', cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / "a1.deb")] * 2
     done = bash(function + 'file=$(fetch "b*.deb" false); echo "$file is there"', cwd=tmp_path)
-    assert done.returncode == 2 and "no b*.deb from 'false'" in done.stderr and not done.stdout
+    assert done.returncode == 2 and "'false' failed: put b*.deb into" in done.stderr and not done.stdout
     done = bash(function + 'file=$(fetch "b*.deb" touch c.deb); echo "$file is there"', cwd=tmp_path)
     assert done.returncode == 2 and "made no b*.deb" in done.stderr and not done.stdout
 
@@ -77,7 +77,7 @@ def cuts_of(names, seconds=2.0):
     return CutSet.from_cuts(dummy_cut(i, duration=seconds).with_id(name) for i, name in enumerate(names))
 
 
-def test_the_mix_is_real_speech_at_seven_speeds_and_a_share_of_the_synthetic(tmp_path, caplog):
+def test_the_mix_has_real_speech_at_seven_speeds_and_some_synthetic_speech(tmp_path, caplog):
     for split, names in (("train", ["a", "b"]), ("wide", [f"w{i}" for i in range(20)]), ("few", ["f"])):
         cuts_of(names).to_file(tmp_path / f"librispeech_cuts_{split}.jsonl.gz")
     mix.main(
@@ -92,14 +92,14 @@ def test_the_mix_is_real_speech_at_seven_speeds_and_a_share_of_the_synthetic(tmp
             str(tmp_path / "mix.jsonl.gz"),
         ]
     )
-    found = sorted(CutSet.from_file(tmp_path / "mix.jsonl.gz").ids)
+    ids = sorted(CutSet.from_file(tmp_path / "mix.jsonl.gz").ids)
     speeds = ["", "_sp0.85", "_sp0.9", "_sp0.95", "_sp1.05", "_sp1.1", "_sp1.15"]
-    assert found[:15] == ["a" + s for s in speeds] + ["b" + s for s in speeds] + ["f"]
-    assert len(found) == 20 and all(name.startswith("w") for name in found[15:])
-    assert "few" not in caplog.text and "1.0 h are asked for, there are 0.00 h: taking all" in caplog.text
+    assert ids[:15] == ["a" + s for s in speeds] + ["b" + s for s in speeds] + ["f"]
+    assert len(ids) == 20 and all(name.startswith("w") for name in ids[15:])
+    assert "few" not in caplog.text and "1.0 h are requested, but there are only 0.00 h: all are used" in caplog.text
 
 
-def test_joined_utterances_say_one_after_the_other(caplog):
+def test_joined_utterances_have_the_texts_of_all_parts(caplog):
     recording = dummy_recording(0, duration=3.0)
     cuts = [
         dummy_cut(
@@ -110,22 +110,22 @@ def test_joined_utterances_say_one_after_the_other(caplog):
         ).with_id(f"c{i}")
         for i in range(200)
     ]
-    found = mix.joined(cuts, 0.1, random.Random(0))
-    assert 360 <= sum(cut.duration for cut in found) < 360 + mix.LENGTH[1]
-    said = [word for cut in found for word in cut.supervisions[0].text.split()]
-    assert len(said) == len(set(said)) and len({cut.id for cut in found}) == len(found)
-    assert all(cut.duration < mix.LENGTH[1] and len(cut.supervisions) == 1 for cut in found)
-    assert {len(cut.supervisions[0].text.split()) for cut in found} >= {2, 5}
-    pauses = [cut.duration - 3.0 * len(cut.supervisions[0].text.split()) for cut in found]
+    joined = mix.joined(cuts, 0.1, random.Random(0))
+    assert 360 <= sum(cut.duration for cut in joined) < 360 + mix.LENGTH[1]
+    words = [word for cut in joined for word in cut.supervisions[0].text.split()]
+    assert len(words) == len(set(words)) and len({cut.id for cut in joined}) == len(joined)
+    assert all(cut.duration < mix.LENGTH[1] and len(cut.supervisions) == 1 for cut in joined)
+    assert {len(cut.supervisions[0].text.split()) for cut in joined} >= {2, 5}
+    pauses = [cut.duration - 3.0 * len(cut.supervisions[0].text.split()) for cut in joined]
     assert all(pause > 0 for pause in pauses)
-    validate_for_asr(CutSet.from_cuts(found))
+    validate_for_asr(CutSet.from_cuts(joined))
     assert [cut.supervisions[0].text for cut in cuts] == [f"word{i}" for i in range(200)]  # as they were
     assert mix.joined(cuts, 0.0, random.Random(0)) == [] and not caplog.text
     assert mix.joined(cuts[:4], 0.1, random.Random(0))
-    assert "0.1 h are to be joined, there is enough for 0.0" in caplog.text
+    assert "0.1 h of joined utterances are requested, but there is speech for 0.0" in caplog.text
 
 
-def test_a_share_that_is_no_number(tmp_path, capsys):
+def test_a_share_must_be_a_number(tmp_path, capsys):
     cuts_of(["a"]).to_file(tmp_path / "librispeech_cuts_train.jsonl.gz")
     with pytest.raises(SystemExit, match="2"):
         mix.main(["--manifest-dir", str(tmp_path), "--real", "train", "--wide", "wide", "--out", str(tmp_path / "m")])

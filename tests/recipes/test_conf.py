@@ -1,4 +1,4 @@
-"""The recipes' settings are options that train.py has."""
+"""All settings of the recipes are options of train.py."""
 
 import pytest
 

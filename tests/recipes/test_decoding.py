@@ -1,4 +1,4 @@
-"""What decoding needs is known before a recipe trains, and made without training again."""
+"""Decoding options are checked before a recipe trains; LM and graph are made without training again."""
 
 import importlib
 import subprocess
@@ -19,7 +19,7 @@ asr_options
 parse_options --environment false --data-dir data --exp-dir exp --vocab-size 40 --avg 1 --speed-perturb false "$@"
 train_splits=(train) dev_splits=(dev) test_splits=(test)
 """
-# The order of the stages: their functions only say that they were called.
+# Stand-ins for the functions of the stages: they print that they were called.
 STAGES = (
     HEAD
     + """
@@ -34,7 +34,9 @@ run_asr_stages
 BEFORE = ["make_data", "make_manifests", "make_features", "make_lang"]
 
 
-UNCHECKED = STAGES.replace("run_asr_stages\n", "check_decoding() { :; }\nrun_asr_stages\n")  # it takes seconds
+UNCHECKED = STAGES.replace(
+    "run_asr_stages\n", "check_decoding() { :; }\nrun_asr_stages\n"
+)  # the real check takes seconds
 
 
 def stages(folder, *options, script=UNCHECKED):
@@ -53,15 +55,15 @@ def test_another_method_needs_no_new_training(tmp_path):
 
 
 @pytest.mark.parametrize("method, made", [("viterbi-lm", "make_lm"), ("graph", "make_graph")])
-def test_decoding_alone_makes_what_is_missing(tmp_path, method, made):
-    """As after a run without LM: `--stage 5 --method viterbi-lm`."""
+def test_decoding_alone_makes_the_missing_resources(tmp_path, method, made):
+    """Run `--stage 5 --method viterbi-lm` after a run without an LM."""
     stages(tmp_path)
     shown, done = stages(tmp_path, "--stage", "5", "--method", method)
     assert shown[0] == made and shown[1].startswith("decode_tests lm=") and "warning" not in done.stderr
     assert stages(tmp_path, "--stage", "5", "--method", method)[0] == ["print_results"]
 
 
-def test_further_options_of_decoding(tmp_path):
+def test_decode_args(tmp_path):
     (tmp_path / "own.arpa").write_text("")
     options = ("--method", "viterbi-lm,grammar", "--decode-args")
     shown, _ = stages(tmp_path, *options, "--lm own.arpa --lm-scale 0.1,0.2 --grammar digits")
@@ -78,7 +80,7 @@ def test_further_options_of_decoding(tmp_path):
     assert stages(tmp_path, *options, *again)[0][0].startswith("decode_tests")
 
 
-def test_what_decoding_would_refuse_is_refused_before_stage_0(tmp_path):
+def test_invalid_decoding_options_are_reported_before_stage_0(tmp_path):
     pytest.importorskip("k2")
     options = ("--method", "ar-greedy,grammar")
     shown, done = stages(tmp_path, *options, script=STAGES)
@@ -89,7 +91,7 @@ def test_what_decoding_would_refuse_is_refused_before_stage_0(tmp_path):
 
 @pytest.fixture
 def check(monkeypatch, tmp_path, capsys):
-    """The line that recipes/shared/check_decoding.py refuses with, or None."""
+    """The error line of recipes/shared/check_decoding.py, or None."""
     monkeypatch.syspath_prepend(SHARED)
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module("check_decoding")
@@ -119,12 +121,12 @@ def check(monkeypatch, tmp_path, capsys):
         (("viterbi-lm",), "--method viterbi-lm needs --decode-args '--lm FILE'"),
     ],
 )
-def test_what_is_refused(check, options, message):
+def test_invalid_options(check, options, message):
     pytest.importorskip("k2")
     assert message in check("", *options)
 
 
-def test_what_is_accepted(check):
+def test_valid_options(check):
     pytest.importorskip("k2")
     for made, *options in (
         ("", "all"),
@@ -136,7 +138,7 @@ def test_what_is_accepted(check):
 
 
 def test_language_model_and_graph_of_the_training_text(toy, tmp_path):
-    """The real functions of stage 3, on a small corpus."""
+    """The real functions of stage 3 on a small corpus."""
     pytest.importorskip("k2")
     for name, cuts in (("fbank/cuts_train", "train"), ("manifests/librispeech_cuts_test", "dev")):
         path = tmp_path / "data" / f"{name}.jsonl.gz"

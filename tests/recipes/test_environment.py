@@ -1,4 +1,4 @@
-"""The environment script, with stand-ins for Python and pip: what it does, and that it does it once."""
+"""The environment script, with stand-ins for Python and pip: its steps, and that they run only once."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from tests.recipes.shell import SHARED
 
-# A Python that makes a venv with itself in it, notes what it is told, and fails where it is told $FAIL.
+# A Python that copies itself into a venv, logs its arguments, and fails if they contain $FAIL.
 PYTHON = """#!/bin/bash
 echo "$*" >>"$CALLS"
 case "$*" in
@@ -23,7 +23,7 @@ KALDIFEAT = '#!/bin/bash\necho "kaldifeat $1" >>"$CALLS"\n[[ ${FAIL:-} != "no co
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A repository with the real script and stand-ins for everything that it calls."""
+    """A repository with the real script and stand-ins for the programs it calls."""
     files = tmp_path / "repo" / "recipes" / "shared" / "environment"
     files.mkdir(parents=True)
     for name in ("environment.sh", "log.sh"):
@@ -42,7 +42,7 @@ def checkout(tmp_path):
 
 
 def run(checkout, **env):
-    """The script's result, and the calls that it made of Python and the kaldifeat script."""
+    """The script's result, and its calls of pip and of the kaldifeat script."""
     calls = checkout / "calls"
     calls.write_text("")
     env = {"PATH": str(checkout / "bin"), "CALLS": str(calls), **env}
@@ -54,7 +54,7 @@ def run(checkout, **env):
     ]
 
 
-def test_installs_the_lock_by_hash_then_itself_and_only_once(checkout):
+def test_installs_the_locked_packages_then_hainan_k2_only_once(checkout):
     done, calls = run(checkout)
     assert done.returncode == 0, done.stderr
     assert [("py311.lock" in c, "--require-hashes" in c, "-e" in c.split()) for c in calls] == [
@@ -76,13 +76,13 @@ def test_a_changed_lock_is_installed(checkout):
     assert run(checkout)[1] == []
 
 
-def test_an_install_that_fails_is_done_again(checkout):
+def test_a_failed_install_is_repeated(checkout):
     done, _ = run(checkout, FAIL="require-hashes")
     assert done.returncode == 1 and not (checkout / "repo/.venv/.complete").exists()
     assert len(run(checkout)[1]) == 3
 
 
-def test_without_kaldifeat_it_says_what_is_used_instead(checkout):
+def test_without_kaldifeat_the_log_names_the_replacement(checkout):
     done, _ = run(checkout, FAIL="no compiler")
     assert done.returncode == 0 and "kaldi-native-fbank computes the features instead" in done.stderr
 
@@ -95,13 +95,13 @@ def test_other_pythons_get_k2_by_hash(checkout):
     assert "--no-deps --require-hashes" in calls[1] and "requirements-k2.txt" in calls[1]
 
 
-def test_without_a_python_it_says_which_are_wanted(checkout):
+def test_without_a_python_the_error_names_the_versions(checkout):
     (checkout / "bin/python3.11").unlink()
     done, _ = run(checkout)
     assert done.returncode == 2 and "needs Python 3.11 (or 3.10, 3.9)" in done.stderr
 
 
-def test_uv_is_used_where_it_is(checkout):
+def test_uv_is_used_if_installed(checkout):
     (checkout / "bin/uv").write_text('#!/bin/bash\necho "uv: $*" >>"$CALLS"\n')
     (checkout / "bin/uv").chmod(0o755)
     done, calls = run(checkout)

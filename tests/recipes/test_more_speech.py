@@ -1,4 +1,4 @@
-"""The readers of two more games, and labels by two models, on small files made here in the same forms."""
+"""The readers of two more games, and labels by two models, on small files in the same formats."""
 
 import gzip
 import json
@@ -18,13 +18,14 @@ sys.path.insert(0, str(ROOT / "recipes" / "amazon_queen" / "local"))
 
 import drascula
 import more_speech
+import sky_labels
 import whisper_decoder
 from propack import checksum, unpack
 from steel_sky import SteelSky
 
 
 class Packer:
-    """Writes what propack reads: the words of bits stand where a reader that is one word ahead fetches them."""
+    """Writes the format that propack reads: each word of bits stands where a reader one word ahead fetches it."""
 
     def __init__(self):
         self.bits, self.places, self.out, self.at, self.count = [], [], bytearray(), 0, 16
@@ -53,7 +54,7 @@ class Packer:
 
 
 def put_value(packer, value):
-    """One of the 16 symbols, each with a code of 4 bits, and the bits below its highest."""
+    """Write a number: one of 16 symbols, with a code of 4 bits, and the bits below the highest."""
     symbol = value.bit_length() if value > 1 else value
     packer.put(4, int(f"{symbol:04b}"[::-1], 2))
     if symbol > 1:
@@ -61,7 +62,7 @@ def put_value(packer, value):
 
 
 def packed(pairs, per_block=3):
-    """Pairs (literals, (distance, length)), packed, and what they unpack to. A block ends without a match."""
+    """Pack pairs (literals, (distance, length)); returns packed and unpacked data. A block ends without a match."""
     packer, plain = Packer(), bytearray()
     packer.put(2, 0)
     for start in range(0, len(pairs), per_block):
@@ -105,18 +106,18 @@ def test_the_checksum_is_crc_16():
     assert checksum(b"123456789") == 0xBB3D
 
 
-def test_damaged_packed_data_is_refused():
+def test_damaged_packed_data_is_an_error():
     data, _ = packed([(b"abcabc", (2, 9)), (b"xyz", (0, 5))])
     with pytest.raises(ValueError, match="begins with b'RIFF'"):
         unpack(b"RIFF" + data[4:])
-    with pytest.raises(ValueError, match="cut off"):
+    with pytest.raises(ValueError, match="truncated"):
         unpack(data[:-3])
     with pytest.raises(ValueError, match="checksum differs"):
         unpack(data[:30] + bytes([data[30] ^ 1]) + data[31:])
 
 
 def sky(folder, speech, gap=64):
-    """A sky.dnr and sky.dsk with entries {number: (data after the header, whether its place counts paragraphs)}."""
+    """Write sky.dnr and sky.dsk with entries {number: (data after the header, whether offsets count paragraphs)}."""
     disk, index = bytearray(), b""
     for number, (data, paragraphs) in speech.items():
         disk += bytes(-len(disk) % gap)
@@ -137,10 +138,10 @@ def test_lines_of_a_steel_sky(tmp_path):
     assert game.samples(50001).tolist() == [0.0, -1.0, 127 / 128]
     assert np.array_equal(game.samples(50007), np.frombuffer(plain, np.uint8) / np.float32(128) - 1)
     (tmp_path / "sky.dsk").write_bytes((tmp_path / "sky.dsk").read_bytes()[:-4])
-    with pytest.raises(ValueError, match="sky.dsk is cut off before entry 50007"):
+    with pytest.raises(ValueError, match="sky.dsk is truncated: entry 50007 is incomplete"):
         SteelSky(tmp_path).samples(50007)
     (tmp_path / "sky.dnr").write_bytes(struct.pack("<I", 9))
-    with pytest.raises(ValueError, match="do not hold 9 entries"):
+    with pytest.raises(ValueError, match="are too few for 9 entries"):
         SteelSky(tmp_path)
     with pytest.raises(ValueError, match="lacks sky.dnr or sky.dsk"):
         SteelSky(tmp_path / "absent")
@@ -155,7 +156,7 @@ def text_table(texts):
 
 
 def vampire(folder):
-    """The game's texts, first in English, then in another language, and the sounds of some."""
+    """Write the game's texts, in English and in another language, and some sounds."""
     tables = b""
     for number, (prefix, (_, count)) in enumerate(drascula.CHARACTERS.items()):
         english = ["", *(f"{prefix or 'A'} LINE {i}" for i in range(1, count))]
@@ -181,46 +182,47 @@ def test_lines_of_drascula(tmp_path):
     with pytest.raises(ValueError, match="has no table of 501 texts for hacker"):
         list(drascula.lines(folder))
     (folder / "drascula.dat").write_bytes(b"RIFF")
-    with pytest.raises(ValueError, match="no drascula.dat: it begins with b'RIFF'"):
+    with pytest.raises(ValueError, match="is not drascula.dat: it begins with b'RIFF'"):
         list(drascula.lines(folder))
 
 
 def test_two_models_agree_on_most_words():
-    assert more_speech.agree("a b c", "a b c", 0.0)
-    assert more_speech.agree("a x c", "a b c", 0.34) and not more_speech.agree("a x c", "a b c", 0.33)
-    assert not more_speech.agree("", "a", 0.9) and not more_speech.agree("a", "", 0.9)
+    assert sky_labels.agree("a b c", "a b c", 0.0)
+    assert sky_labels.agree("a x c", "a b c", 0.34) and not sky_labels.agree("a x c", "a b c", 0.33)
+    assert not sky_labels.agree("", "a", 0.9) and not sky_labels.agree("a", "", 0.9)
 
 
 class Whisper:
     def __init__(self, text):
-        self.text, self.heard = text, 0
+        self.text, self.calls = text, 0
 
     def recognise(self, samples, window):
-        self.heard += 1
+        self.calls += 1
         return self.text.format(len(samples))
 
 
-def test_labels_are_stored_and_a_second_run_hears_nothing_again(tmp_path):
+def test_labels_are_stored_and_not_made_again(tmp_path):
     line = bytes([128]) * 8000  # 0.73 s
     sky(tmp_path / "p", {50001: (line, False), 50002: (line + line, False), 50003: (bytes(100), False)})
+    game = SteelSky(more_speech.find(tmp_path / "p", "**/sky.dnr").parent)
     models = [Whisper("Say {} now."), Whisper("say, {} Now")]
     labels, dropped = tmp_path / "labels.jsonl", Counter()
-    found = list(more_speech.sky_lines(tmp_path / "p", labels, lambda: models, 0.34, dropped))
-    assert [said.text for said in found] == [
+    lines = list(sky_labels.sky_lines(game, labels, lambda: models, 0.34, dropped))
+    assert [utterance.text for utterance in lines] == [
         "say eleven thousand six hundred ten now",
         "say twenty three thousand two hundred twenty now",
     ]
     assert dropped == {"shorter than 0.3 s or longer than 30.0 s": 1}
     entries = [json.loads(entry) for entry in labels.read_text().splitlines()]
-    assert [entry["number"] for entry in entries] == [50001, 50002] and models[0].heard == 2
+    assert [entry["number"] for entry in entries] == [50001, 50002] and models[0].calls == 2
 
     entries[1]["texts"][0] = "quite another thing"
     labels.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    found = list(more_speech.sky_lines(tmp_path / "p", labels, lambda: pytest.fail("heard again"), 0.34, dropped))
-    assert [said.name for said in found] == ["50001"] and dropped["two models disagree"] == 1
+    lines = list(sky_labels.sky_lines(game, labels, lambda: pytest.fail("labelled again"), 0.34, dropped))
+    assert [utterance.name for utterance in lines] == ["50001"] and dropped["two models disagree"] == 1
 
 
-def test_the_command_writes_what_has_texts(tmp_path, monkeypatch, caplog):
+def test_the_command_writes_the_lines_with_texts(tmp_path, monkeypatch, caplog):
     vampire(tmp_path / "packages/usr/drascula/en")
     sounds = tmp_path / "packages/sounds/en_US_f_Allison/dictate"
     sounds.mkdir(parents=True)
@@ -228,10 +230,10 @@ def test_the_command_writes_what_has_texts(tmp_path, monkeypatch, caplog):
         soundfile.write(sounds / f"{name}.wav", np.full(4000, 0.1), 8000)
     with gzip.open(tmp_path / "packages/core-sounds-en.txt.gz", "wt") as file:
         file.write("; Sounds\n\nagent-on: Agent 5 is here.\ndictate/play: press # now\nabsent: Not there.\n")
-    said = tmp_path / "out/test/A/B/A-B.trans.txt"
-    said.parent.mkdir(parents=True)
-    said.write_text("A-B-1 A (no) line 2!\n")
-    (said.parent / "A-B-1.flac").touch()
+    transcript = tmp_path / "out/test/A/B/A-B.trans.txt"
+    transcript.parent.mkdir(parents=True)
+    transcript.write_text("A-B-1 A (no) line 2!\n")
+    (transcript.parent / "A-B-1.flac").touch()
     monkeypatch.setattr(
         sys,
         "argv",

@@ -1,4 +1,4 @@
-"""The option parser of the recipes."""
+"""The option parser of the recipes, options.sh."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from hainan_k2 import __version__
 from tests.recipes.shell import ROOT, bash
 
 SCRIPT = """
-usage="Says what it was told."
+usage="Prints its options."
 option corpus synth "which corpus"
 option hours 0.75 "how much"
 option stage 0 "first stage"
@@ -56,19 +56,19 @@ def test_version(tmp_path):
         (["--corpsu", "x"], "unknown option --corpsu"),
         (["--corpus"], "--corpus needs a value"),
         (["--corpsu=x"], "unknown option --corpsu (--help"),
-        (["--stage=two"], "--stage is a whole number, not 'two'"),
-        (["--redo="], "--redo is true or false, not ''"),
+        (["--stage=two"], "--stage must be a whole number, not 'two'"),
+        (["--redo="], "--redo must be true or false, not ''"),
         (["synth"], "unexpected argument synth"),
-        (["--stage", "two"], "--stage is a whole number, not 'two'"),
-        (["--stage", "1.5"], "--stage is a whole number, not '1.5'"),
-        (["--stage", "-1"], "--stage is a whole number, not '-1'"),
-        (["--hours", "long"], "--hours is a number, not 'long'"),
-        (["--redo", "yes"], "--redo is true or false, not 'yes'"),
-        (["--avg", "all"], "--avg is a whole number, not 'all'"),
+        (["--stage", "two"], "--stage must be a whole number, not 'two'"),
+        (["--stage", "1.5"], "--stage must be a whole number, not '1.5'"),
+        (["--stage", "-1"], "--stage must be a whole number, not '-1'"),
+        (["--hours", "long"], "--hours must be a number, not 'long'"),
+        (["--redo", "yes"], "--redo must be true or false, not 'yes'"),
+        (["--avg", "all"], "--avg must be a whole number, not 'all'"),
         (["--stage[$(touch broken)]", "1"], "unknown option"),
     ],
 )
-def test_what_is_refused(tmp_path, args, words):
+def test_errors(tmp_path, args, words):
     done = bash(SCRIPT, *args, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr and done.stderr.count("\n") == 1
@@ -79,7 +79,7 @@ def test_help_lists_every_option_with_its_default(tmp_path):
     done = bash(SCRIPT, "--help", cwd=tmp_path)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert lines[1] == "Says what it was told."
+    assert lines[1] == "Prints its options."
     assert lines[3].split(maxsplit=1) == ["--hours", "how much (default: 0.75)"]
     assert lines[-2].split(maxsplit=1) == ["--avg", "epochs to average; by corpus"]
 
@@ -93,7 +93,7 @@ def test_help_lists_every_option_with_its_default(tmp_path):
         (["--train-config", "absent.yaml"], "no such file: --train-config absent.yaml"),
     ],
 )
-def test_recipes_refuse_before_they_do_anything(tmp_path, recipe, args, words):
+def test_recipes_check_options_before_they_start(tmp_path, recipe, args, words):
     done = bash(f'"{ROOT}/recipes/{recipe}/run.sh" "$@"', *args, cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 

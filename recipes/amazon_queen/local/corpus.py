@@ -1,6 +1,6 @@
-"""Writes utterances in the folders of LibriSpeech, which every stage after it reads.
+"""Writes utterances in the folder structure of LibriSpeech, which all later stages read.
 
-DIR/SPEAKER/SOURCE/SPEAKER-SOURCE-NAME.flac (16 kHz), and SPEAKER-SOURCE.trans.txt with their names and texts.
+DIR/SPEAKER/SOURCE/SPEAKER-SOURCE-NAME.flac (16 kHz), and SPEAKER-SOURCE.trans.txt with the names and texts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hainan_k2.frontend.audio import SAMPLING_RATE, resample
 
 @dataclass(frozen=True)
 class Utterance:
-    """`samples` (N,) float32 in [-1, 1] at `rate` Hz; no dash in speaker, source and name."""
+    """`samples` (N,) float32 in [-1, 1] at `rate` Hz. Speaker, source and name must not contain a dash."""
 
     speaker: str
     source: str
@@ -30,16 +30,19 @@ class Utterance:
 
 
 def write_split(utterances: Iterable[Utterance], folder: Path) -> tuple[int, float]:
-    """Writes a split, the transcripts last: a chapter that has one is whole. Returns its utterances and seconds."""
+    """Write a split; returns (number of utterances, seconds).
+
+    Transcripts are written last: a folder with a transcript is complete.
+    """
     transcripts: dict[Path, list[str]] = defaultdict(list)
     seconds = 0.0
-    for said in utterances:
-        chapter = f"{said.speaker}-{said.source}"
-        place = folder / said.speaker / said.source
-        place.mkdir(parents=True, exist_ok=True)
-        samples = resample(said.samples, said.rate, SAMPLING_RATE)
-        soundfile.write(place / f"{chapter}-{said.name}.flac", samples, SAMPLING_RATE)
-        transcripts[place / f"{chapter}.trans.txt"].append(f"{chapter}-{said.name} {said.text}\n")
+    for utterance in utterances:
+        chapter = f"{utterance.speaker}-{utterance.source}"
+        chapter_dir = folder / utterance.speaker / utterance.source
+        chapter_dir.mkdir(parents=True, exist_ok=True)
+        samples = resample(utterance.samples, utterance.rate, SAMPLING_RATE)
+        soundfile.write(chapter_dir / f"{chapter}-{utterance.name}.flac", samples, SAMPLING_RATE)
+        transcripts[chapter_dir / f"{chapter}.trans.txt"].append(f"{chapter}-{utterance.name} {utterance.text}\n")
         seconds += len(samples) / SAMPLING_RATE
     for path, lines in transcripts.items():
         path.with_suffix(".part").write_text("".join(lines), encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Speech and its text in the game Drascula: The Vampire Strikes Back, English version.
+"""Reads speech and texts of the game Drascula: The Vampire Strikes Back, English version.
 
-A spoken line is a file NAME.ALS: 32 bytes of header, then unsigned samples of 8 bits at 11,025 Hz. Its text is in
-drascula.dat, which holds for every language a table of texts per character, English first: a big-endian count, a length
-of the table in bytes, two bytes, then the texts, each with its length (2 bytes, itself included) before it and zeros
-after it. The tables come in the order of CHARACTERS; line 7 of the table of BJ is BJ7.ALS.
+A line of speech is a file NAME.ALS: a header of 32 bytes, then unsigned 8-bit samples at 11,025 Hz. Its text is in
+drascula.dat. For each character this file has a table of texts per language, English first, in the order of CHARACTERS.
+A table is a big-endian count, the size of the table in bytes, two more bytes, then the texts. A text has its length in
+front (2 bytes, themselves included) and zeros after it. Line 7 in the table of BJ belongs to BJ7.ALS.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 RATE = 11_025
 HEADER = 32  # bytes before the samples
 MAGIC = b"DRASCULA"
-# Prefix of the files' names and how many texts the table has, in the file's order.
+# {prefix of the file names: (speaker, number of texts in the table)}, in the order of drascula.dat.
 CHARACTERS = {
     "": ("hacker", 501),
     "D": ("drascula", 84),
@@ -34,7 +34,9 @@ CHARACTERS = {
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SpokenLine:
+    """A line of speech: its sound file and its text."""
+
     speaker: str
     name: str
     text: str
@@ -42,7 +44,7 @@ class Spoken:
 
 
 def table(data: bytes, at: int, count: int) -> list[str] | None:
-    """The `count` texts of the table that begins at byte `at`, or None where no such table begins."""
+    """The texts of the table at byte `at`, or None if no table of `count` texts begins there."""
     if struct.unpack_from(">H", data, at)[0] != count:
         return None
     at, texts = at + 6, []
@@ -57,30 +59,30 @@ def table(data: bytes, at: int, count: int) -> list[str] | None:
 
 
 def tables(path: Path) -> dict[str, list[str]]:
-    """The English texts by prefix. ValueError if the file is none or lacks a table."""
+    """The English texts by prefix. ValueError if the file is not drascula.dat or lacks a table."""
     data = path.read_bytes()
     if not data.startswith(MAGIC):
-        raise ValueError(f"{path} is no drascula.dat: it begins with {data[:8]!r}, not {MAGIC!r}")
-    found, at = {}, len(MAGIC)
+        raise ValueError(f"{path} is not drascula.dat: it begins with {data[:8]!r}, not {MAGIC!r}")
+    texts_by_prefix, at = {}, len(MAGIC)
     for prefix, (speaker, count) in CHARACTERS.items():
         while at + 6 < len(data) and (texts := table(data, at, count)) is None:
             at += 1
         if at + 6 >= len(data):
             raise ValueError(f"{path} has no table of {count} texts for {speaker}")
-        found[prefix] = texts
+        texts_by_prefix[prefix] = texts
         at += 1
-    return found
+    return texts_by_prefix
 
 
-def lines(folder: Path) -> Iterator[Spoken]:
-    """Every text that has a sound, in the order of the tables."""
+def lines(folder: Path) -> Iterator[SpokenLine]:
+    """Every text that has a sound file, in the order of the tables."""
     for prefix, texts in tables(folder / "drascula.dat").items():
         for number, text in enumerate(texts):
             path = folder / f"{prefix}{number}.ALS"
             if text and path.is_file():
-                yield Spoken(CHARACTERS[prefix][0], f"{prefix.lower()}{number}", text, path)
+                yield SpokenLine(CHARACTERS[prefix][0], f"{prefix.lower()}{number}", text, path)
 
 
 def samples(path: Path) -> np.ndarray:
-    """(N,) float32 in [-1, 1) at 11,025 Hz."""
+    """The samples of a sound file: (N,) float32 in [-1, 1), 11,025 Hz."""
     return np.frombuffer(path.read_bytes()[HEADER:], np.uint8).astype(np.float32) / 128 - 1

@@ -1,10 +1,10 @@
-"""What fine-tuning hears: real speech at seven speeds, synthetic speech and both joined, in one manifest of audio.
+"""Makes the manifest for fine-tuning: real speech at seven speeds, synthetic speech, and joined utterances of both.
 
     python mix.py --manifest-dir DATA/manifests --real train,train-cut --wide wide-brown=30,wide-dialogue=2 \
         --joined 10 --out DATA/cuts_mix.jsonl.gz
 
-The lines of a dialogue last 2 s, and a model that has heard nothing longer loses its way in half a minute of speech:
-some are joined, with pauses between.
+The lines of a dialogue last about 2 s, and a model trained on nothing longer fails on half a minute of speech. So some
+lines are joined to longer utterances, with pauses between them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from hainan_k2.data.augment import perturb_speed
 from hainan_k2.data.cuts import open_cuts
 from hainan_k2.data.manifests import write_manifest
 
-PAUSE = (0.05, 0.8)  # seconds between utterances that are joined
-LENGTH = (4.0, 28.0)  # seconds of what they make
-SPEEDS = (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)  # beside 1.0
+logger = logging.getLogger(__name__)
+
+PAUSE = (0.05, 0.8)  # seconds between joined utterances
+LENGTH = (4.0, 28.0)  # seconds of a joined utterance
+SPEEDS = (0.85, 0.9, 0.95, 1.05, 1.1, 1.15)  # in addition to 1.0
 
 
 def some(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
-    """Random cuts of that many hours, or, said in the log, all where there are not so many."""
+    """Random cuts, `hours` in total; all cuts, with a warning, if they are fewer hours."""
     have = sum(cut.duration for cut in cuts) / 3600
     if have < hours:
-        logging.warning(f"{hours} h are asked for, there are {have:.2f} h: taking all")
+        logger.warning(f"{hours} h are requested, but there are only {have:.2f} h: all are used")
     chosen, seconds = [], 0.0
     for cut in rng.sample(cuts, len(cuts)):
         if seconds >= hours * 3600:
@@ -42,9 +44,11 @@ def some(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
 
 
 def joined(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
-    """Utterances in random order, one after the other until a random length is reached, of that many hours. What would
-    go beyond that length is left out here: all utterances are in the mix by themselves too."""
-    found, seconds, waiting = [], 0.0, iter(rng.sample(cuts, len(cuts)))
+    """Join random utterances, each time up to a random length, until there are `hours` of them.
+
+    An utterance that would exceed the length is skipped; each utterance is in the mix by itself anyway.
+    """
+    results, seconds, waiting = [], 0.0, iter(rng.sample(cuts, len(cuts)))
     for first in waiting:
         if seconds >= hours * 3600:
             break
@@ -54,16 +58,16 @@ def joined(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
                 break
             whole = whole.pad(duration=round(whole.duration + rng.uniform(*PAUSE), 3)).append(cut)
         if whole is not first:
-            found.append(one_text(whole).with_id(f"joined-{len(found)}"))
+            results.append(one_text(whole).with_id(f"joined-{len(results)}"))
             seconds += whole.duration
     if seconds < hours * 3600:
-        logging.warning(f"{hours} h are to be joined, there is enough for {seconds / 3600:.2f} h")
-    return found
+        logger.warning(f"{hours} h of joined utterances are requested, but there is speech for {seconds / 3600:.2f} h")
+    return results
 
 
 def one_text(whole: MixedCut) -> MixedCut:
-    """With one supervision instead of one for each track, the texts one after the other. It stands on the first track
-    and has that recording's name and channel: lhotse checks that of every batch."""
+    """Replace the supervisions of the tracks by one with all texts. It belongs to the first track and has the recording
+    and channel of that track, which lhotse's validation requires."""
     text = " ".join(supervision.text for supervision in whole.supervisions)
     whole = whole.drop_supervisions()
     first = whole.tracks[0].cut
@@ -72,24 +76,28 @@ def one_text(whole: MixedCut) -> MixedCut:
 
 
 def shares(text: str) -> dict[str, float]:
-    """{"wide-brown": 2.3} of "wide-brown=2.3"; ValueError where it is not of that form."""
-    found = {}
+    """Parse SPLIT=HOURS,...; ValueError if the text has another form.
+
+    >>> shares("wide-brown=2.5,wide-dialogue=2")
+    {'wide-brown': 2.5, 'wide-dialogue': 2.0}
+    """
+    hours_of = {}
     for part in filter(None, text.split(",")):
         name, _, hours = part.partition("=")
         try:
-            found[name] = float(hours)
+            hours_of[name] = float(hours)
         except ValueError:
             raise ValueError(f"--wide {part}: write SPLIT=HOURS") from None
-    return found
+    return hours_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__.split("\n")[0])
-    parser.add_argument("--manifest-dir", type=Path, required=True, help="where prepare_manifests.py wrote")
-    parser.add_argument("--real", required=True, help="splits that come at seven speeds, commas between")
-    parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, commas between")
-    parser.add_argument("--joined", type=float, default=0.0, help="hours of them, joined to longer stretches, beside")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--manifest-dir", type=Path, required=True, help="output folder of prepare_manifests.py")
+    parser.add_argument("--real", required=True, help="splits of real speech, used at seven speeds, comma-separated")
+    parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, comma-separated")
+    parser.add_argument("--joined", type=float, default=0.0, help="additional hours of joined utterances")
+    parser.add_argument("--out", type=Path, required=True, help="manifest to write, .jsonl.gz")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     rng = random.Random(0)
@@ -109,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(str(error))
     rng.shuffle(cuts)
     write_manifest(CutSet.from_cuts(cuts), options.out)
-    logging.info(f"{options.out}: {len(cuts)} cuts, {sum(cut.duration for cut in cuts) / 3600:.2f} h")
+    logger.info(f"{options.out}: {len(cuts)} cuts, {sum(cut.duration for cut in cuts) / 3600:.2f} h")
 
 
 if __name__ == "__main__":

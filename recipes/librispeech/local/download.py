@@ -17,8 +17,8 @@ from hainan_k2.config import option
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    dir: str = option("", "folder to write to; the splits will be in its folder LibriSpeech (required)")
-    splits: tuple[str, ...] = option((), "of " + " ".join(LIBRISPEECH + MINI_LIBRISPEECH))
+    dir: str = option("", "folder to write to; the splits go to its subfolder LibriSpeech (required)")
+    splits: tuple[str, ...] = option((), "splits to download, of " + " ".join(LIBRISPEECH + MINI_LIBRISPEECH))
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     try:
         download_librispeech(config.dir, dataset_parts=config.splits)
     except (OSError, tarfile.TarError) as error:
-        fail(f"LibriSpeech cannot be downloaded ({error}): give a copy as --dl-dir DIR or use --corpus synth")
+        fail(f"LibriSpeech cannot be downloaded ({error}): give the folder of a copy as --dl-dir or use --corpus synth")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""A spoken corpus without a download: random phrases by pseudo-speakers, in the folders of LibriSpeech.
+"""Makes a synthetic speech corpus: random phrases by pseudo-speakers, in the folder structure of LibriSpeech.
 
     python synth_corpus.py --dir download/synth --grammar conf/synth_small.grammar --hours 2
 
-Before, between and after the words stand silences of random length, with the speaker's noise in them.
-Writes DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NNNN.flac (16 kHz), SPEAKER-CHAPTER.trans.txt
-and, from the synthesizer's phone durations, SPEAKER-CHAPTER.alignment.txt: the true word times in the form of
-the LibriSpeech alignments that lhotse reads. No sentence and no pseudo-speaker is in two splits. The same
-options give the same bytes; a run that was cut off goes on with the chapters that are missing.
+Silences of random length come before, between and after the words; they contain the speaker's noise. Writes to
+DIR/LibriSpeech/SPLIT/SPEAKER/CHAPTER:
+
+    SPEAKER-CHAPTER-NNNN.flac         audio, 16 kHz
+    SPEAKER-CHAPTER.trans.txt         transcripts
+    SPEAKER-CHAPTER.alignment.txt     true word times, from the synthesizer's phone durations, in the format of the
+                                      LibriSpeech alignments that lhotse reads
+
+The splits share no sentence and no pseudo-speaker. The same options give the same bytes. If a run is interrupted, the
+next one makes the missing chapters.
 """
 
 from __future__ import annotations
@@ -32,23 +37,25 @@ from hainan_k2.config import option
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice, Word
 
+logger = logging.getLogger(__name__)
+
 SPLITS = {"train-clean-100": (100, 96), "dev-clean": (200, 4), "test-clean": (300, 8)}  # first id, speakers
 CHAPTER = 24  # utterances, at most
-ALONE = 0.2  # share of the training speech that is single words: from these a model learns soon which sound is which
+ALONE = 0.2  # share of the training speech that is single words; they make the start of training faster
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
     grammar: str = option("", "grammar text of the sentences, in the language of lang/README.md (required)")
-    hours: float = option(2.0, "hours of training speech, about; dev is a ninth of it, test two", above=0)
-    seed: int = option(0, "seed of sentences, speakers and noise", at_least=0)
-    jobs: int = option(2, "processes", at_least=1)
+    hours: float = option(2.0, "approximate hours of training speech; dev has a ninth of it, test two ninths", above=0)
+    seed: int = option(0, "random seed of sentences, speakers and noise", at_least=0)
+    jobs: int = option(2, "number of processes", at_least=1)
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """What one speaker says in one folder: the unit of work."""
+    """The sentences of one speaker in one folder; one process makes a chapter at a time."""
 
     speaker: Speaker
     number: int
@@ -57,11 +64,12 @@ class Chapter:
     seed: int
 
     def file(self, kind: str) -> Path:
+        """Path of the text file of a kind, "trans" or "alignment"."""
         return self.folder / f"{self.speaker.id}-{self.number}.{kind}.txt"
 
 
 def draw_speakers(split: str, seed: int) -> list[Speaker]:
-    """The speakers of a split: pitch and formants each spread evenly over the range, all else random."""
+    """The speakers of a split: pitch and formants evenly spread over their ranges, everything else random."""
     first, count = SPLITS[split]
     rng = np.random.default_rng([seed, first])
     pitch, formants = ((rng.permutation(count) + rng.random(count)) / count for _ in range(2))
@@ -79,7 +87,7 @@ def draw_speakers(split: str, seed: int) -> list[Speaker]:
 
 
 def draw_texts(texts: Iterator[str], seconds: float) -> list[str]:
-    """As many as take about so long to say."""
+    """Take texts until they are about `seconds` of speech."""
     drawn = []
     while seconds > 0:
         drawn.append(next(texts))
@@ -88,7 +96,7 @@ def draw_texts(texts: Iterator[str], seconds: float) -> list[str]:
 
 
 def plan(config: CorpusConfig) -> list[Chapter]:
-    """Who says what: every chapter. No sentence comes twice; in training every word comes alone as well."""
+    """All chapters: speakers and sentences. No sentence is repeated; the training split also has every word alone."""
     # Imported here, because the processes that only speak need neither torch nor the grammar.
     from hainan_k2.fsa.language.grammar_sampling import distinct_sentences
     from hainan_k2.fsa.language.grammar_text import parse_grammar
@@ -116,13 +124,13 @@ def plan(config: CorpusConfig) -> list[Chapter]:
 
 
 def claim(config: CorpusConfig, chapters: list[Chapter]) -> None:
-    """Notes settings and speakers in the folder; ValueError if it holds a corpus of other settings."""
+    """Write settings and speakers to the folder; ValueError if it has a corpus with other settings."""
     folder = Path(config.dir)
     grammar = Path(config.grammar).read_text(encoding="utf-8")
     settings = json.dumps({"hours": config.hours, "seed": config.seed, "grammar": grammar}, indent=1)
     note = folder / "synth.json"
     if note.exists() and note.read_text(encoding="utf-8") != settings:
-        raise ValueError(f"{folder} holds a corpus of other settings: remove it or give another --dir")
+        raise ValueError(f"{folder} has a corpus with other settings: remove it or give another --dir")
     (folder / "LibriSpeech").mkdir(parents=True, exist_ok=True)
     note.write_text(settings, encoding="utf-8")
     speakers = {chapter.speaker.id: chapter.speaker for chapter in chapters}
@@ -131,7 +139,7 @@ def claim(config: CorpusConfig, chapters: list[Chapter]) -> None:
 
 
 def alignment_line(name: str, words: list[Word], duration: float) -> str:
-    """A line of a LibriSpeech alignment file: quoted words, empty for silence, and the end time of each."""
+    """A line of a LibriSpeech alignment file: the words in quotes, empty for silence, and the end time of each."""
     items, now = [], 0.0
     for word, start, end in [*words, ("", duration, duration)]:
         if start - now > 5e-4:
@@ -142,11 +150,11 @@ def alignment_line(name: str, words: list[Word], duration: float) -> str:
     return f'{name} "{",".join(word for word, _ in items)}" "{",".join(f"{end:.3f}" for _, end in items)}"'
 
 
-_voices: list[Voice] = []  # at most one: loaded once a process
+_voices: list[Voice] = []  # at most one: each process loads it once
 
 
 def speak_chapter(chapter: Chapter) -> float:
-    """Writes a chapter, its transcript last: a chapter that has one is whole. Returns seconds of speech."""
+    """Synthesize a chapter; returns seconds of speech. The transcript is written last: it marks a complete chapter."""
     if not _voices:
         _voices.append(Voice())
     chapter.folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +187,8 @@ def main() -> None:
         fail(str(error))
     waiting = [chapter for chapter in chapters if not chapter.file("trans").exists()]
     words = {word for chapter in chapters for text in chapter.sentences for word in text.split()}
-    logging.info(
-        "%d utterances of %d distinct words in %d chapters, %d of them to be spoken",
+    logger.info(
+        "%d utterances of %d distinct words in %d chapters; %d chapters are to be synthesized",
         sum(len(chapter.sentences) for chapter in chapters),
         len(words),
         len(chapters),
@@ -188,10 +196,10 @@ def main() -> None:
     )
     seconds = 0.0
     with multiprocessing.get_context("spawn").Pool(config.jobs) as pool:
-        for done, spoken in enumerate(pool.imap_unordered(speak_chapter, waiting), start=1):
-            seconds += spoken
+        for done, chapter_seconds in enumerate(pool.imap_unordered(speak_chapter, waiting), start=1):
+            seconds += chapter_seconds
             if done % 20 == 0 or done == len(waiting):
-                logging.info("%d of %d chapters, %.1f minutes of speech", done, len(waiting), seconds / 60)
+                logger.info("%d of %d chapters, %.1f minutes of speech", done, len(waiting), seconds / 60)
 
 
 if __name__ == "__main__":
