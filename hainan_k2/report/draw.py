@@ -46,15 +46,16 @@ def draw_utterance(
         row, batch = batch.ids.index(name), batch.to(device)
         encoder_out, lens = (x[row : row + 1] for x in encode_batch(model, batch, windows))
         log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
-        allowed = resources.grammar
-        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=allowed and allowed.tokens())
-        if allowed:
-            lattice = compose(lattice, allowed)
+        grammar = resources.grammar
+        vocabulary, outputs = (grammar.tokens(), grammar.outputs) if grammar else (None, None)
+        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=vocabulary)
+        if grammar:
+            lattice = compose(lattice, grammar)
         folder.mkdir(parents=True, exist_ok=True)
         return draw_lattice(
             lattice,
             folder / ("lattice-" + re.sub(r"[^\w.-]", "_", name)),
             tokenizer.pieces,
-            outputs=allowed and allowed.outputs,
+            outputs=outputs,
         )
     raise ValueError(f"no utterance {name!r} to draw among the cuts")

@@ -78,7 +78,7 @@ function reliability(method) {
       bins.map((b, i) => svg("circle", { cx: x(b.confidence), cy: y(b.accuracy), class: "bin",
         r: 2 + 6 * Math.sqrt(b.count / most) }, svg("title", {}, labels[i])))),
     el("figcaption", {}, el("b", {}, method.label), el("br"),
-      `ECE ${percent(error)} % of ${plural(words, "word")}`,
+      `ECE ${percent(error)} %, ${plural(words, "word")}`,
       leftOut ? el("span", { class: "muted" }, ` (${plural(leftOut, "utterance")} left out: their words are split differently for scoring)`) : null));
 }
 
@@ -91,7 +91,7 @@ function confusionSection(data, selected) {
     place.replaceChildren(...Object.entries(kinds).map(([kind, name]) => {
       const { kinds: different, most } = method.confusions[kind];
       return el("div", {},
-        el("h3", {}, `${name} `, el("span", { class: "muted" }, `${method[kind]}, ${different} different`)),
+        el("h3", {}, `${name} `, el("span", { class: "muted" }, `${method[kind]} in total, ${different} distinct`)),
         most.length ? null : el("p", { class: "muted" }, "none"),
         el("ol", { class: "confusions" }, most.map(([word, recognised, count]) => el("li", {},
           el("span", { class: "figure" }, `${count} × `),

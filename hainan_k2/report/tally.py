@@ -57,7 +57,7 @@ class Tally:
         for line in references.missing:
             logger.warning("no reference: %s", shown(line))
         logger.info(
-            "%d recordings are scored, %d have no reference; %d references belong to none of these recordings",
+            "%d recordings are scored, %d have no reference; %d references belong to no recording",
             len(self.known),
             len(references.missing),
             references.unused(),

@@ -77,7 +77,7 @@ class Voice:
         speed = np.asarray([speaker.pace / speaker.formants], np.float32)
         *parts, ends = self._session.run(None, {"ids": ids, "speed": speed})
         lh, theta, ln, lr, phi, f0 = (part[0] for part in parts)
-        # In voiced frames the random-phase part still has the original pitch, audible below 3 kHz (20 Hz bins).
+        # In voiced frames the free-phase part repeats the original pitch, audibly below 3 kHz (20 Hz bins).
         lr[:150, f0 > 40] = -20
         wave = hibari.dsp.synth(lh, theta, ln, lr, phi, f0 * speaker.pitch / speaker.formants, rng)
         length = round(len(wave) * RATE / (hibari.SAMPLE_RATE * speaker.formants))

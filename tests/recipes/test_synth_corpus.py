@@ -90,7 +90,7 @@ def test_splits_share_no_sentence_and_no_speaker(grammar, hours):
 
 
 def test_the_demo_trains_on_many_speakers():
-    """A model that heard few pseudo-speakers learns those; the tests are of others."""
+    """A model trained on few pseudo-speakers learns these; the test speakers are others."""
     chapters = plan(CorpusConfig(dir="x", grammar=str(SMALL)))
     speakers = {
         split: {c.speaker.id for c in chapters if split in c.folder.parts}

@@ -1,6 +1,6 @@
 """A headless Chromium, driven by Selenium: the one that tests/browser.sh fetches, or the system's.
 
-As a program it says whether there is one: exit code 0, or 1 and the reason.
+Run as a program, it checks whether there is one: exit code 0, or 1 with the reason.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ OPTIONS = (
     "--autoplay-policy=no-user-gesture-required",
     "--window-size=1200,1600",
 )
-PATIENCE = 120.0  # seconds that a browser may take to answer
+PATIENCE = 120.0  # seconds to wait for the browser
 
 
 def find_browser() -> tuple[str, str]:
-    """The paths of a browser and of its driver; LookupError says what is missing."""
+    """The paths of a browser and of its driver. LookupError names what is missing."""
     try:
         import selenium  # noqa: F401
     except ImportError as error:
@@ -52,13 +52,13 @@ def find_browser() -> tuple[str, str]:
 
 
 def _version(program: str) -> str:
-    """The number before the first dot of what a program says to --version."""
+    """The major version of a program, from the output of --version."""
     result = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=PATIENCE)
-    found = re.search(r"(\d+)\.\d", result.stdout)
-    if result.returncode or not found:
-        said = (result.stderr or result.stdout).strip().splitlines()[:1]
-        raise LookupError(f"{program} does not start: {' '.join(said) or result.returncode}")
-    return found[1]
+    version = re.search(r"(\d+)\.\d", result.stdout)
+    if result.returncode or not version:
+        message = (result.stderr or result.stdout).strip().splitlines()[:1]
+        raise LookupError(f"{program} does not start: {' '.join(message) or result.returncode}")
+    return version[1]
 
 
 class Tab:
@@ -68,26 +68,26 @@ class Tab:
         self._driver, self._logged = driver, []
 
     def open(self, path: Path) -> None:
-        """Loads a file, and waits for the end of that."""
+        """Load a file and wait until it is loaded."""
         self._driver.get(path.as_uri())
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, of a promise what it promises."""
+        """The value of a JavaScript expression; a promise is awaited."""
         return self._driver.execute_script(f"return ({expression});")
 
     def wait(self, condition: str) -> None:
-        """Until a JavaScript expression is true; TimeoutException after PATIENCE seconds."""
+        """Wait until a JavaScript expression is true; TimeoutException after PATIENCE seconds."""
         from selenium.webdriver.support.ui import WebDriverWait
 
         WebDriverWait(self._driver, PATIENCE, 0.02).until(lambda _: self.evaluate(condition), condition)
 
     def count(self, selector: str) -> int:
-        """Elements that a CSS selector matches."""
+        """The number of elements that match a CSS selector."""
         return len(self._driver.find_elements("css selector", selector))
 
     @property
     def logged(self) -> list[str]:
-        """All that has appeared on the page's console: messages, errors, refused loads."""
+        """All messages on the page's console, errors and blocked requests included."""
         self._logged += [entry["message"] for entry in self._driver.get_log("browser")]
         return self._logged
 
@@ -100,7 +100,7 @@ class Tab:
 
 @contextmanager
 def browsing(browser: str, driver: str, profile: Path) -> Iterator[Tab]:
-    """A page of a browser that ends with the block; `profile`: a new folder for what the browser keeps."""
+    """A browser tab, closed at the end of the block. `profile` is a new folder for the browser's data."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()

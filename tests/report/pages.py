@@ -1,4 +1,4 @@
-"""Pages of utterances whose figures can be told in advance, and what was written into them."""
+"""Small pages with known results, and a reader of the data in a page."""
 
 import html.parser
 import json
@@ -17,7 +17,7 @@ PIECES = ["<blk>", "<unk>", "▁the", "▁cat", "▁sat", "s", EVIL]
 texts = st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join)
 
 
-def spoken(text, confidence=0.9, score=-1.0, start=0.0, alternatives=()):
+def hypothesis_of(text, confidence=0.9, score=-1.0, start=0.0, alternatives=()):
     """A hypothesis whose words last 0.4 s each."""
     words = tuple(
         Word(word, round(start + 0.4 * i, 2), round(start + 0.4 * i + 0.4, 2), confidence)
@@ -28,9 +28,9 @@ def spoken(text, confidence=0.9, score=-1.0, start=0.0, alternatives=()):
 
 
 def page_of(*utterances, labels=("ar-greedy", "nar-greedy"), details=None, **fields):
-    """utterances: (id, reference, a text for every label)."""
+    """A page of utterances, each (id, reference, one text per label)."""
     decoded = [
-        Decoded(name, reference, 2.0, {label: spoken(text) for label, text in zip(labels, texts)}, {})
+        Decoded(name, reference, 2.0, {label: hypothesis_of(text) for label, text in zip(labels, texts)}, {})
         for name, reference, *texts in utterances
     ]
     return Page(
@@ -39,9 +39,9 @@ def page_of(*utterances, labels=("ar-greedy", "nar-greedy"), details=None, **fie
 
 
 def evil_page():
-    found = Hypothesis((Token(6, 0, 2, 0.5),), -1.0, 9, (Word(EVIL, 0.0, 0.5, 0.5),), EVIL, note=EVIL)
-    decoded = [Decoded(EVIL, EVIL, 1.0, {"ar-greedy": found}, {"nar-greedy": EVIL})]
-    return Page(EVIL, ("ar-greedy", "nar-greedy"), decoded, PIECES, {EVIL: Detail(None, (found,))}, {}, ((EVIL, EVIL),))
+    evil = Hypothesis((Token(6, 0, 2, 0.5),), -1.0, 9, (Word(EVIL, 0.0, 0.5, 0.5),), EVIL, note=EVIL)
+    decoded = [Decoded(EVIL, EVIL, 1.0, {"ar-greedy": evil}, {"nar-greedy": EVIL})]
+    return Page(EVIL, ("ar-greedy", "nar-greedy"), decoded, PIECES, {EVIL: Detail(None, (evil,))}, {}, ((EVIL, EVIL),))
 
 
 def data_in(document):

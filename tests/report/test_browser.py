@@ -1,4 +1,4 @@
-"""The page in a real browser: what it draws, that it plays, that it runs nothing that was said."""
+"""The page in a real browser: it is drawn, it plays sound, and it never runs recognised text."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import soundfile
 
 from hainan_k2.report import Detail, render
 from tests.report.browser import browsing, find_browser
-from tests.report.pages import JFK, evil_page, page_of, spoken
+from tests.report.pages import JFK, evil_page, hypothesis_of, page_of
 
 SECONDS = 2.0
 
 
 @pytest.fixture
 def show(tmp_path):
-    """Opens a page in a browser: a Tab."""
+    """Opens a page in a browser; returns a Tab."""
     try:
         programs = find_browser()
     except LookupError as lacking:
@@ -32,7 +32,7 @@ def show(tmp_path):
 def twenty():
     """Twenty utterances with sound, spectrogram and a lattice of two texts that differ in the last word."""
     samples, _ = soundfile.read(JFK, dtype="float32", frames=int(16000 * SECONDS))
-    detail = Detail(samples, (spoken("the cat sat", score=-1.0), spoken("the cat sats", score=-2.0)))
+    detail = Detail(samples, (hypothesis_of("the cat sat", score=-1.0), hypothesis_of("the cat sats", score=-2.0)))
     utterances = [(f"u{i:02d}", "the cat sat", "the cat sat", "the cats") for i in range(20)]
     return page_of(
         *utterances,
@@ -43,7 +43,7 @@ def twenty():
 
 def test_twenty_utterances_are_drawn(show, twenty):
     tab = show(twenty)
-    tab.wait("document.querySelectorAll('.playhead').length === 3")  # that many are open at the start
+    tab.wait("document.querySelectorAll('.playhead').length === 3")  # as many are open when the page loads
     assert tab.count("details.utterance") == 20 and tab.count("audio") == 3
     picture = tab.picture()
     assert picture[..., :3].std() > 0.05 and len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 100
@@ -75,7 +75,7 @@ def test_the_summary_is_drawn(show, twenty):
     assert tab.logged == []
 
 
-def test_the_sound_plays_and_the_line_goes_with_it(show, twenty):
+def test_the_sound_plays_and_the_line_follows_it(show, twenty):
     tab = show(twenty)
     tab.wait("document.querySelector('audio')?.readyState >= 1")
     assert tab.evaluate("document.querySelector('audio').duration") == pytest.approx(SECONDS, abs=0.05)
@@ -85,7 +85,7 @@ def test_the_sound_plays_and_the_line_goes_with_it(show, twenty):
     tab.wait("document.querySelector('audio').currentTime > 0.3")
     tab.evaluate("document.querySelector('audio').pause()")
     assert tab.evaluate(place) > start
-    tab.evaluate("document.querySelectorAll('.span.word')[1].click()")  # which begins at 0.4 s
+    tab.evaluate("document.querySelectorAll('.span.word')[1].click()")  # it starts at 0.4 s
     tab.wait(
         "document.querySelector('audio').currentTime === 0.4 && "
         "document.querySelector('.word.now')?.textContent === 'cat'"
@@ -93,9 +93,9 @@ def test_the_sound_plays_and_the_line_goes_with_it(show, twenty):
     assert tab.logged == []
 
 
-def test_nothing_that_is_said_runs(show):
+def test_recognised_text_never_runs(show):
     tab = show(evil_page())
     tab.wait("document.querySelectorAll('.comparison').length === 1")
     assert tab.logged == [] and tab.evaluate("document.title") != "ran"
     assert tab.count("script") == 2 and tab.count("img") == 0
-    assert tab.evaluate("document.body.innerText.split('<img src=x').length - 1") >= 5  # it is shown
+    assert tab.evaluate("document.body.innerText.split('<img src=x').length - 1") >= 5  # shown as text

@@ -1,4 +1,4 @@
-"""What the page tells: its figures, the words' times, the differences."""
+"""The data of the page: figures, token times, alignment of texts."""
 
 import pytest
 from hypothesis import given, settings
@@ -15,17 +15,17 @@ from tests.report.pages import PIECES, data_in, page_of, texts
 
 
 def test_calibration_by_hand():
-    found = calibration([(0.95, True), (1.0, True), (0.92, False), (0.31, True), (0.39, False), (0.0, False)])
-    low, middle, high = found.bins
+    result = calibration([(0.95, True), (1.0, True), (0.92, False), (0.31, True), (0.39, False), (0.0, False)])
+    low, middle, high = result.bins
     assert (low.count, low.confidence, low.accuracy) == (1, 0.0, 0.0)
     assert (middle.count, middle.confidence, middle.accuracy) == (2, pytest.approx(0.35), 0.5)
     assert (high.count, high.confidence, high.accuracy) == (3, pytest.approx(2.87 / 3), pytest.approx(2 / 3))
     # (1 * 0 + 2 * 0.15 + 3 * 0.29) / 6
-    assert found.words == 6 and found.error == pytest.approx(0.195)
+    assert result.words == 6 and result.error == pytest.approx(0.195)
     assert calibration([]).error is None
 
 
-def test_words_are_judged_by_their_alignment():
+def test_words_are_correct_if_aligned_with_equal_words():
     hypothesis = Hypothesis((), 0.0, 9, (Word("a", 0, 1, 0.5), Word("Mr", 1, 2, 0.25), Word("sat", 2, 3, 0.75)))
     (scored,) = score([("u", "the mister sat down", "a mister sat")]).utterances
     assert judged_words(scored, hypothesis) == [(0.5, False), (0.25, True), (0.75, True)]
@@ -58,7 +58,7 @@ def test_without_references_methods_are_compared_with_the_first():
     assert data["utterances"][0]["columns"] == [("the", ("the", "the")), ("cat", ("cat", "cats"))]
 
 
-def test_what_failed_or_was_silent_is_told():
+def test_failures_and_empty_references():
     page = page_of(("a", "the cat", "the cat", "the cat"), ("silent", "", "", "cat"))
     page.decoded[0].failures["nar-greedy"] = "RuntimeError: no memory"
     del page.decoded[0].hypotheses["nar-greedy"]
@@ -66,10 +66,10 @@ def test_what_failed_or_was_silent_is_told():
     assert data["methods"][1]["failed"] == 1 and data["methods"][1]["deletions"] == 2
     assert data["utterances"][0]["rows"][1]["failure"] == "RuntimeError: no memory"
     only = page_of(("silent", "", "", "cat"))
-    assert data_in(render(only))["methods"][1]["wer"] is None  # one error in no words
+    assert data_in(render(only))["methods"][1]["wer"] is None  # one error, but no reference words
 
 
-def test_only_details_are_shown_one_by_one():
+def test_only_utterances_with_details_are_shown_one_by_one():
     page = page_of(("a", "cat", "cat", "cat"), ("b", "cat", "cat", "cat"), details={"b": Detail()})
     assert [u["id"] for u in page_data(page)["utterances"]] == ["b"]
     assert evenly(range(7)) == list(range(7)) and evenly([]) == []
@@ -78,30 +78,32 @@ def test_only_details_are_shown_one_by_one():
 
 
 def test_tokens_have_their_times():
-    found = Hypothesis((Token(3, 2, 3, 0.5), Token(5, 4, 0, 1.0)), -1.0, 30)
-    page = Page("p", ("ar-greedy",), [Decoded("a", "cats", 0.35, {"ar-greedy": found}, {})], PIECES, {"a": Detail()})
+    hypothesis = Hypothesis((Token(3, 2, 3, 0.5), Token(5, 4, 0, 1.0)), -1.0, 30)
+    page = Page(
+        "p", ("ar-greedy",), [Decoded("a", "cats", 0.35, {"ar-greedy": hypothesis}, {})], PIECES, {"a": Detail()}
+    )
     tokens = page_data(page)["utterances"][0]["rows"][0]["tokens"]
     assert [(t["text"], t["frame"], t["duration"], t["confidence"]) for t in tokens] == [
         ("▁cat", 2, 3, 0.5),
         ("s", 4, 0, 1.0),
     ]
     times = [t[end] for t in tokens for end in ("start", "end")]
-    assert times == pytest.approx([0.16, 0.32, 0.32, 0.35])  # cut at the next token, at the end of the audio
+    assert times == pytest.approx([0.16, 0.32, 0.32, 0.35])  # limited by the next token and by the end of the audio
 
 
 @settings(max_examples=40, deadline=None)
 @given(texts, st.lists(texts, min_size=1, max_size=4))
 def test_columns_hold_all_words_in_order(reference, recognised):
-    found = columns([score([("u", reference, text)]).utterances[0] for text in recognised])
-    assert [word for word, _ in found if word is not None] == reference.split()
+    aligned = columns([score([("u", reference, text)]).utterances[0] for text in recognised])
+    assert [word for word, _ in aligned if word is not None] == reference.split()
     for i, text in enumerate(recognised):
-        assert [said[i] for _, said in found if said[i] is not None] == text.split()
-    assert all(word is not None or any(said) for word, said in found)  # none is empty
+        assert [words[i] for _, words in aligned if words[i] is not None] == text.split()
+    assert all(word is not None or any(words) for word, words in aligned)  # no column is empty
 
 
 def test_columns_by_hand():
-    found = columns(score([("1", "a b c", "a x b c"), ("2", "a b c", "a c"), ("3", "a b c", "a b c y z")]).utterances)
-    assert found == [
+    aligned = columns(score([("1", "a b c", "a x b c"), ("2", "a b c", "a c"), ("3", "a b c", "a b c y z")]).utterances)
+    assert aligned == [
         ("a", ("a", "a", "a")),
         (None, ("x", None, None)),
         ("b", ("b", None, "b")),

@@ -1,4 +1,4 @@
-"""Which browser the tests take, and what they say where there is none."""
+"""The search for a browser and its driver, and the message if one is missing."""
 
 import sys
 from types import ModuleType
@@ -10,7 +10,7 @@ from tests.report import browser
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
-    """install(name, script): a program on an otherwise empty PATH; nothing is fetched, Selenium is there."""
+    """install(name, script) puts a program on an otherwise empty PATH; Selenium is importable."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(browser, "BROWSERS", ("chromium", "google-chrome"))
     monkeypatch.setattr(browser, "DRIVERS", ("chromedriver",))
@@ -32,7 +32,7 @@ def test_a_browser_and_its_driver_are_found(programs):
     assert browser.find_browser() == (chromium, driver)
 
 
-def test_the_reason_names_what_is_missing(programs, monkeypatch):
+def test_the_error_names_what_is_missing(programs, monkeypatch):
     def lacking():
         with pytest.raises(LookupError) as error:
             browser.find_browser()

@@ -1,4 +1,4 @@
-"""Pages that the commands write."""
+"""The pages of decode.py and transcribe.py."""
 
 import json
 
@@ -18,14 +18,14 @@ from tests.report.pages import JFK, data_in
 
 
 @pytest.fixture(scope="module")
-def talker(toy):
+def model(toy):
     return random_model("tiny", Tokenizer(toy / "lang").vocab_size)
 
 
-def test_decode_writes_a_page(toy, talker, tmp_path):
+def test_decode_writes_a_page(toy, model, tmp_path):
     pytest.importorskip("k2")
     save_checkpoint(
-        tmp_path / "epoch-1.safetensors", {"model": talker.state_dict(), "model_config": as_dict(talker.config)}
+        tmp_path / "epoch-1.safetensors", {"model": model.state_dict(), "model_config": as_dict(model.config)}
     )
     out = tmp_path / "sub" / "page.html"
     decode.main(
@@ -45,16 +45,16 @@ def test_decode_writes_a_page(toy, talker, tmp_path):
         ]
     )
     data = data_in(out.read_text())
-    told = json.loads((tmp_path / "decode" / "summary-dev.json").read_text())["methods"]
-    assert [(m["label"], m["wer"]) for m in data["methods"]] == [(name, told[name]["wer"]) for name in told]
+    figures = json.loads((tmp_path / "decode" / "summary-dev.json").read_text())["methods"]
+    assert [(m["label"], m["wer"]) for m in data["methods"]] == [(name, figures[name]["wer"]) for name in figures]
     assert len(data["utterances"]) == 20
     for utterance in data["utterances"]:
         assert utterance["sound"] and utterance["pictures"] and utterance["graph"]["nodes"]
         assert sum(path["share"] for path in utterance["paths"]) == pytest.approx(1.0)
 
 
-def test_transcripts_have_a_page(toy, talker, tmp_path):
-    recognizer = Recognizer(talker, Tokenizer(toy / "lang"))
+def test_transcribe_writes_a_page(toy, model, tmp_path):
+    recognizer = Recognizer(model, Tokenizer(toy / "lang"))
     result = Decoded("jfk", "", 11.0, {}, {})
     write_transcription(tmp_path / "page.html", recognizer, [(str(JFK), result)], make_rows(["sar"]), NO_RESOURCES)
     data = data_in((tmp_path / "page.html").read_text())

@@ -1,4 +1,4 @@
-"""Sound and its picture inside the page."""
+"""Sound and spectrogram as data URIs."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ from hainan_k2.report.media import GREYS, grey_png, sound_uri, spectrogram
 from tests.report.pages import JFK
 
 
-def test_sound_survives():
+def test_sound_can_be_decoded_again():
     samples, _ = soundfile.read(JFK, dtype="float32", frames=32000)
     kind, _, content = sound_uri(samples).partition(";base64,")
     assert kind in ("data:audio/ogg", "data:audio/flac")
-    heard, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="float32")
-    assert rate % 16000 == 0 and len(heard) * 16000 == len(samples) * rate
-    assert np.corrcoef(heard[:: rate // 16000], samples)[0, 1] > 0.9
+    decoded, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="float32")
+    assert rate % 16000 == 0 and len(decoded) * 16000 == len(samples) * rate
+    assert np.corrcoef(decoded[:: rate // 16000], samples)[0, 1] > 0.9
 
 
 def test_spectrogram_of_a_tone():
@@ -34,7 +34,7 @@ def test_spectrogram_of_a_tone():
     assert len(silent) == 1
 
 
-def test_png_holds_the_levels():
+def test_png_keeps_the_levels():
     levels = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
     image = matplotlib.image.imread(io.BytesIO(grey_png(levels)))
     np.testing.assert_array_equal(np.round(image * 255), levels)

@@ -1,4 +1,4 @@
-"""The page as a document: texts stay texts, nothing is loaded, no script runs but its own."""
+"""The HTML document: texts are never markup, no other file is loaded, no script runs but the page's own."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The folder of results: nobody's results are lost by a second run, nor mixed with those of another process."""
+"""The output folder: a second run or another process neither loses nor mixes results."""
 
 import json
 import subprocess
@@ -16,8 +16,8 @@ KINDS = ("txt", "ctm", "srt")
 OPTIONS = {"beam": 4}
 
 
-def said(path, failures=None, **texts):
-    """A source and what methods found in it."""
+def result(path, failures=None, **texts):
+    """A recording and the results of some methods."""
     hypotheses = {label: Hypothesis((), 0.0, 9, (Word(text, 0.0, 1.0, 1.0),), text) for label, text in texts.items()}
     return Input(path, path.rsplit("/", 1)[-1]), Decoded(utterance_id(path), "", 1.0, hypotheses, failures or {})
 
@@ -25,14 +25,14 @@ def said(path, failures=None, **texts):
 def fill(folder, *paths, **flags):
     with Transcripts(folder, KINDS, ["sar"], OPTIONS, **flags) as out:
         for path in paths:
-            assert out.write(*said(path, sar="yes")) == ""
+            assert out.write(*result(path, sar="yes")) == ""
 
 
 def contents(folder):
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_results_that_stand_are_not_overwritten(tmp_path):
+def test_existing_results_are_not_overwritten(tmp_path):
     fill(tmp_path, "/x/a.wav", "/x/b.wav")
     before = contents(tmp_path)
     with pytest.raises(
@@ -44,16 +44,16 @@ def test_results_that_stand_are_not_overwritten(tmp_path):
     fill(tmp_path, "/x/c.wav", resume=True)
     assert contents(tmp_path)["transcripts.txt"] == "/x/a.wav yes\n/x/b.wav yes\n/x/c.wav yes\n"
     with Transcripts(tmp_path, ("txt",), ["sar"], OPTIONS, overwrite=True) as out:
-        assert out.write(*said("/x/d.wav", sar="no")) == "" and not out.has("/x/a.wav")
+        assert out.write(*result("/x/d.wav", sar="no")) == "" and not out.has("/x/a.wav")
     assert contents(tmp_path)["transcripts.txt"] == "/x/d.wav no\n"
-    assert not (tmp_path / "transcripts.ctm").exists(), "of the recordings before"
+    assert not (tmp_path / "transcripts.ctm").exists(), "it has results of other recordings"
 
 
-def test_files_of_others_are_not_overwritten(tmp_path):
+def test_other_files_are_not_overwritten(tmp_path):
     (tmp_path / "a.srt").write_text("by hand")
     with Transcripts(tmp_path, KINDS, ["sar"], OPTIONS) as out:
-        assert "a.srt exists: --overwrite replaces it" in out.write(*said("/x/a.wav", sar="yes"))
-        assert out.write(*said("/x/b.wav", sar="yes")) == ""
+        assert "a.srt exists: --overwrite replaces it" in out.write(*result("/x/a.wav", sar="yes"))
+        assert out.write(*result("/x/b.wav", sar="yes")) == ""
     assert (tmp_path / "a.srt").read_text() == "by hand"
     assert (tmp_path / "transcripts.txt").read_text() == "/x/b.wav yes\n"
     (tmp_path / "done.jsonl").unlink()
@@ -63,13 +63,13 @@ def test_files_of_others_are_not_overwritten(tmp_path):
     assert (tmp_path / "transcripts.txt").read_text() == "/x/b.wav yes\n"
 
 
-def test_an_empty_run_is_no_result(tmp_path):
+def test_a_run_without_results_can_be_repeated(tmp_path):
     fill(tmp_path)
     fill(tmp_path, "/x/a.wav")
     assert contents(tmp_path)["transcripts.txt"] == "/x/a.wav yes\n"
 
 
-def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
+def test_a_second_process_cannot_write_until_the_first_has_ended(tmp_path):
     pytest.importorskip("fcntl")
     code = (
         f"from hainan_k2.report.transcripts import Transcripts\nTranscripts({str(tmp_path)!r}, ('txt',), ['sar'], "
@@ -80,24 +80,24 @@ def test_a_second_process_is_refused_until_the_first_has_ended(tmp_path):
         return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 
     with Transcripts(tmp_path, ("txt",), ["sar"], {}) as out:
-        out.write(*said("/x/a.wav", sar="yes"))
+        out.write(*result("/x/a.wav", sar="yes"))
         second = start()
         assert second.returncode and f"{tmp_path}: another process is writing its results there" in second.stderr
-        out.write(*said("/x/b.wav", sar="yes"))
+        out.write(*result("/x/b.wav", sar="yes"))
     assert contents(tmp_path)["transcripts.txt"] == "/x/a.wav yes\n/x/b.wav yes\n"
     assert start().returncode == 0
 
 
-def test_every_method_has_files_of_its_own(tmp_path):
+def test_every_method_has_its_own_files(tmp_path):
     labels = ["sar", "viterbi-lm lm_scale=0.3"]
-    source, decoded = said("/x/a b.wav", sar="yes")
+    source, decoded = result("/x/a b.wav", sar="yes")
     decoded.hypotheses[labels[1]] = Hypothesis((), 0.0, 9, (Word("no", 0.0, 1.0, 1.0),), "no")
     with Transcripts(tmp_path, KINDS, labels, OPTIONS) as out:
         assert out.write(source, decoded) == ""
-    found = contents(tmp_path)
-    assert found["transcripts.sar.txt"] == "/x/a%20b.wav yes\n"
-    assert found["transcripts.viterbi-lm-lm_scale=0.3.ctm"] == "/x/a%20b.wav 1 0.000 1.000 no 1.000\n"
-    assert set(found) == {
+    files = contents(tmp_path)
+    assert files["transcripts.sar.txt"] == "/x/a%20b.wav yes\n"
+    assert files["transcripts.viterbi-lm-lm_scale=0.3.ctm"] == "/x/a%20b.wav 1 0.000 1.000 no 1.000\n"
+    assert set(files) == {
         "done.jsonl",
         *(
             f"{stem}.{mark}.{kind}"
@@ -107,9 +107,9 @@ def test_every_method_has_files_of_its_own(tmp_path):
     }
 
 
-def test_failures_of_some_methods_are_told_again_when_resumed(tmp_path):
+def test_a_resumed_run_reports_earlier_failures_of_some_methods(tmp_path):
     with Transcripts(tmp_path, ("txt",), ["sar", "mbr"], OPTIONS) as out:
-        assert out.write(*said("/x/a.wav", {"mbr": "/x/a.wav: mbr: too long"}, sar="yes")) == ""
+        assert out.write(*result("/x/a.wav", {"mbr": "/x/a.wav: mbr: too long"}, sar="yes")) == ""
     with Transcripts(tmp_path, ("txt",), ["sar", "mbr"], OPTIONS, resume=True) as out:
         assert out.has("/x/a.wav") and out.failures == ["/x/a.wav: mbr: too long"]
     assert contents(tmp_path)["transcripts.mbr.txt"] == ""
@@ -117,9 +117,9 @@ def test_failures_of_some_methods_are_told_again_when_resumed(tmp_path):
 
 def test_a_name_too_long_for_subtitles_fails_alone(tmp_path):
     with Transcripts(tmp_path, KINDS, ["sar"], OPTIONS) as out:
-        long = out.write(*said("/x/" + "y" * 253 + ".w", sar="yes"))
+        long = out.write(*result("/x/" + "y" * 253 + ".w", sar="yes"))
         assert "its subtitles cannot be written" in long and "too long" in long
-        assert out.write(*said("/x/b.wav", sar="yes")) == ""
+        assert out.write(*result("/x/b.wav", sar="yes")) == ""
     assert (tmp_path / "transcripts.txt").read_text() == "/x/b.wav yes\n"
 
 
@@ -136,7 +136,7 @@ def test_a_name_too_long_for_subtitles_fails_alone(tmp_path):
         '{"name": "a", "file": "a", "failed": [2], "sizes": {}}',
     ],
 )
-def test_a_damaged_ledger_is_named_and_nothing_lost(tmp_path, line):
+def test_a_damaged_ledger_is_an_error_and_nothing_is_lost(tmp_path, line):
     fill(tmp_path, "/x/a.wav")
     with open(tmp_path / "done.jsonl", "a", errors="surrogateescape") as ledger:
         ledger.write(line + "\n")
@@ -147,7 +147,7 @@ def test_a_damaged_ledger_is_named_and_nothing_lost(tmp_path, line):
     assert (tmp_path / "transcripts.txt").read_text() == before
 
 
-def test_names_in_a_ledger_lead_nowhere(tmp_path):
+def test_file_names_in_a_ledger_cannot_leave_the_folder(tmp_path):
     (tmp_path / "out").mkdir()
     for name in ("transcripts.txt", "precious.txt"):
         (tmp_path / name).write_text("precious")

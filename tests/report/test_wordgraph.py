@@ -1,4 +1,4 @@
-"""The graph of a lattice's most probable texts."""
+"""The word graph of a lattice's most probable texts."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.report.wordgraph import shares, word_graph
-from tests.report.pages import spoken, texts
+from tests.report.pages import hypothesis_of, texts
 
 
 def test_word_graph_by_hand():
     paths = [
-        spoken("so we ask", score=np.log(0.6)),
-        spoken("so we asked", score=np.log(0.2)),
-        spoken("so he ask", score=np.log(0.2)),
+        hypothesis_of("so we ask", score=np.log(0.6)),
+        hypothesis_of("so we asked", score=np.log(0.2)),
+        hypothesis_of("so he ask", score=np.log(0.2)),
     ]
     graph = word_graph(paths)
     assert [(n.text, round(n.mass, 6)) for n in graph.nodes] == [
@@ -30,14 +30,15 @@ def test_word_graph_by_hand():
         (0, 4): 0.2,
         (4, 2): 0.2,
     }
-    assert len(word_graph([spoken("so"), spoken("so", start=3.0)]).nodes) == 2  # the same word at another time
-    assert shares([spoken("a", score=-1e4), spoken("b", score=float("-inf"))]) == [1.0, 0.0]
+    again = [hypothesis_of("so"), hypothesis_of("so", start=3.0)]
+    assert len(word_graph(again).nodes) == 2  # the same word at another time
+    assert shares([hypothesis_of("a", score=-1e4), hypothesis_of("b", score=float("-inf"))]) == [1.0, 0.0]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(texts, st.floats(-50, 0)), min_size=1, max_size=5))
-def test_word_graph_loses_no_mass(drawn):
-    paths = [spoken(text, score=score) for text, score in drawn]
+def test_word_graph_keeps_all_mass(drawn):
+    paths = [hypothesis_of(text, score=score) for text, score in drawn]
     graph = word_graph(paths)
     weights = shares(paths)
     assert sum(weights) == pytest.approx(1.0)
