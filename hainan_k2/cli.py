@@ -1,7 +1,6 @@
-"""The ground floor of every command: flags and --config to options, errors in one line, logging.
+"""What every command shares: parsing of flags and --config, one-line errors, logging.
 
-Exit codes: 0; 2 for what a command cannot do at all, with one line on stderr; 130 after Ctrl-C. A command that can fail
-in part says so with 1.
+Exit codes: 0 for success, 1 where some of the inputs failed, 2 for an error, with one line on stderr, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,44 +10,71 @@ import logging
 import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, NoReturn, Optional, get_args, get_type_hints
 
 from hainan_k2 import __version__
-from hainan_k2.config import checked, from_dict, words_of
+from hainan_k2.config import bounds_in_words, checked, from_dict
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
+@dataclass(frozen=True)
+class HelpPage:
+    """What --help shows besides the options, where it depends on other arguments (`--method X --help`).
+
+    A class of options makes it in a static method `help_page(argv, prog, example)`; `example` is the `help_example` of
+    the command's own class. `help_title` of a class is the title above its options.
+    """
+
+    hidden: Collection[str] = ()  # options not to show
+    notes: Mapping[str, str] = field(default_factory=dict)  # by option, text to add to its help
+    epilog: str = ""
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse with errors in one line, no abbreviations, and --version."""
+    """argparse with one-line errors, without abbreviations, and with --version."""
 
     def __init__(self, **options: Any):
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
-    def error(self, message: str) -> NoReturn:  # argparse would print the whole usage before it
+    def error(self, message: str) -> NoReturn:  # without argparse's usage before it
         fail(message)
 
 
 def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **optional: type) -> list[Any]:
-    """Instances of `classes` (and of `optional` ones) from flags and --config; flags override the file.
+    """Options from flags and from the YAML file in --config; flags override the file.
 
-    A class given by keyword comes back as a dict of the values that were set, instead of an instance: what is not set
-    is somebody else's to choose (a preset's). Errors end the program with one line and exit code 2.
+    Errors end the program with one line and exit code 2.
+
+    Args:
+      argv: arguments; None takes those of the program.
+      description: first line of --help.
+      classes: dataclasses of options, whose fields are made with `hainan_k2.config.option`.
+      optional: dataclasses, under any keyword, of which only the values that were set are returned; a preset gives the
+        others.
+
+    Returns:
+      An instance of each of `classes`, then a dict for each of `optional`.
     """
     every = [*classes, *optional.values()]
-    parser = Parser(description=description)
+    argv = sys.argv[1:] if argv is None else argv
+    page = _help_page(argv, every)
+    parser = Parser(description=description, epilog=page.epilog)
     parser.add_argument("--config", metavar="FILE", help="YAML file with options, underscores for dashes")
-    switches, valued, words = set(), {"--config"}, False
+    switches: set[str] = set()  # flags whose value may be left out
+    valued = {"--config"}
+    positional: list[str] = []
     for cls in every:
-        group, hints = parser.add_argument_group(cls.__name__), get_type_hints(cls)
+        group = parser.add_argument_group(getattr(cls, "help_title", cls.__name__))
+        hints = get_type_hints(cls)
         for f in fields(cls):
             if f.metadata.get("positional"):
                 group.add_argument(f.name, nargs="*", default=argparse.SUPPRESS, help=f.metadata["help"])
-                words = True
+                positional.append(f.name)
                 continue
             flag, switch = "--" + f.name.replace("_", "-"), bool in (hints[f.name], *get_args(hints[f.name]))
             (switches if switch else valued).add(flag)
@@ -57,9 +83,10 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
                 dest=f.name,
                 default=argparse.SUPPRESS,
                 metavar="[true|false]" if switch else f.name.upper(),
-                help=_help(f),
+                help=argparse.SUPPRESS if f.name in page.hidden else _help(f, page.notes.get(f.name, "")),
             )
-    flags = vars(parser.parse_args(arranged(sys.argv[1:] if argv is None else argv, switches, valued, words)))
+    parser.usage = " ".join(["%(prog)s [--option VALUE ...]", *(f"[{name} ...]" for name in positional)])
+    flags = vars(parser.parse_args(arranged(argv, switches, valued, bool(positional))))
     path = flags.pop("config", None)
     with errors_in_one_line():
         values = {**(read_yaml(path) if path else {}), **flags}
@@ -74,10 +101,14 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
 
 
 def arranged(argv: Iterable[str], switches: set[str], valued: set[str], positional: bool) -> list[str]:
-    """Flags first, each in one word with its value, --flag=value, so that a value may begin with a dash; then, behind
-    --, the words that stand by themselves. A switch without a value is true; where words may stand by themselves
-    (`positional`), only true or false is its value."""
-    flags, words, rest = [], [], deque(argv)
+    """Arguments in a form that argparse reads: flags as --flag=value, then --, then positional arguments.
+
+    So a value may begin with a dash. A switch without a value is true; with `positional` arguments, only "true" or
+    "false" after a switch is its value.
+    """
+    flags: list[str] = []
+    words: list[str] = []
+    rest = deque(argv)
     while rest:
         word = rest.popleft()
         if word == "--":
@@ -92,7 +123,18 @@ def arranged(argv: Iterable[str], switches: set[str], valued: set[str], position
     return [*flags, *(["--"] if words and positional else []), *words]
 
 
-def _help(f: Field) -> str:
+def _help_page(argv: Sequence[str], classes: Iterable[Any]) -> HelpPage:
+    page = HelpPage()
+    if "--help" in argv or "-h" in argv:
+        prog = os.path.basename(sys.argv[0])
+        example = " ".join(filter(None, (getattr(cls, "help_example", "") for cls in classes)))
+        with errors_in_one_line():
+            for cls in classes:
+                page = cls.help_page(argv, prog, example) if hasattr(cls, "help_page") else page
+    return page
+
+
+def _help(f: Field[Any], note: str = "") -> str:
     default = "required" if f.default is MISSING else f.default
     if isinstance(default, tuple):
         default = ",".join(map(str, default))
@@ -100,14 +142,15 @@ def _help(f: Field) -> str:
     words = [
         f.metadata.get("help", ""),
         *([f"one of {' '.join(choices)}"] if choices else []),
-        *([words_of(bounds)] if bounds else []),
+        *([bounds_in_words(bounds)] if bounds else []),
+        *([note] if note else []),
     ]
     default = str(default).lower() if isinstance(default, bool) else default
-    return f"{', '.join(words)} (default: {default})".replace("%", "%%")
+    return (", ".join(words) + (f" (default: {default})" if default != "" else "")).replace("%", "%%")
 
 
 def read_yaml(path: str) -> dict[str, Any]:
-    """A flat YAML mapping; ValueError names the file and line of what is wrong."""
+    """A flat mapping from a YAML file. Raises ValueError with the file and the line of an error."""
     import yaml
 
     with open(path, encoding="utf-8") as stream:
@@ -116,18 +159,18 @@ def read_yaml(path: str) -> dict[str, Any]:
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: should hold lines like 'max_duration: 200'")
+        raise ValueError(f"{path}: should have lines like 'max_duration: 200'")
     return values
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Around the body of a command: ValueError and OSError end it with one line and exit code 2, Ctrl-C with 130, and
-    a reader that is gone (`| head`) with 141, as the shell counts SIGPIPE."""
+    """A context for the body of a command: ValueError and OSError end it with one line and exit code 2, Ctrl-C with
+    130, and a closed pipe (`| head`) with 141, the shell's code for SIGPIPE."""
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python prints an error when it exits
         raise SystemExit(141) from None
     except (ValueError, OSError) as error:
         fail(reason(error))
@@ -136,7 +179,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line; of one out of a DataLoader's worker without the worker's traceback."""
+    """The message of an error in one line; for an error in a DataLoader worker without the worker's traceback."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -146,13 +189,13 @@ def reason(error: BaseException) -> str:
 
 
 def fail(message: str) -> NoReturn:
-    """One line to stderr and exit code 2: how every command refuses bad input."""
+    """Print an error in one line on stderr and exit with code 2."""
     print(f"{os.path.basename(sys.argv[0])}: error: {message}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def start_logging(*handlers: logging.Handler) -> None:
-    """Log to stderr and to the handlers given, from INFO on."""
+    """Log messages of level INFO and above to stderr and to `handlers`."""
     logging.basicConfig(
         level=logging.INFO, format=LOG_FORMAT, force=bool(handlers), handlers=[logging.StreamHandler(), *handlers]
     )

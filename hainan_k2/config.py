@@ -1,20 +1,20 @@
-"""Every option is defined once, as a field of a frozen dataclass; command-line flags and YAML keys are made from it.
+"""Options: each is defined once, as a field of a frozen dataclass.
 
-A field `max_duration: float = option(200.0, "seconds of audio per batch", above=0)` of a dataclass given to
-`hainan_k2.cli.parse` is the flag `--max-duration 200` and the key `max_duration:` of a `--config FILE`. Its type,
-choices and bounds hold for flags, YAML files and the config.json of a model directory alike.
+The field `max_duration: float = option(200.0, "seconds of audio per batch", above=0)` of a dataclass given to
+`hainan_k2.cli.parse` is also the flag `--max-duration 200` and the key `max_duration:` of the YAML file in `--config`.
+Its type, choices and bounds are checked in flags, YAML files and the config.json of a model directory.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Optional, get_args, get_type_hints
 
 BLANK = 0
-WIDEST = 65536  # more channels than any model has: a typing error, or a damaged file
+MAX_WIDTH = 65536  # channels; a larger number is a typing error or comes from a damaged file
 
 
 def option(
@@ -29,10 +29,15 @@ def option(
     below: Optional[float] = None,
     infinite: bool = False,
 ) -> Any:
-    """A dataclass field with the words that --help prints; a default of MISSING makes the flag required.
+    """A dataclass field that is an option.
 
-    Choices and bounds hold for a value and for every element of a tuple; a float must be finite, unless
-    `infinite`. A positional option, a tuple, has no flag: it takes the arguments without one.
+    Args:
+      default: its default; MISSING makes the option required.
+      help: its description in --help.
+      choices: the values allowed. Choices and bounds apply to each element of a tuple.
+      positional: has no flag and takes the positional arguments; its type must be a tuple.
+      at_least, above, at_most, below: bounds of a number.
+      infinite: allows a float to be infinite.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     return field(
@@ -49,47 +54,53 @@ def option(
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Dimensions of a HAINAN model. A preset gives the encoder its published size; every field can be set by itself."""
+    """Dimensions of a HAINAN model. A preset sets them to a published size, and each can be changed on its own."""
 
-    vocab_size: int = option(0, "V, blank included; training takes it from the tokenizer", at_least=0, at_most=10**6)
+    help_title = "model options"
+
+    vocab_size: int = option(
+        0, "tokens V, blank included; training takes it from the tokenizer", at_least=0, at_most=10**6
+    )
     durations: tuple[int, ...] = option(
         tuple(range(9)), "durations in encoder frames, ascending, e.g. 0,1,2,4,8", at_least=0, at_most=1000
     )
     encoder: str = option(
         "fastconformer",
-        "kind of encoder; whisper: Whisper's below num_layers FastConformer layers",
+        "type of encoder; whisper: a Whisper encoder with num_layers FastConformer layers on top",
         ("fastconformer", "whisper"),
     )
-    num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=WIDEST)
-    d_model: int = option(256, "encoder channels C", at_least=1, at_most=WIDEST)
+    num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=MAX_WIDTH)
+    d_model: int = option(256, "encoder channels C", at_least=1, at_most=MAX_WIDTH)
     num_layers: int = option(16, "FastConformer layers", at_least=0, at_most=1000)
-    num_heads: int = option(4, "attention heads", at_least=1, at_most=WIDEST)
-    ffn_factor: int = option(4, "feed-forward width over d_model", at_least=1, at_most=1000)
+    num_heads: int = option(4, "attention heads", at_least=1, at_most=MAX_WIDTH)
+    ffn_factor: int = option(4, "feed-forward width as a multiple of d_model", at_least=1, at_most=1000)
     conv_kernel: int = option(9, "kernel of the convolution module, in encoder frames", at_least=1, at_most=9999)
     subsampling_channels: int = option(
-        256, "channels of the three subsampling convolutions", at_least=1, at_most=WIDEST
+        256, "channels of the three subsampling convolutions", at_least=1, at_most=MAX_WIDTH
     )
-    whisper_dim: int = option(384, "Whisper encoder: channels", at_least=4, at_most=WIDEST)
+    whisper_dim: int = option(384, "Whisper encoder: channels", at_least=4, at_most=MAX_WIDTH)
     whisper_layers: int = option(4, "Whisper encoder: layers", at_least=1, at_most=1000)
-    whisper_heads: int = option(6, "Whisper encoder: attention heads", at_least=1, at_most=WIDEST)
+    whisper_heads: int = option(6, "Whisper encoder: attention heads", at_least=1, at_most=MAX_WIDTH)
     xscaling: bool = option(False, "multiply the subsampled frames by sqrt(d_model)")
     bias: bool = option(True, "biases in the encoder's linear and convolution layers")
     norm_out: bool = option(
         True,
         "a layer norm at the end of every FastConformer layer, as published; small models "
-        "trained from scratch on little speech learn sooner without",
+        "trained from scratch on little speech converge faster without",
     )
     dropout: float = option(0.1, "dropout in the encoder", at_least=0, below=1)
-    predictor: str = option("lstm", "kind of predictor", ("lstm", "stateless"))
-    predictor_dim: int = option(640, "predictor channels H", at_least=1, at_most=WIDEST)
+    predictor: str = option("lstm", "type of predictor", ("lstm", "stateless"))
+    predictor_dim: int = option(640, "predictor channels H", at_least=1, at_most=MAX_WIDTH)
     predictor_layers: int = option(1, "LSTM layers", at_least=1, at_most=100)
-    predictor_context: int = option(2, "labels that a stateless predictor sees", at_least=1, at_most=1000)
+    predictor_context: int = option(
+        2, "number of previous labels that a stateless predictor takes", at_least=1, at_most=1000
+    )
     predictor_dropout: float = option(0.1, "dropout in the predictor", at_least=0, below=1)
-    joiner_dim: int = option(640, "joint channels J", at_least=1, at_most=WIDEST)
+    joiner_dim: int = option(640, "joint channels J", at_least=1, at_most=MAX_WIDTH)
     joiner_dropout: float = option(0.1, "dropout in the joint network", at_least=0, below=1)
     ctc: bool = option(True, "an auxiliary CTC head on the encoder")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         durations = tuple(self.durations)
         if list(durations) != sorted(set(durations)) or not durations or durations[-1] < 1:
             raise ValueError(f"durations {shown(durations)} must be distinct and ascending, with at least one above 0")
@@ -97,18 +108,22 @@ class ModelConfig:
         check_options(self)
         for name in ("d_model", "whisper_dim"):
             if getattr(self, name) % 2:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be even, for sines and cosines")
+                raise ValueError(f"{name} is {getattr(self, name)}: it must be even, for positional encodings")
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> ModelConfig:
-        """The preset's dimensions with `overrides` on top; ValueError names the presets there are."""
+        """A preset with some of its dimensions overridden. Raises ValueError for an unknown preset.
+
+        >>> ModelConfig.preset("XS", vocab_size=500).d_model
+        144
+        """
         if name not in PRESETS:
             raise ValueError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
         return cls(**{**PRESETS[name], **overrides})
 
 
-# S, M, L, XL: the published FastConformer transducer sizes (14, 32, 114, 600 M). XS learns small tasks on a CPU; tiny
-# is for tests. whisper-tiny: the encoder of Whisper tiny and tiny.en, 4 FastConformer layers on it.
+# S, M, L, XL: published sizes of FastConformer transducers (14, 32, 114, 600 M parameters). XS: small tasks on a CPU.
+# tiny: tests. whisper-tiny: the encoder of Whisper tiny and tiny.en with 4 FastConformer layers on top.
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": dict(d_model=64, num_layers=2, num_heads=4, subsampling_channels=16, predictor_dim=32, joiner_dim=32),
     "XS": dict(d_model=144, num_layers=6, num_heads=4, subsampling_channels=48, predictor_dim=144, joiner_dim=144),
@@ -121,13 +136,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def as_dict(config: Any) -> dict[str, Any]:
-    """Plain values only, so that checkpoints load without executing anything."""
+    """The options as plain values, tuples as lists, for JSON."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """The dataclass of a plain dict, of flags, YAML or JSON; ValueError on names that it does not have, and on values
-    of another type or outside their choices and bounds."""
+    """An instance of the dataclass `cls` from flags, YAML or JSON.
+
+    Raises:
+      ValueError: for unknown names, missing required options, and values of another type or outside their choices and
+        bounds.
+    """
     unknown = sorted({str(name) for name in values} - {f.name for f in fields(cls)})
     if unknown:
         raise ValueError(f"{cls.__name__} has no option {', '.join(unknown)}")
@@ -138,7 +157,8 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
 
 
 def checked(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    """The values as the fields of `cls` declare them; raises ValueError as `from_dict` does, but for missing ones."""
+    """The values converted to the types of the fields of `cls`. Raises ValueError as `from_dict` does, except for
+    missing options."""
     hints, by_name = get_type_hints(cls), {f.name: f for f in fields(cls)}
     converted = {name: convert(name, value, hints[name]) for name, value in values.items()}
     for name, value in converted.items():
@@ -147,12 +167,13 @@ def checked(cls: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_options(config: Any) -> None:
-    """ValueError unless every field of a dataclass lies in its choices and bounds: for configs made in a program."""
+    """Check choices and bounds of every field of a dataclass made in a program. Raises ValueError for the first that
+    fails."""
     for f in fields(config):
         check(f, getattr(config, f.name))
 
 
-_HOLDS = {
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
     "at least": lambda x, bound: x >= bound,
     "above": lambda x, bound: x > bound,
     "at most": lambda x, bound: x <= bound,
@@ -160,31 +181,32 @@ _HOLDS = {
 }
 
 
-def check(f: dataclasses.Field, value: Any) -> None:
-    """ValueError unless a value, or every element of a tuple, lies in the choices and bounds of its field."""
+def check(f: dataclasses.Field[Any], value: Any) -> None:
+    """Check a value, or each element of a tuple, against the choices and bounds of its field. Raises ValueError."""
     choices, bounds = f.metadata.get("choices"), f.metadata.get("bounds", {})
     for item in value if isinstance(value, tuple) else (value,):
         if isinstance(item, float) and not (math.isfinite(item) or item == math.inf and f.metadata.get("infinite")):
             raise ValueError(f"{f.name} is {item}: it must be a finite number")
         if item is not None and choices and item not in choices:
             raise ValueError(f"{f.name} is {shown(item)}: choose from {', '.join(choices)}")
-        if item is not None and not all(_HOLDS[word](item, bound) for word, bound in bounds.items()):
-            raise ValueError(f"{f.name} is {shown(item)}: it must be {words_of(bounds)}")
+        if item is not None and not all(_COMPARE[word](item, bound) for word, bound in bounds.items()):
+            raise ValueError(f"{f.name} is {shown(item)}: it must be {bounds_in_words(bounds)}")
 
 
-def words_of(bounds: dict[str, float]) -> str:
-    """Bounds in words: 'at least 0 and below 1'."""
+def bounds_in_words(bounds: dict[str, float]) -> str:
+    """Bounds in words, e.g. "at least 0 and below 1"."""
     return " and ".join(f"{word} {bound}" for word, bound in bounds.items())
 
 
 def shown(value: Any) -> str:
-    """A value in a message, shortened: a damaged file may hold anything."""
+    """A value for an error message, shortened, since a damaged file may hold anything."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of more than 30 digits"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
-    """A flag's text, a YAML or a JSON value as the type that the field declares."""
+    """A value from a flag, YAML or JSON as the type `hint` of the field `name`. Raises ValueError where it has another
+    type."""
     inner = [a for a in get_args(hint) if a is not type(None)]
     if type(None) in get_args(hint):
         return None if value is None or value == "none" else convert(name, value, inner[0])
@@ -198,7 +220,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
     if hint is bool:
         known = {"true": True, "false": False}
         if str(value).lower() not in known:
-            raise ValueError(f"{name} is {shown(value)}: say true or false")
+            raise ValueError(f"{name} is {shown(value)}: choose true or false")
         return known[str(value).lower()]
     try:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -209,11 +231,3 @@ def convert(name: str, value: Any, hint: Any) -> Any:
     if hint is int and not isinstance(value, str) and number != value:
         raise ValueError(f"{name} is {shown(value)}, not a whole number")
     return number
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("fail", "parse", "read_yaml"):  # moved to hainan_k2.cli
-        from hainan_k2 import cli
-
-        return getattr(cli, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

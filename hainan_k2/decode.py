@@ -1,41 +1,39 @@
 """Decode cuts by one method or many: `python hainan_k2/decode.py --exp-dir exp --cuts test.jsonl.gz --method all ...`.
 
-The encoder runs once per batch; every method searches its output. Writes recogs-, errs- and wer-summary-*.txt, word
-times on demand, and prints one line per method. The recogs grow batch by batch. A number among the options of the
-searches may be several, with commas between: `--method viterbi-lm --lm-scale 0.1,0.2,0.3` prints a line for each.
+The encoder runs once per batch, and every method searches its output. Writes recogs-, errs- and wer-summary-*.txt,
+with --write also word times, and prints a line per method. The recogs grow batch by batch. A number among the search
+options may have several values, with commas between: `--method viterbi-lm --lm-scale 0.1,0.2,0.3` prints three lines.
 
-Exit codes: 0; 1 if a search failed on an utterance, all others being decoded; 2 for what cannot be decoded at all.
+Cuts longer than --window are encoded in overlapping windows and searched in segments, as transcribe.py does: both give
+the same words for the same audio. Stored features are cut into the same windows (encode_features in
+inference/windows.py).
+
+Exit codes: 0; 1 if a search failed on an utterance, all others being decoded; 2 if nothing can be decoded.
 """
 
 from __future__ import annotations
 
-import logging
 import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-from hainan_k2.config import fail, option, parse
-from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
-from hainan_k2.device import pick_device
-from hainan_k2.formats.checkpoint import load_model, select_checkpoints
-from hainan_k2.formats.model_dir import find_model, read_model
-from hainan_k2.inference.engine import decode_batches
-from hainan_k2.model.hainan import Hainan
-from hainan_k2.report.decoding import RecogsStream, report
-from hainan_k2.report.draw import draw_utterance
-from hainan_k2.report.make import write_decoding
-from hainan_k2.result import WRITERS
-from hainan_k2.search import METHODS, check_methods, choose_methods
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
-from hainan_k2.search.sweep import SearchGrid, make_rows
-from hainan_k2.stopwatch import Stopwatch
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
+from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.search.resources import ResourceConfig
+from hainan_k2.search.sweep import SearchGrid
+from hainan_k2.writers import WRITERS
+
+if TYPE_CHECKING:
+    from hainan_k2.model.hainan import Hainan
+    from hainan_k2.text.tokenizer import Tokenizer
+
+WINDOWS = WindowConfig()
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class DecodeConfig:
     cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     method: tuple[str, ...] = option(
-        ("ar-greedy", "nar-greedy"), "methods, comma between: all, or of " + " ".join(METHODS)
+        ("ar-greedy", "nar-greedy"), "methods, comma between, of the list below; all: every one that can run"
     )
     out_dir: str = option("", "where results go; default: EXP_DIR/decode, with --model ./decode")
     write: tuple[str, ...] = option((), "word times as well, of " + " ".join(WRITERS))
@@ -66,14 +64,20 @@ class DecodeConfig:
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
 
-    def __post_init__(self):
+    help_title, help_example = "input and output", "--exp-dir exp --lang-dir lang --cuts cuts_test.jsonl.gz"
+
+    def __post_init__(self) -> None:
         unknown = [kind for kind in self.write if kind not in WRITERS]
         if unknown:
             raise ValueError(f"--write {','.join(unknown)}: there are {', '.join(WRITERS)}")
 
 
 def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
-    """The model and its tokenizer; ValueError where one is missing or does not fit the other."""
+    """Load the model and its tokenizer. Raises ValueError if one is missing or they do not fit each other."""
+    from hainan_k2.formats.checkpoint import load_model, select_checkpoints
+    from hainan_k2.formats.model_dir import find_model, read_model
+    from hainan_k2.text.tokenizer import Tokenizer
+
     if config.model:
         model, tokenizer, _ = read_model(find_model(config.model))
         if not config.cuts:
@@ -91,29 +95,47 @@ def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
     return model, tokenizer
 
 
-def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
-    """Decode, write, print; `options` is a SearchGrid. Returns how often a search failed on an utterance.
+def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_config: WindowConfig = WINDOWS) -> int:
+    """Decode, write the results, print the table.
 
-    ValueError on what cannot be decoded.
+    Args:
+      options: a SearchGrid, SearchConfig with several values for an option.
+    Returns:
+      How many searches of an utterance failed.
+    Raises:
+      ValueError: if nothing can be decoded.
     """
+    from hainan_k2.data.batches import EvaluationData
+    from hainan_k2.data.config import DataConfig
+    from hainan_k2.device import pick_device
+    from hainan_k2.inference.engine import decode_batches
+    from hainan_k2.report.decoding import RecogsStream, report
+    from hainan_k2.search import check_methods, choose_methods
+    from hainan_k2.search.resources import load_resources
+    from hainan_k2.search.sweep import make_rows
+    from hainan_k2.stopwatch import Stopwatch
+
     check_methods(config.method)
     model, tokenizer = load(config)
-    knowledge = load_knowledge(files, tokenizer)
-    rows = make_rows(choose_methods(config.method, knowledge), options)
+    resources, windows = load_resources(files, tokenizer), window_config.windows()
+    rows = make_rows(choose_methods(config.method, resources), options)
     labels = [row.label for row in rows]
-    model.to(pick_device(config.device))
-    data = EvaluationData(
-        config.cuts, DataConfig(max_duration=config.max_duration, num_workers=config.num_workers), model.config
-    )
+    device = pick_device(config.device)
+    model.to(device)
+    data_config = DataConfig(max_duration=config.max_duration, num_workers=config.num_workers)
+    pin = device.type == "cuda"
+    data = EvaluationData(config.cuts, data_config, model.config, pin_memory=pin, longest=windows.seconds)
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
     set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
     if config.draw_lattice:
-        print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, knowledge))
+        from hainan_k2.report.draw import draw_utterance
+
+        print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, resources, windows))
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *labels)}
     with RecogsStream(out_dir, set_name, labels) as recogs:
         for repeat in range(config.repeats):
             watch, decoded = Stopwatch(synchronise=True), []
-            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, knowledge):
+            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, resources, windows):
                 decoded += batch
                 if not repeat:
                     recogs.write(batch)
@@ -121,17 +143,20 @@ def decode(config: DecodeConfig, options: Any, files: KnowledgeConfig) -> int:
                 seconds[name].append(watch.seconds[name])
     report(out_dir, set_name, labels, decoded, tokenizer, seconds, config.write)
     if config.report:
-        write_decoding(pathlib.Path(config.report), model, config.cuts, decoded, rows, seconds, tokenizer, knowledge)
-    return sum(len(d.failures) for d in decoded)
+        from hainan_k2.report.make import write_decoding
+
+        page = pathlib.Path(config.report)
+        write_decoding(page, model, config.cuts, decoded, rows, seconds, tokenizer, resources, windows)
+    return sum(len(utterance.failures) for utterance in decoded)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    config, options, files = parse(
-        argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchGrid, KnowledgeConfig
+    config, options, files, windows = parse(
+        argv, "Decode cuts with a trained HAINAN model.", DecodeConfig, SearchGrid, ResourceConfig, WindowConfig
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     try:
-        failures = decode(config, options, files)
+        failures = decode(config, options, files, windows)
     except (ValueError, OSError) as error:
         fail(str(error))
     if failures:

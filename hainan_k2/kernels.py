@@ -1,4 +1,4 @@
-"""Which matrix kernels MKL takes on AMD processors."""
+"""The matrix kernels that MKL uses on AMD processors."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def choose_mkl_kernels(cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
-    """Make MKL 2020, the one in torch 1.13, use AVX2 on AMD processors that have it.
+    """Make MKL 2020, the version in torch 1.13, use AVX2 on AMD processors that have it.
 
-    By itself it takes its SSE kernels there, at a third of the speed. MKL looks at the variable in its first product,
-    so this comes before any; other versions of MKL, which have kernels for AMD, ignore it. Where the variable is set
-    already it stays as it is, and nothing is done where `cpuinfo`, in the form of Linux, cannot be read.
+    Its default there are SSE kernels, three times slower. MKL reads the environment variable at its first matrix
+    product, so this function must run before; newer versions of MKL, which have kernels for AMD, ignore the variable. A
+    value set by the user stays. Without a readable `cpuinfo`, as outside Linux, the function does nothing.
     """
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,27 +1,25 @@
-"""What every search returns - Token, Word, Hypothesis - and how it is written: text, JSON lines, CTM, SRT,
-WebVTT.
+"""What every search returns: Token, Word, Round, Hypothesis; and Transcription, what a Recognizer returns.
 
-Times: a token is spoken from its frame to `frame + max(1, duration)`, cut at the frame of the next token and
-at the end of the utterance. So times never run backwards, words never overlap, and nothing depends on the
-rest of the batch.
+A token lasts from its frame to `frame + max(1, duration)`, cut at the frame of the next token and at the end of the
+utterance. So times never run backwards, words never overlap, and the times of an utterance do not depend on the rest
+of its batch.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Optional
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Optional
 
-FRAME_SHIFT = 0.08  # seconds between encoder frames: 10 ms features, subsampled by 8
-WORD_START = "▁"
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
+
+WORD_START = "▁"  # begins the first piece of a word, as in SentencePiece
 
 
 @dataclass(frozen=True)
 class Token:
-    """One emitted token: `id`, the encoder `frame` it was emitted at, the predicted `duration` in frames (0
-    allowed), and `confidence` in [0, 1]."""
+    """One emitted token: its `id`, the encoder `frame` that emitted it (from 0), its predicted `duration` in encoder
+    frames (may be 0), and its `confidence` in [0, 1]."""
 
     id: int
     frame: int
@@ -31,7 +29,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Word:
-    """A word: `start` and `end` in seconds, and `confidence` in [0, 1], that of its least certain token."""
+    """A word with `start` and `end` in seconds. Its `confidence` in [0, 1] is the lowest of its tokens."""
 
     text: str
     start: float
@@ -41,7 +39,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Round:
-    """One refinement round: the token ids after it and how many positions it changed, dropped and added."""
+    """One round of SAR refinement: the token `ids` after it, and how many tokens it changed, deleted and inserted."""
 
     ids: tuple[int, ...]
     substitutions: int
@@ -51,13 +49,22 @@ class Round:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """The result of one utterance.
+    """The result of a search for one utterance.
 
-    `score` is a natural logarithm; each search documents what it sums. `num_frames` is the utterance's length
-    in encoder frames. `words` and `text` are empty until `with_words`. `alternatives` holds the n-best list,
-    this hypothesis first, where a search gives one; `rounds` what refinement did; `note` says when a search
-    had to fall back. `output` is what a word graph or a grammar says in other words than the tokens' pieces spell:
-    each word with the first of its tokens and the one after its last, by their places in `tokens`.
+    Attributes:
+      tokens: the emitted tokens without blanks, in order of their frames.
+      score: a natural logarithm; each search documents what it sums.
+      num_frames: length of the utterance in encoder frames.
+      words, text: empty until `with_words`.
+      alternatives: the n-best list, this hypothesis first; empty where the search makes none.
+      rounds: one entry per round of refinement.
+      note: why a search fell back to another result; empty where it did not.
+      output: the words of a word graph or of a grammar's output side, where they differ from what the tokens spell.
+        Each entry is (word, index of its first token, index after its last token).
+
+    >>> hypothesis = Hypothesis((Token(1, 2, 2, 0.9), Token(2, 4, 1, 0.6)), score=-1.5, num_frames=10)
+    >>> hypothesis.with_words(["<blk>", "▁he", "llo"]).words
+    (Word(text='hello', start=0.16, end=0.4, confidence=0.6),)
     """
 
     tokens: tuple[Token, ...]
@@ -76,7 +83,7 @@ class Hypothesis:
         return tuple(token.id for token in self.tokens)
 
     def spans(self) -> list[tuple[int, int]]:
-        """(first frame, frame after the last) of every token: ascending, disjoint, within `num_frames`."""
+        """(first frame, frame after the last) of every token: ascending, not overlapping, within `num_frames`."""
         limits = [token.frame for token in self.tokens[1:]] + [self.num_frames]
         return [
             (token.frame, min(token.frame + max(1, token.duration), limit)) for token, limit in zip(self.tokens, limits)
@@ -84,23 +91,26 @@ class Hypothesis:
 
     @property
     def start(self) -> float:
-        """Start of the first word in seconds; 0 where there is none."""
+        """Start of the first word in seconds; 0 without words."""
         return self.words[0].start if self.words else 0.0
 
     @property
     def end(self) -> float:
-        """End of the last word in seconds; 0 where there is none."""
+        """End of the last word in seconds; 0 without words."""
         return self.words[-1].end if self.words else 0.0
 
     def with_words(
-        self, pieces: Sequence[str], frame_shift: float = FRAME_SHIFT, audio_seconds: float = float("inf")
+        self, pieces: Sequence[str], frame_shift: float = ENCODER_FRAME_SHIFT, audio_seconds: float = float("inf")
     ) -> Hypothesis:
-        """The same hypothesis with `text` and `words`, and those of its alternatives.
+        """A copy with `text` and `words` filled in, also in its alternatives.
 
         Args:
-          pieces: the tokenizer's pieces, index = token id; "▁" marks the start of a word.
+          pieces: the tokenizer's pieces by token id; "▁" marks the start of a word.
           frame_shift: seconds per encoder frame.
           audio_seconds: length of the audio; later times are cut to it.
+
+        Raises:
+          ValueError: for a token id that has no piece.
         """
         spans, words = self.spans(), []
         for text, first, end in self.spelling(pieces):
@@ -115,7 +125,8 @@ class Hypothesis:
         )
 
     def spelling(self, pieces: Sequence[str]) -> Sequence[tuple[str, int, int]]:
-        """`output`; where there is none the words that the tokens spell, in the same form."""
+        """The words as (word, index of its first token, index after its last token): `output` if there is one, else
+        what the tokens' pieces spell."""
         if self.output is not None:
             return self.output
         words: list[tuple[str, int, int]] = []
@@ -141,94 +152,30 @@ def hypotheses_from_lists(
     scores: Sequence[float],
     num_frames: Sequence[int],
 ) -> list[Hypothesis]:
-    """One Hypothesis per utterance from the emitted tokens of a whole batch.
+    """Hypotheses of a batch from flat lists of its tokens.
 
-    The first five lists run over all tokens, ordered within an utterance; `utterance` says whose each token
-    is. The last two run over utterances.
+    Args:
+      utterance: for each token the index of its utterance in the batch; tokens of an utterance are in order.
+      ids, frames, durations, confidences: of each token, as in `Token`.
+      scores, num_frames: of each utterance, as in `Hypothesis`.
+
+    Returns:
+      One Hypothesis per utterance, with no tokens where `utterance` does not name it.
     """
     tokens: list[list[Token]] = [[] for _ in num_frames]
-    for owner, *fields in zip(utterance, ids, frames, durations, confidences):
-        tokens[owner].append(Token(*fields))
+    for owner, token_id, frame, duration, confidence in zip(utterance, ids, frames, durations, confidences):
+        tokens[owner].append(Token(token_id, frame, duration, confidence))
     return [Hypothesis(tuple(t), score, length) for t, score, length in zip(tokens, scores, num_frames)]
 
 
-# --- writers: (utterance id, hypothesis) pairs in, lines out ---
+@dataclass(frozen=True)
+class Transcription:
+    """The outcome for one input: its hypothesis, or a `failure`, one line that names the input.
 
-Results = Iterable[tuple[str, Hypothesis]]
+    `name` is a path, or "array N" for the N-th input; `seconds` is the length of the audio, 0 where it cannot be read.
+    """
 
-
-def text_lines(results: Results) -> list[str]:
-    """Kaldi text: `id word word ...`."""
-    return [f"{name} {hypothesis.text}".rstrip() for name, hypothesis in results]
-
-
-def json_lines(results: Results) -> list[str]:
-    """One JSON object per utterance: its id and every field of the hypothesis; a score of -infinity is null."""
-    return [json.dumps({"id": name, **_plain(result)}, ensure_ascii=False) for name, result in results]
-
-
-def _plain(result: Hypothesis) -> dict[str, Any]:
-    score = result.score if math.isfinite(result.score) else None  # JSON has no infinity
-    return {**asdict(result), "score": score, "alternatives": [_plain(h) for h in result.alternatives]}
-
-
-def ctm_lines(results: Results, channel: str = "1") -> list[str]:
-    """NIST CTM: `id channel start duration word confidence`, seconds with three decimals."""
-    return [
-        f"{name} {channel} {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.3f}"
-        for name, hypothesis in results
-        for word in hypothesis.words
-    ]
-
-
-def srt_lines(results: Results) -> list[str]:
-    """SubRip subtitles of one recording; ValueError when there are several."""
-    lines = []
-    for number, (start, end, text) in enumerate(_cues(results), 1):
-        lines += [str(number), f"{_clock(start, ',')} --> {_clock(end, ',')}", text, ""]
-    return lines
-
-
-def vtt_lines(results: Results) -> list[str]:
-    """WebVTT subtitles of one recording; ValueError when there are several."""
-    lines = ["WEBVTT", ""]
-    for start, end, text in _cues(results):
-        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        lines += [f"{_clock(start, '.')} --> {_clock(end, '.')}", escaped, ""]
-    return lines
-
-
-WRITERS: dict[str, Callable[[Results], list[str]]] = {
-    "txt": text_lines,
-    "jsonl": json_lines,
-    "ctm": ctm_lines,
-    "srt": srt_lines,
-    "vtt": vtt_lines,
-}
-
-
-def _cues(
-    results: Results, max_characters: int = 42, max_seconds: float = 6.0, max_pause: float = 1.0
-) -> list[tuple[float, float, str]]:
-    """Words grouped into subtitle cues (start, end, text). A cue is never empty in time: a word of no length,
-    which shares its frame with the next word, shares the cue as well."""
-    results = list(results)
-    if len(results) > 1:
-        raise ValueError(f"subtitles are of one recording, not of {len(results)}: write a file for each")
-    cues: list[tuple[float, float, str]] = []
-    for word in (word for _, hypothesis in results for word in hypothesis.words):
-        start, end, text = cues[-1] if cues else (0.0, 0.0, "")
-        longer = f"{text} {word.text}"
-        near = word.start - end <= max_pause and word.end - start <= max_seconds
-        if cues and (near and len(longer) <= max_characters or end == start):
-            cues[-1] = (start, word.end, longer)
-        else:
-            cues.append((word.start, word.end, word.text))
-    return cues
-
-
-def _clock(seconds: float, separator: str) -> str:
-    """Seconds as HH:MM:SS<separator>mmm."""
-    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{separator}{milliseconds % 1000:03d}"
+    name: str
+    seconds: float = 0.0
+    hypothesis: Optional[Hypothesis] = None
+    failure: str = ""

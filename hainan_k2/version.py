@@ -1,4 +1,4 @@
-"""Which code it is that runs, for the record that a training keeps."""
+"""The version of the running code, which trainings and exports record."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import pathlib
 import subprocess
 from typing import Optional
 
-import hainan_k2
+from hainan_k2 import __version__
 
-PACKAGE = pathlib.Path(hainan_k2.__file__).resolve().parent
+PACKAGE = pathlib.Path(__file__).resolve().parent
 
 
 def code_version(package: pathlib.Path = PACKAGE) -> str:
-    """The commit (git describe) of a checkout of this project that the package is in, else the package's version.
+    """The commit (git describe) where the package runs from a checkout of this project, else the package's version.
 
-    An installed package may lie in a repository of its user, whose commits say nothing about this code: the checkout
-    counts only if its top level is the folder above the package and the package is under version control there.
+    An installed package may be inside another repository, whose commits are not of this code. So the commit counts only
+    where the repository's top level is the folder above the package and has the package under version control.
     """
     top = _git(package, "rev-parse", "--show-toplevel")
     if top and pathlib.Path(top) == package.parent and _git(package, "ls-files", "__init__.py"):
-        return _git(package, "describe", "--always", "--dirty") or f"version {hainan_k2.__version__}"
-    return f"version {hainan_k2.__version__}"
+        return _git(package, "describe", "--always", "--dirty") or f"version {__version__}"
+    return f"version {__version__}"
 
 
 def _git(folder: pathlib.Path, *words: str) -> Optional[str]:
-    """What git prints in a folder; None where there is no git, or it refuses."""
+    """The output of git in a folder; None where git is missing or fails."""
     try:
         done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
     except OSError:

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Puts Chromium, its driver and the libraries that they lack under .venv, for the tests that look at pages: Debian's
-# packages, unpacked, not installed, so that no root is needed. Nothing to do where the system's work; where none can be
-# had, one line says why, and those tests are skipped.
+# Fetches Chromium, its driver and missing libraries for the tests of HTML pages, and unpacks them under .venv: Debian's
+# packages, not installed, so that root is not needed. Does nothing if the system's browser works. If no browser can be
+# fetched, it prints the reason, and these tests are skipped.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$root/.venv/browser
 . "$root/recipes/shared/log.sh"
 
-check() { (cd "$root" && .venv/bin/python -m tests.report.browser 2>&1); }  # fails and says why where there is no browser
+check() { (cd "$root" && .venv/bin/python -m tests.report.browser 2>&1); }  # without a browser: prints the reason and fails
 
 without() {
-  log "no browser ($*): the tests that look at pages in one are skipped"
+  log "no browser ($*): the tests of pages are skipped"
   exit 0
 }
 
-# apt-get with lists and archives of our own. What is installed here counts as installed: the rest is what is lacking.
+# apt-get with its own lists and archives. It fetches only packages that the system does not have.
 apt() {
   apt-get -qq -o Dir::State::Lists="$folder/lists" -o Dir::Cache="$folder/cache" -o Debug::NoLocking=true \
     -o Acquire::Retries=1 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 "$@"
@@ -30,7 +30,7 @@ unpack() {
   done
 }
 
-wrap() {  # NAME PROGRAM: a script that starts a program among what was unpacked; none where the system has it
+wrap() {  # NAME PROGRAM: writes a script that starts an unpacked program; none if the system has the program
   if [[ ! -e $folder/$2 ]]; then return; fi
   cat >"$folder/$1" <<END
 #!/bin/sh

@@ -1,4 +1,4 @@
-"""The toy corpus, made once per test session. One thread: tests are small, and threads only wait for each other."""
+"""The toy corpus, made once per test session; the marker slow. Tests are small: one thread is faster than several."""
 
 import os
 
@@ -7,6 +7,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests sta
 import pytest
 import torch
 
+from tests.slow import (  # pytest finds these by their names
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_fixture_setup,
+    pytest_runtest_call,
+    pytest_terminal_summary,
+)
 from tests.toy import make_cuts, make_lang
 
 torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from lhotse.cut import Cut
 
-from hainan_k2.data.datamodule import open_cuts
+from hainan_k2.data.cuts import open_cuts
 from hainan_k2.data.manifests import read_librispeech
 from hainan_k2.formats.model_dir import read_model
 from hainan_k2.frontend.audio import audio_blocks, decode_audio
@@ -31,7 +31,7 @@ MEGABYTES, SECONDS = 512, 20
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """One to four changes: bits flipped, bytes set, numbers made extreme, stretches cut out, doubled or cut off."""
+    """One to four changes: bits flipped, bytes set, numbers made extreme, parts cut out, doubled or cut off."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(min(len(changed), 120) if rng.random() < 0.7 else len(changed))  # headers, above all

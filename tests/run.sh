@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# All tests, in the environment that the recipes use, with a browser for those that look at pages where one can be had
-# (tests/browser.sh); arguments go to pytest.
+# The tests, in the environment that the recipes use; arguments go to pytest. Tests of pages need a browser:
+# tests/browser.sh fetches one where it can.
+#   tests/run.sh                      all tests
+#   tests/run.sh -m "not slow"        the fast ones, in less than a minute
+#   tests/run.sh tests/fsa -k store   some
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 "$root/recipes/shared/environment.sh"

@@ -1,4 +1,4 @@
-"""Flags and YAML keys come from the dataclasses, and bad ones end with one line."""
+"""Flags and YAML keys are made from dataclasses; errors are one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hainan_k2 import __version__, cli
 from hainan_k2.cli import parse
 from hainan_k2.config import ModelConfig, as_dict, check_options, from_dict, option
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.export import ExportConfig
 from hainan_k2.search import SearchConfig
 from hainan_k2.training.objective import LossConfig
@@ -164,7 +164,7 @@ def test_bounds_hold_for_configs_made_in_a_program():
         (ExportConfig, {"precision": "float8", "avg": 0, "epoch": 0}),
     ],
 )
-def test_values_that_trained_or_loaded_before(cls, options):
+def test_bounds_of_every_config(cls, options):
     required = {"out_dir": "x"} if cls is ExportConfig else {}
     from_dict(cls, required)
     for name, value in options.items():
@@ -198,7 +198,7 @@ class Worded:
         (["--", "--loud", "-x"], Worded(("--loud", "-x"))),
     ],
 )
-def test_switches_need_no_value_and_take_no_file_for_one(argv, expected):
+def test_switches_need_no_value_and_do_not_take_a_file_as_one(argv, expected):
     assert parse(argv, "test", Worded) == [expected]
 
 
@@ -247,7 +247,7 @@ def test_errors_in_one_line(error, code, message, capsys):
     assert stopped.value.code == code and message in err and err.count("\n") == (code == 2)
 
 
-def test_a_reader_that_is_gone_is_no_error(request):
+def test_a_closed_pipe_is_no_error(request):
     program = "from hainan_k2 import cli\nwith cli.errors_in_one_line():\n    while True: print('x' * 1000)"
     done = subprocess.run(
         ["bash", "-c", f'"{sys.executable}" -c "{program}" | head -n 1 >/dev/null; echo "${{PIPESTATUS[0]}}"'],

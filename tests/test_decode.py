@@ -10,7 +10,7 @@ from hainan_k2 import decode
 from hainan_k2.bench.decode import random_model
 from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
-from hainan_k2.score import read_recogs
+from hainan_k2.scoring.results import read_recogs
 from hainan_k2.search import METHODS
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -80,8 +80,8 @@ def test_the_oracle_is_no_worse_than_any_other_order_of_the_list(run):
 
 def test_all_leaves_oracles_out(run):
     pytest.importorskip("k2")
-    found = json.loads((run("--method", "all") / "summary-dev.json").read_text())["methods"]
-    assert {"nar-greedy", "nbest", "mbr"} <= set(found) and "nbest-oracle" not in found
+    texts = json.loads((run("--method", "all") / "summary-dev.json").read_text())["methods"]
+    assert {"nar-greedy", "nbest", "mbr"} <= set(texts) and "nbest-oracle" not in texts
 
 
 def test_a_run_that_is_killed_leaves_what_it_had(run, monkeypatch):
@@ -120,17 +120,17 @@ def test_a_failed_utterance_is_reported_and_the_others_are_kept(run, tmp_path, m
     with pytest.raises(SystemExit) as stopped:
         run("--method", "nar-greedy,ar-greedy", "--write", "ctm")
     assert stopped.value.code == 1
-    told = re.findall(
+    failed = re.findall(
         r"ar-greedy failed on utterance (\S+): RuntimeError: out of memory \(.*\)$", caplog.text, flags=re.M
     )
-    assert 0 < len(told) < len(whole)
-    assert f"ar-greedy failed on {len(told)} of {len(whole)} utterances" in caplog.text
+    assert 0 < len(failed) < len(whole)
+    assert f"ar-greedy failed on {len(failed)} of {len(whole)} utterances" in caplog.text
     out = tmp_path / "out"
-    found = {name: recognised for name, _, recognised in read_recogs(out / "recogs-dev-ar-greedy.txt")}
-    assert found == {name: "" if name in told else recognised for name, _, recognised in whole}
+    texts = {name: recognised for name, _, recognised in read_recogs(out / "recogs-dev-ar-greedy.txt")}
+    assert texts == {name: "" if name in failed else recognised for name, _, recognised in whole}
     methods = json.loads((out / "summary-dev.json").read_text())["methods"]
-    assert {name: figures["failed"] for name, figures in methods.items()} == {"nar-greedy": 0, "ar-greedy": len(told)}
-    assert not any(line.split()[0] in told for line in (out / "dev-ar-greedy.ctm").read_text().splitlines())
+    assert {name: figures["failed"] for name, figures in methods.items()} == {"nar-greedy": 0, "ar-greedy": len(failed)}
+    assert not any(line.split()[0] in failed for line in (out / "dev-ar-greedy.ctm").read_text().splitlines())
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path, capsys):

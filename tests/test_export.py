@@ -1,4 +1,4 @@
-"""export.py: which weights it takes, what it says, and the running average that training keeps."""
+"""export.py: which weights it averages, what it prints, and the running average that training keeps."""
 
 import json
 import shutil

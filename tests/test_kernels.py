@@ -1,4 +1,4 @@
-"""MKL's kernels: chosen on AMD processors only, and never against the user's own choice."""
+"""MKL's kernels are set on AMD processors only, and not where the user has set them."""
 
 import os
 import subprocess

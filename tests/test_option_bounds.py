@@ -1,4 +1,4 @@
-"""Every number among the options of every command has bounds, so that no absurd one is found out hours later."""
+"""Every numeric option of every command has bounds, so that an absurd value is refused at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training: a toy task to zero errors, exact resumption after kill -9, interruption, non-finite losses, commands."""
+"""Training: a toy task to zero errors, exact resumption after kill -9, interruption, losses that are not finite."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def losses(exp_dir):
 
 
 def start(folder, exp, *options):
-    def hear_ctrl_c():  # a shell that runs the tests in the background has its children ignore it
+    def accept_ctrl_c():  # children of a background shell ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     return subprocess.Popen(
@@ -35,7 +35,7 @@ def start(folder, exp, *options):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        preexec_fn=hear_ctrl_c,
+        preexec_fn=accept_ctrl_c,
     )
 
 
@@ -47,7 +47,7 @@ def wait_for(condition, process):
 
 
 @pytest.fixture
-def ctrl_c_is_heard():
+def ctrl_c_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -55,14 +55,14 @@ def ctrl_c_is_heard():
 
 @pytest.fixture(scope="module")
 def trained(toy):
-    """The toy task, learnt."""
+    """The experiment folder of the trained toy model."""
     train.main(
-        train_command(toy, "learnt", "--loss", "full", "--dropout", "0", "--max-duration", "8", "--num-epochs", "22")
+        train_command(toy, "trained", "--loss", "full", "--dropout", "0", "--max-duration", "8", "--num-epochs", "22")
     )
-    return toy / "learnt"
+    return toy / "trained"
 
 
-def test_the_toy_task_is_learnt_to_zero_errors(trained):
+def test_the_toy_task_is_learned_to_zero_errors(trained):
     assert min(line["dev_wer"] for line in read_lines(trained / "epochs.jsonl")) == 0
     assert (trained / "curves.png").stat().st_size > 10000
     assert any((trained / "tensorboard").iterdir())
@@ -110,7 +110,7 @@ def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
         (["--cuts", ""], "--cuts"),
     ],
 )
-def test_decode_says_what_is_missing_in_one_line(trained, toy, options, message, capsys):
+def test_decode_names_missing_options_in_one_line(trained, toy, options, message, capsys):
     exp = toy / "none" if not options else trained
     with pytest.raises(SystemExit) as stopped:
         decode.main(
@@ -121,7 +121,7 @@ def test_decode_says_what_is_missing_in_one_line(trained, toy, options, message,
     assert re.search(message, err)
 
 
-def test_decode_without_arguments_says_how_to_get_a_checkpoint(tmp_path):
+def test_decode_without_arguments_explains_how_to_get_a_checkpoint(tmp_path):
     shown = subprocess.run(
         [sys.executable, ROOT / "hainan_k2" / "decode.py"], cwd=tmp_path, capture_output=True, text=True
     )
@@ -159,7 +159,7 @@ def test_kill_9_and_the_same_command_again_gives_the_same_losses(toy, loss):
         assert losses(exp) == whole
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
         return
-    # On torch 2.13 two processes were seen to differ by 1e-7 of the loss, from the 14th update on.
+    # On torch 2.13 the losses of two processes differed by a factor of 1 + 1e-7 from the 14th update on.
     assert [update for update, _ in losses(exp)] == [update for update, _ in whole]
     assert [value for _, value in losses(exp)] == pytest.approx([value for _, value in whole], rel=1e-5)
     for name in theirs:
@@ -189,7 +189,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_decodes_and_resumes(toy):
     "owner, name, epoch, batch",
     [(trainer, "save_checkpoint", 2, 0), (trainer.TrainLog, "epoch", 2, 0), (trainer.TrainLog, "update", 1, 1)],
 )
-def test_ctrl_c_waits_until_what_is_under_way_is_whole(toy, monkeypatch, ctrl_c_is_heard, owner, name, epoch, batch):
+def test_ctrl_c_waits_for_the_step_in_progress(toy, monkeypatch, ctrl_c_interrupts, owner, name, epoch, batch):
     original, calls = getattr(owner, name), []
 
     def interrupted(*arguments):
@@ -249,15 +249,15 @@ def test_bad_options_exit_2(toy, options, message, capsys):
 
 def test_other_dimensions_than_the_checkpoints_are_refused(toy, trained, capsys):
     with pytest.raises(SystemExit):
-        train.main(train_command(toy, "learnt", "--d-model", "32"))
+        train.main(train_command(toy, "trained", "--d-model", "32"))
     assert "d_model" in capsys.readouterr().err
 
 
-def test_profile_prints_where_the_time_goes(toy, capsys):
-    """The training goes to its end; its sections and what is left over add up to the whole."""
+def test_profile_prints_the_time_of_each_part(toy, capsys):
+    """Training runs to its end; its sections and "other" add up to the total."""
     train.main(train_command(toy, "profiled", "--num-epochs", "1", "--profile", "true"))
     shown = dict(re.findall(r"^(\w.*?) +([0-9.]+) s", capsys.readouterr().out, re.M))
-    whole = float(shown.pop("whole"))
+    total = float(shown.pop("total"))
     assert float(shown.pop("CPU time")) > 0
     assert set(shown) == {
         "data",
@@ -273,7 +273,7 @@ def test_profile_prints_where_the_time_goes(toy, capsys):
         "checkpoints",
         "other",
     }
-    assert sum(map(float, shown.values())) == pytest.approx(whole, abs=0.01 * len(shown))
+    assert sum(map(float, shown.values())) == pytest.approx(total, abs=0.01 * len(shown))
     assert (toy / "profiled" / "epoch-1.safetensors").exists()
 
 

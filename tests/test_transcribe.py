@@ -12,10 +12,10 @@ import soundfile
 
 from hainan_k2.bench.decode import random_model
 from hainan_k2.formats.model_dir import write_model
-from hainan_k2.inference.engine import nearest
+from hainan_k2.inference.decoded import nearest
 from hainan_k2.inference.recognizer import Recognizer
-from hainan_k2.inference.windows import WindowConfig
-from hainan_k2.score import score
+from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.scoring.wer import score
 from hainan_k2.search import METHODS, SearchConfig
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer
@@ -125,8 +125,8 @@ def test_several_methods_from_one_pass_of_the_encoder(model, recognizer, folder,
     )
     assert passes == [3]
     for method in ("sar", "ar-greedy"):
-        found = recognizer.transcribe([folder / name for name in NAMES], method)
-        expected = [f"{folder}/{name.replace(' ', '%20')} {h.text}" for name, h in zip(NAMES, found)]
+        hypotheses = recognizer.transcribe([folder / name for name in NAMES], method)
+        expected = [f"{folder}/{name.replace(' ', '%20')} {h.text}" for name, h in zip(NAMES, hypotheses)]
         assert (tmp_path / "out" / f"transcripts.{method}.txt").read_text().splitlines() == expected
         assert (tmp_path / "out" / f"b c.{method}.srt").read_text().startswith("1\n00:00:0")
     capsys.readouterr()
@@ -153,16 +153,18 @@ def test_options_with_several_values(model, recognizer, folder, tmp_path):
         == 0
     )
     for rounds in (1, 3):
-        (found,) = recognizer.transcribe([folder / "a.wav"], "sar", SearchConfig(sar_rounds=rounds))
-        assert (tmp_path / f"transcripts.sar-sar_rounds={rounds}.txt").read_text() == f"{folder}/a.wav {found.text}\n"
+        (hypothesis,) = recognizer.transcribe([folder / "a.wav"], "sar", SearchConfig(sar_rounds=rounds))
+        assert (
+            tmp_path / f"transcripts.sar-sar_rounds={rounds}.txt"
+        ).read_text() == f"{folder}/a.wav {hypothesis.text}\n"
 
 
 def test_all_is_every_method_that_can_run(model, folder, tmp_path):
     assert call("--model", model, folder / "a.wav", "--method", "all", "--write", "txt", "--out-dir", tmp_path) == 0
-    found = {path.name.split(".")[1] for path in tmp_path.glob("transcripts.*.txt")}
-    assert found >= {"ar-greedy", "ar-beam", "nar-greedy", "sar"} and "nbest-oracle" not in found
+    labels = {path.name.split(".")[1] for path in tmp_path.glob("transcripts.*.txt")}
+    assert labels >= {"ar-greedy", "ar-beam", "nar-greedy", "sar"} and "nbest-oracle" not in labels
     able = {m.name for m in METHODS.values() if not m.oracle and not m.needs}
-    assert found in (able, {name for name in able if not METHODS[name].needs_k2})
+    assert labels in (able, {name for name in able if not METHODS[name].needs_k2})
 
 
 def test_a_method_that_fails_costs_no_other(model, folder, tmp_path, monkeypatch, capsys):
@@ -211,8 +213,8 @@ def test_references_give_decodes_table_and_a_page(model, recognizer, folder, tmp
     data = data_in((tmp_path / "page.html").read_text())
     assert data["references"] and data["count"] == 2 and len(data["utterances"]) == 2
     for row, told, method in zip(rows, data["methods"], ("sar", "ar-greedy")):
-        found = recognizer.transcribe([folder / name for name in NAMES[:2]], method)
-        scored = score((str(i), ("alfa bravo", "coda")[i], h.text) for i, h in enumerate(found))
+        hypotheses = recognizer.transcribe([folder / name for name in NAMES[:2]], method)
+        scored = score((str(i), ("alfa bravo", "coda")[i], h.text) for i, h in enumerate(hypotheses))
         assert row.split()[:2] == [method, f"{100 * scored.wer:.2f}"] and scored.wer > 0
         assert told["label"] == method and told["wer"] == pytest.approx(scored.wer) and told["search"] > 0
     assert [u["reference"] for u in data["utterances"]] == [["alfa", "bravo"], ["coda"]]
@@ -251,8 +253,8 @@ def test_an_oracle_of_a_long_recording_fails_alone(recognizer):
     audio = [babble(16000 * seconds, seed=1).astype(np.float32) for seconds in (31, 1)]
     rows = make_rows(["nbest-oracle", "sar"])
     for width in (20.0, 60.0):  # a window of 60 s has both in one batch
-        heard = Recognizer(recognizer.model, recognizer.tokenizer, windows=WindowConfig(window=width))
-        long, short = heard.decode(audio, rows, max_duration=100.0)
+        wide = Recognizer(recognizer.model, recognizer.tokenizer, windows=WindowConfig(window=width))
+        long, short = wide.decode(audio, rows, max_duration=100.0)
         assert long[0].failure == "array 0: nbest-oracle: longer than 30 s: its n-best lists cannot be joined"
         assert long[1].hypothesis and short[1].hypothesis and len(short[0].hypothesis.alternatives) > 1
 

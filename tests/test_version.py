@@ -1,4 +1,4 @@
-"""The commit that a training records: this project's, or none."""
+"""The version that a training records: this project's commit, or the version number."""
 
 import shutil
 import subprocess

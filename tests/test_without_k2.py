@@ -1,4 +1,4 @@
-"""What needs no lattice works where k2 is missing or cannot be imported, and everything else says why it does not."""
+"""Without k2, everything that needs no lattice works, and everything else reports the reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,24 @@ import pytest
 from hainan_k2.fsa.k2 import load_k2, why_no_k2
 from tests.toy import ROOT, train_command
 
-# what a package k2 does when it is imported, and the reason that is given for it
+# Python runs sitecustomize when it starts: with this one no finder knows k2, as where it is not installed.
+HIDE_K2 = """
+import importlib.machinery
+import sys
+
+
+class FinderWithoutK2(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] in ("k2", "_k2") else super().find_spec(name, path, target)
+
+
+sys.meta_path = [FinderWithoutK2 if f is importlib.machinery.PathFinder else f for f in sys.meta_path]
+"""
+
+# By kind of installation: the source of k2/__init__.py, None where there is no such package, and the reason reported.
 KINDS = {
-    "missing": ("raise ModuleNotFoundError('No module named k2', name='k2')", "k2 is not installed"),
+    "missing": (None, "k2 is not installed"),
     "for another Python": (
         "import _k2_of_another_python",
         "k2 is installed but cannot be imported (ModuleNotFoundError: No module named '_k2_of_another_python')",
@@ -28,13 +43,16 @@ KINDS = {
 
 
 class Without:
-    """Runs commands with a k2 that raises when it is imported."""
+    """Runs commands where k2 is not installed, or raises when it is imported."""
 
     def __init__(self, folder, kind):
         code, reason = KINDS[kind]
         self.reason = f"{reason}: take its wheel for exactly torch "
-        (folder / "k2").mkdir()
-        (folder / "k2" / "__init__.py").write_text(code + "\n")
+        if code is None:
+            (folder / "sitecustomize.py").write_text(HIDE_K2)
+        else:
+            (folder / "k2").mkdir()
+            (folder / "k2" / "__init__.py").write_text(code + "\n")
         self.folder, self.path = folder, os.pathsep.join([str(folder), str(ROOT)])
 
     def run(self, *words):
@@ -123,6 +141,13 @@ for call in (lambda: hainan_k2.tdt_loss(*loss, backend="k2"), lambda: hainan_k2.
     except ValueError as error:
         print(error)
 """
+
+
+def test_a_hidden_k2_is_one_that_is_not_installed(tmp_path):
+    shown = Without(tmp_path, "missing").run(
+        "-c", "import importlib.util as u; print(u.find_spec('k2'), u.find_spec('_k2')); import k2"
+    )
+    assert shown.stdout == "None None\n" and "ModuleNotFoundError: No module named 'k2'" in shown.stderr
 
 
 def test_functions_raise_the_reason_and_warn_once(without):

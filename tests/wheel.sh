@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a user of the wheel has: builds it, installs it without the lock, without k2, into a new environment, and runs from
-# another directory every command's --help and --version, a transcription, and all tests of the package that need no more.
+# Tests the wheel as a user gets it: builds it, installs it without the lock file and without k2 into a new environment,
+# and runs, from another directory, --help and --version of every command, a transcription, and the tests that need no k2.
 #   tests/wheel.sh [PYTHON [TORCH]]     e.g. tests/wheel.sh python3.12 torch; default python3.11 torch==2.13.0
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

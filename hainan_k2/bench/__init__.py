@@ -1,4 +1,4 @@
-"""Time and memory of losses and searches: `python hainan_k2/bench.py loss --help`."""
+"""Benchmarks of losses and searches, time and memory: `python hainan_k2/bench.py loss --help`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 from hainan_k2 import __version__
 from hainan_k2.cli import fail
 
 COMMANDS = {  # name: (module whose main(argv) runs it, what it measures)
-    "decode": ("hainan_k2.bench.decode", "decoding: encoder and search time, memory of every method"),
-    "lm": ("hainan_k2.bench.lm", "decoding with an n-gram language model: time, memory"),
-    "loss": ("hainan_k2.bench.loss", "training losses: full and pruned, k2 and torch"),
+    "decode": (
+        "hainan_k2.bench.decode",
+        "decoding with every method: time of encoder and search, memory of the search",
+    ),
+    "lm": ("hainan_k2.bench.lm", "decoding with an n-gram language model: time and memory"),
+    "loss": ("hainan_k2.bench.loss", "training losses, full and pruned, on k2 and torch: time and memory"),
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Optional[Sequence[str]] = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: bench.py COMMAND [--help | options]\n")

@@ -1,13 +1,14 @@
-"""Augmentation that can be repeated: every random choice follows from (seed, epoch, cut), not global state.
+"""Reproducible augmentation: every random choice follows from (seed, epoch, cut id), never from global state.
 
-So the same utterance of the same epoch is augmented in the same way in whatever batch, order or worker
-process it is made, and after a resumed training as in an uninterrupted one.
+An utterance is augmented in the same way in every batch, order and worker process of an epoch, and a resumed training
+augments as an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,18 +19,22 @@ SPEED_FACTORS = (0.9, 1.1)  # beside 1.0, as in Kaldi's three-way speed perturba
 
 
 def generator(seed: int, epoch: int, name: str) -> random.Random:
-    """The random numbers of one cut in one epoch; seeding by a string gives the same in every process."""
+    """The random numbers of one cut in one epoch, the same in every process."""
     return random.Random(f"{seed}/{epoch}/{name}")
 
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """SpecAugment (arXiv 1904.08779) of one normalised utterance (T, F): time warp, then bands of bins and
-    spans of frames set to 0, the utterance's mean.
+    """SpecAugment (arXiv 1904.08779) of one utterance: a time warp, then masks of bins and of frames.
 
-    `time_warp` W is limited to T / 4, so that short utterances are warped in proportion. At most
-    `time_fraction` of the frames is masked in at most `time_masks` spans, no more of them than spans of full
-    width would take. All of it is done with probability `prob`.
+    Masks are 0, the mean of a normalised utterance. `time_warp` is limited to a quarter of the frames. Time masks cover
+    at most `time_fraction` of the frames; their number is at most `time_masks`, and the number of masks of full width
+    that this fraction has room for. With probability 1 - `prob` the utterance is unchanged.
+
+    Raises ValueError for negative sizes, and for fractions outside [0, 1].
+
+    >>> SpecAugment(prob=1.0)(torch.ones(200, 80), random.Random(0)).shape
+    torch.Size([200, 80])
     """
 
     time_warp: int = 80
@@ -40,7 +45,7 @@ class SpecAugment:
     time_fraction: float = 0.15
     prob: float = 0.9
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("time_warp", "freq_masks", "freq_width", "time_masks", "time_width"):
             if getattr(self, name) < 0:
                 raise ValueError(f"SpecAugment {name} is {getattr(self, name)}: 0 (off) or more")
@@ -66,7 +71,7 @@ class SpecAugment:
 
 
 def warp_time(features: torch.Tensor, width: int, rng: random.Random) -> torch.Tensor:
-    """Move one frame of (T, F) by up to `width` frames, stretching one side of it and squeezing the other."""
+    """Move a random frame of (T, F) by up to `width` frames: one side is stretched, the other is squeezed."""
     frames = len(features)
     if width < 1 or frames < 2 * width + 2:
         return features.clone()
@@ -82,14 +87,20 @@ def warp_time(features: torch.Tensor, width: int, rng: random.Random) -> torch.T
 
 
 def _span(length: int, width: int, rng: random.Random) -> tuple[int, int]:
-    """A random span of at most `width` positions inside [0, length)."""
+    """The start and end of a random span of at most `width` positions in [0, length)."""
     size = rng.randint(0, min(width, length))
     start = rng.randint(0, length - size)
     return start, start + size
 
 
 class NoiseMix:
-    """lhotse's CutMix with the caller's random numbers: noise at random levels under some of the cuts."""
+    """Noise, at random signal-to-noise ratios, mixed into some of the cuts: lhotse's CutMix with given random numbers.
+
+    Args:
+      noise: cuts of noise, at least one.
+      snr: lowest and highest signal-to-noise ratio in dB.
+      prob: share of the cuts that get noise.
+    """
 
     def __init__(self, noise: CutSet, snr: tuple[float, float] = (10.0, 20.0), prob: float = 0.5):
         if not 0 <= prob <= 1 or len(snr) != 2 or snr[0] > snr[1]:
@@ -99,14 +110,14 @@ class NoiseMix:
             raise ValueError("the set of noise cuts is empty")
 
     def __call__(self, cuts: CutSet, rng: random.Random) -> CutSet:
-        """Cuts of the same number, order, ids and durations."""
+        """The cuts with noise, of the same number, order, ids and durations."""
         return CutMix(
             self.noise, self.snr, self.prob, pad_to_longest=False, preserve_id=True, seed=rng, random_mix_offset=True
         )(cuts)
 
 
-def perturb_speed(cuts: CutSet, factors: tuple[float, ...] = SPEED_FACTORS) -> CutSet:
-    """The cuts and copies of them played at each factor, pitch and all; ids end in _sp0.9 and so on."""
+def perturb_speed(cuts: CutSet, factors: Sequence[float] = SPEED_FACTORS) -> CutSet:
+    """The cuts, then copies at each speed, which changes their pitch too; the ids of copies end in _sp0.9 and so on."""
     perturbed = cuts
     for factor in factors:
         perturbed = perturbed + cuts.perturb_speed(factor)

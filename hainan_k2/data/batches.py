@@ -1,43 +1,52 @@
-"""What a model sees: lhotse batches with their texts as token ids."""
+"""TrainingData and EvaluationData: the batches of a cut manifest, for a model."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Optional
 
-import torch
-from torch import Tensor
+from lhotse.cut import Cut
 
+from hainan_k2 import cli
 from hainan_k2.config import ModelConfig
-from hainan_k2.data.datamodule import DataConfig, eval_loader, open_cuts, summarise_cuts, train_loader
-from hainan_k2.data.dataset import feature_type
+from hainan_k2.data.batch import Batch
+from hainan_k2.data.config import DataConfig
+from hainan_k2.data.cuts import Cuts, check_cut, feature_type, has_features, open_cuts
+from hainan_k2.data.datamodule import eval_loader, train_loader
+from hainan_k2.data.dataset import UNREADABLE, read_long
+from hainan_k2.data.extractors import STORED_TYPES
+from hainan_k2.data.summary import summarise_cuts
+from hainan_k2.frames import subsampled_length
 from hainan_k2.frontend.spec import FeatureSpec
-from hainan_k2.model.subsampling import subsampled_length
 from hainan_k2.text.tokenizer import Tokenizer
 
-UNK = 1  # pads targets: any token but blank will do, lengths tell what counts
+logger = logging.getLogger(__name__)
 
 
 class TooManyUnreadable(ValueError):
-    """More cuts than the user allows cannot be read."""
+    """More cuts cannot be read than --max-unreadable allows."""
 
 
 class Unreadable:
-    """Cuts that cannot be read, or are not finite, and why: each is named once in the log. Up to `limit` of them."""
+    """Cuts that cannot be read or have values that are not finite, with the reasons; at most `limit` of them.
+
+    Each is named once in the log.
+    """
 
     def __init__(self, limit: int = 0):
         self.limit = limit
         self.reasons: dict[str, str] = {}
 
-    def add(self, found: Iterable[tuple[str, str]]) -> None:
-        """(id, reason) of cuts that a batch left out. Raises TooManyUnreadable with all that are known."""
-        for name, reason in found:
+    def add(self, left_out: Iterable[tuple[str, str]]) -> None:
+        """Add the (id, reason) of cuts that a batch left out. Raises TooManyUnreadable with all of them."""
+        for name, reason in left_out:
             if name not in self.reasons:
                 self.reasons[name] = reason
                 if self.limit:
-                    logging.warning(
+                    logger.warning(
                         "cut %s left out (%d so far, --max-unreadable %d): %s",
                         name,
                         len(self.reasons),
@@ -49,62 +58,28 @@ class Unreadable:
             raise TooManyUnreadable(f"{len(self.reasons)} cuts cannot be used, {self.limit} are allowed: {listed}")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """features (B, T, F) and lens (B,) in frames; cut ids, reference texts and lengths in seconds of the B utterances.
-    For training also targets (B, U), padded with anything but blank, and target_lens (B,)."""
-
-    features: Tensor
-    lens: Tensor
-    ids: tuple[str, ...]
-    texts: tuple[str, ...]
-    seconds: tuple[float, ...]
-    targets: Optional[Tensor] = None
-    target_lens: Optional[Tensor] = None
-
-    def to(self, device: torch.device) -> Batch:
-        tensors = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **tensors)
-
-    def with_targets(self, tokenizer: Tokenizer) -> Batch:
-        """The same batch with its texts as token ids."""
-        targets = [tokenizer.encode(text) for text in self.texts]
-        width = max(map(len, targets), default=0)
-        padded = torch.tensor([ids + [UNK] * (width - len(ids)) for ids in targets], dtype=torch.int64)
-        return replace(self, targets=padded.view(len(targets), width), target_lens=torch.tensor([*map(len, targets)]))
-
-
-def make_batch(batch: dict[str, Any]) -> Batch:
-    """From a batch of `hainan_k2.data.datamodule`, whose row b is supervision b."""
-    supervisions = batch["supervisions"]
-    return Batch(
-        batch["inputs"],
-        supervisions["num_frames"].long(),
-        tuple(supervisions["cut_id"]),
-        tuple(supervisions["text"]),
-        tuple(supervisions["seconds"]),
-    )
-
-
-def audio_features(model: ModelConfig) -> FeatureSpec:
-    """What the encoder of `model` hears of audio."""
-    return FeatureSpec("fbank" if model.encoder == "fastconformer" else "log-mel", model.num_mel_bins)
-
-
-def feature_spec(model: ModelConfig, cuts: str) -> FeatureSpec:
-    """What `model` hears of these cuts: the features of its encoder, or the states of a pretrained one where the cuts
-    have them stored."""
+def feature_spec(model: ModelConfig, cuts: Cuts) -> FeatureSpec:
+    """The features that `model` is given for these cuts: those that its encoder expects or, where the cuts have them
+    stored, the output of its pretrained encoder."""
     if model.encoder == "fastconformer":
-        return audio_features(model)
+        return FeatureSpec.of_model(model)
     first = next(iter(open_cuts(cuts)), None)
-    states = FeatureSpec("states", model.whisper_dim)
-    if first is not None and first.has_features and feature_type(first) in states.stored_types:
-        return states
-    return audio_features(model)
+    if first is not None and first.has_features and feature_type(first) in STORED_TYPES["states"]:
+        return FeatureSpec("states", model.whisper_dim)
+    return FeatureSpec.of_model(model)
 
 
 class TrainingData:
-    """Batches of every epoch, of the cuts that `model` can spell; what is left out is counted in the log."""
+    """The batches of every epoch. Cuts whose text is longer than `model` can align with their frames are left out and
+    counted in the log.
+
+    Args:
+      cuts: the path of a cut manifest.
+      unreadable: collects the cuts that cannot be read; by default none is allowed.
+      pin_memory: as of `train_loader`.
+    Raises:
+      ValueError: where no cut is left, or a cut cannot be used.
+    """
 
     def __init__(
         self,
@@ -114,37 +89,73 @@ class TrainingData:
         model: ModelConfig,
         seed: int,
         unreadable: Optional[Unreadable] = None,
+        pin_memory: bool = False,
     ):
         def fits(num_frames: int, text: str) -> bool:
             frames, labels = subsampled_length(num_frames), len(tokenizer.encode(text))
             return frames > labels * model.durations[0]  # a last blank takes at least one frame
 
         self.cuts, self.config, self.tokenizer, self.seed = cuts, config, tokenizer, seed
-        self.spec, self.unreadable = feature_spec(model, cuts), unreadable or Unreadable()
+        self.spec, self.unreadable, self.pin_memory = feature_spec(model, cuts), unreadable or Unreadable(), pin_memory
         summary = summarise_cuts(cuts, config, fits, spec=self.spec)
-        logging.info("training data: %s", summary)
+        logger.info("training data: %s", summary)
         if not summary.kept:
             raise ValueError(f"{cuts}: {summary}")
         self.seconds, self.exclude = summary.seconds, summary.dropped_ids
 
     def batches(self, epoch: int, skip: int) -> Iterator[Batch]:
-        """Those of epoch `epoch` (from 1) after its first `skip` ones; of a batch whose cuts cannot be read nothing is
-        left but its place. Raises TooManyUnreadable."""
+        """The batches of epoch `epoch` (from 1) after its first `skip` ones.
+
+        A batch of which no cut can be read has B = 0. Raises TooManyUnreadable.
+        """
         loader = train_loader(
-            self.cuts, self.config, seed=self.seed, epoch=epoch, skip_batches=skip, exclude=self.exclude, spec=self.spec
+            self.cuts,
+            self.config,
+            seed=self.seed,
+            epoch=epoch,
+            skip_batches=skip,
+            exclude=self.exclude,
+            spec=self.spec,
+            pin_memory=self.pin_memory,
         )
         for batch in loader:
             self.unreadable.add(batch["left_out"])
-            yield make_batch(batch).with_targets(self.tokenizer)
+            yield Batch.of_supervisions(batch).with_targets(self.tokenizer)
+
+
+def _is_short(longest: float, cut: Cut) -> bool:
+    return bool(cut.duration <= longest)
 
 
 class EvaluationData:
-    """Every utterance of a set, once, in a fixed order. One that cannot be read is an error, TooManyUnreadable, unless
-    `unreadable` allows for it; ValueError where none can be read."""
+    """Every utterance of a cut manifest, once, in a fixed order.
 
-    def __init__(self, cuts: str, config: DataConfig, model: ModelConfig, unreadable: Optional[Unreadable] = None):
+    Utterances of more than `longest` seconds come last, each as a batch with `Batch.long`, which the encoder reads in
+    windows. Other arguments as of TrainingData. Raises ValueError, naming the cut, for a long cut that does not suit.
+    Iteration raises TooManyUnreadable where more cuts cannot be read than `unreadable` allows, and ValueError where
+    none can be read.
+    """
+
+    def __init__(
+        self,
+        cuts: Cuts,
+        config: DataConfig,
+        model: ModelConfig,
+        unreadable: Optional[Unreadable] = None,
+        pin_memory: bool = False,
+        longest: float = math.inf,
+    ):
         self.cuts, self.unreadable = cuts, unreadable or Unreadable()
-        self.loader = eval_loader(cuts, config, spec=feature_spec(model, cuts))
+        self.spec = feature_spec(model, cuts)
+        opened = open_cuts(cuts)
+        self.stored = has_features(opened)
+        self.long: list[Cut] = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
+        for cut in self.long:
+            check_cut(cut, self.stored, self.spec)
+        short = opened.filter(partial(_is_short, longest)) if self.long else opened
+        self.loader: Iterable[dict[str, Any]] = ()
+        if next(iter(short), None) is not None:
+            self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory)
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
@@ -152,6 +163,14 @@ class EvaluationData:
             self.unreadable.add(batch["left_out"])
             if batch["supervisions"]["cut_id"]:
                 count += 1
-                yield make_batch(batch)
+                yield Batch.of_supervisions(batch)
+        for cut in self.long:
+            try:
+                long = read_long(cut, self.stored, self.spec)
+            except UNREADABLE as error:
+                self.unreadable.add([(cut.id, cli.reason(error))])
+                continue
+            count += 1
+            yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
         if not count:
             raise ValueError(f"{self.cuts}: no cut of it can be read")

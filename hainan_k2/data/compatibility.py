@@ -1,4 +1,4 @@
-"""Whether the installed lhotse and torch work with each other."""
+"""A check that the installed versions of lhotse and torch work together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from lhotse.dataset import SimpleCutSampler
 
 @functools.cache
 def check_lhotse() -> None:
-    """ValueError where this lhotse makes no sampler with this torch: lhotse up to 1.32 gives torch's Sampler the
-    argument `data_source`, which torch 2 refuses; later ones leave it out, and torch 1.13 wants it."""
+    """Raises ValueError where this lhotse cannot make a sampler with this torch.
+
+    lhotse up to 1.32 passes `data_source` to torch's Sampler, which torch 2 refuses; later versions do not pass it, and
+    torch 1.13 requires it.
+    """
     try:
         SimpleCutSampler(CutSet(), max_duration=1.0)
     except TypeError as error:

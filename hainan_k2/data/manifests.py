@@ -1,37 +1,39 @@
-"""Corpus folders to lhotse manifests, leaving out, by name and with a count, whatever cannot be trained on.
+"""Corpus folders to lhotse manifests. Utterances that cannot be trained on are left out, named and counted.
 
-lhotse's own recipes stop at the first bad line or skip in silence; here every file is decoded once before its
-manifest is written, so that later stages can trust it. On a sound corpus the recordings and supervisions are
-those of `lhotse prepare librispeech`.
+lhotse's own recipes stop at the first bad line, or skip it without a message; here every file is decoded once before
+its manifest is written, so that later stages can trust it. For a corpus without faults the recordings and supervisions
+are those of `lhotse prepare librispeech`.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse.recipes.librispeech import parse_alignments
 from lhotse.supervision import AlignmentItem
 from tqdm import tqdm
 
+from hainan_k2.files.jsonl import write_lines
 from hainan_k2.frontend.audio import decode_audio
-from hainan_k2.frontend.features import FRAME_LENGTH
+from hainan_k2.frontend.samples import FRAME_LENGTH
 
 Manifest = Union[RecordingSet, SupervisionSet, CutSet]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One audio file and what is said in it.
+    """One audio file and its transcript.
 
-    `source` is where the text was read, for messages; `alignment` the times of its words, if known.
+    `source` is the file or file:line of the transcript, for messages; `alignment` the times of its words, if known.
     """
 
     id: str
@@ -44,7 +46,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something left out: its kind ("empty transcript"), the file or file:line, and what is wrong there."""
+    """Why an utterance is left out: a kind of problem ("empty transcript"), the file or file:line, and the details."""
 
     kind: str
     where: str
@@ -56,7 +58,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What became of one split."""
+    """The result of `write_manifests` for one split."""
 
     split: str
     kept: int
@@ -72,8 +74,10 @@ class SplitReport:
 
 
 def read_librispeech(split_dir: Path) -> tuple[list[Utterance], list[Problem]]:
-    """Match SPLIT/SPEAKER/CHAPTER/*.flac with the lines `ID TEXT` of SPEAKER-CHAPTER.trans.txt beside them,
-    and with the word times of SPEAKER-CHAPTER.alignment.txt (as published for LibriSpeech) if it is there.
+    """The utterances of a split of LibriSpeech, and the problems of those that are left out.
+
+    Files SPLIT/SPEAKER/CHAPTER/*.flac are matched with the lines `ID TEXT` of SPEAKER-CHAPTER.trans.txt beside them,
+    and with the word times of SPEAKER-CHAPTER.alignment.txt (as published for LibriSpeech) where there is one.
 
     Raises ValueError where there is no such folder or an alignment cannot be read.
     """
@@ -100,8 +104,8 @@ def read_librispeech(split_dir: Path) -> tuple[list[Utterance], list[Problem]]:
     return utterances, problems
 
 
-def _read_transcript(path: Path) -> Iterator[tuple[str, Utterance | Problem]]:
-    """The id (empty where there is none) and the utterance of every line, or what is wrong with it."""
+def _read_transcript(path: Path) -> Iterator[tuple[str, Union[Utterance, Problem]]]:
+    """The id (empty where there is none) of every line, with its utterance or its problem."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         where = f"{path}:{number}"
         name, text = (*line.decode("utf-8", "replace").split(maxsplit=1), "", "")[:2]
@@ -135,35 +139,39 @@ def write_manifests(
     prefix: str = "librispeech",
     problems: Sequence[Problem] = (),
     num_jobs: int = 2,
-    taken: set[str] | None = None,
+    taken: Optional[set[str]] = None,
 ) -> SplitReport:
-    """Decode every utterance, leave out the bad ones and write the manifests of the others.
+    """Decode every utterance, leave out those with problems and write manifests of the others.
 
-    These are OUT_DIR/PREFIX_{recordings,supervisions,cuts}_SPLIT.jsonl.gz. `problems` found before are
-    reported with those found here. `taken` holds the ids of earlier splits (and gets this one's), so that
-    nothing is in two. Where nothing is left no file is written.
+    The manifests are OUT_DIR/PREFIX_{recordings,supervisions,cuts}_SPLIT.jsonl.gz; none is written where no
+    utterance is left.
+
+    Args:
+      problems: earlier problems of this split, reported with those that occur here.
+      num_jobs: threads that decode audio.
+      taken: ids of earlier splits, to which the ids of this one are added: an id is used in one split only.
     """
-    problems, taken = list(problems), set() if taken is None else taken
-    unique = []
+    every_problem, taken = list(problems), set() if taken is None else taken
+    unique: list[Utterance] = []
     for utterance in utterances:
         if utterance.id in taken:
-            problems.append(
+            every_problem.append(
                 Problem("duplicate id", utterance.source or str(utterance.path), f"{utterance.id} is there already")
             )
         elif not utterance.text.strip():
-            problems.append(
+            every_problem.append(
                 Problem("empty transcript", utterance.source or str(utterance.path), f"{utterance.id} has no text")
             )
         else:
             taken.add(utterance.id)
             unique.append(utterance)
     with ThreadPoolExecutor(num_jobs) as pool:  # threads: libsndfile decodes outside the interpreter's lock
-        found = pool.map(check_audio, unique)
-        checked = list(zip(unique, tqdm(found, f"decoding {split}", len(unique), disable=None)))
-    problems += [problem for _, problem in checked if problem]
+        results = pool.map(check_audio, unique)
+        checked = list(zip(unique, tqdm(results, f"decoding {split}", len(unique), disable=None)))
+    every_problem += [problem for _, problem in checked if problem]
     kept = [_manifest_items(utterance) for utterance, problem in checked if not problem]
-    for problem in problems:
-        logging.warning(problem)
+    for problem in every_problem:
+        logger.warning(problem)
     if kept:
         recordings, supervisions, cuts = zip(*kept)
         for name, manifest in (
@@ -172,13 +180,13 @@ def write_manifests(
             ("cuts", CutSet.from_cuts(cuts)),
         ):
             write_manifest(manifest, out_dir / f"{prefix}_{name}_{split}.jsonl.gz")
-    report = SplitReport(split, len(kept), sum(r.duration for r, _, _ in kept), tuple(problems))
-    logging.info(report)
+    report = SplitReport(split, len(kept), sum(r.duration for r, _, _ in kept), tuple(every_problem))
+    logger.info(report)
     return report
 
 
-def check_audio(utterance: Utterance) -> Problem | None:
-    """Decode an utterance's file: what is wrong with it, if anything."""
+def check_audio(utterance: Utterance) -> Optional[Problem]:
+    """Decode the audio of an utterance: its problem, or None."""
     try:
         samples, rate = decode_audio(utterance.path)
     except ValueError as error:
@@ -216,8 +224,6 @@ def _manifest_items(utterance: Utterance) -> tuple[Recording, SupervisionSegment
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a .jsonl.gz whole or not at all: under another name first."""
+    """Write a .jsonl.gz whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"partial.{path.name}")
-    manifest.to_file(partial)
-    os.replace(partial, path)
+    write_lines(path, manifest.to_dicts())

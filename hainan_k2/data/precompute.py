@@ -1,24 +1,29 @@
-"""Features of a whole cut manifest, computed once and stored beside a manifest that points to them."""
+"""Features of a cut manifest, computed once and stored with a manifest that points to them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
 import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lhotse import CutSet, LilcomChunkyWriter
+from lhotse.cut import Cut
 from lhotse.features.base import FeatureExtractor
 
 from hainan_k2.data.augment import perturb_speed
-from hainan_k2.data.datamodule import open_cuts
+from hainan_k2.data.cuts import open_cuts
+from hainan_k2.data.extractors import REMOVED_OPTIONS
 from hainan_k2.data.manifests import write_manifest
+from hainan_k2.files.atomic import write_atomic
 
-PART = 1000  # cuts between points that a killed run goes on from
+PART = 1000  # cuts after which an interrupted run can be resumed
+
+logger = logging.getLogger(__name__)
 
 
 def precompute(
@@ -30,13 +35,14 @@ def precompute(
     speed_factors: Sequence[float] = (),
     num_jobs: int = 1,
 ) -> Path:
-    """Compute features of the cuts in `cuts_path` and, given `speed_factors`, of copies at those speeds.
+    """Compute and store the features of all cuts in `cuts_path` and, given `speed_factors`, of copies at those speeds.
 
-    Writes OUT_DIR/NAME.jsonl.gz, in random order (a training sampler shuffles no farther than its buffer
-    reaches), features in NAME.feats-N* (lilcom: quantised to about 0.01), and last NAME.done. A call that finds
-    NAME.done for the same cuts and options does nothing; one that finds parts of it, of PART cuts each, does
-    the rest. Returns the manifest's path. Raises ValueError if
-    some cut gets no features.
+    Writes the features to OUT_DIR/NAME.feats-N* (lilcom: quantised to about 0.01), the manifest OUT_DIR/NAME.jsonl.gz
+    in random order (a training sampler shuffles within its buffer only), and last the marker NAME.done. Does nothing
+    where NAME.done is there for the same cuts and options; keeps the parts, of PART cuts each, that an interrupted run
+    finished.
+
+    Returns the path of the manifest. Raises ValueError where a cut gets no features.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     manifest, marker = out_dir / f"{name}.jsonl.gz", out_dir / f"{name}.done"
@@ -45,20 +51,20 @@ def precompute(
         "speed_factors": list(speed_factors),
         "features": {"name": extractor.name, **extractor.config.to_dict()},
     }
-    if manifest.is_file() and marker.is_file() and json.loads(marker.read_text()) == wanted:
-        logging.info(f"{manifest}: done already")
+    if manifest.is_file() and marker.is_file() and _read_options(marker) == wanted:
+        logger.info("%s: done already", manifest)
         return manifest
     marker.unlink(missing_ok=True)
     manifest.unlink(missing_ok=True)  # it would point to features about to be overwritten
     begun = out_dir / f"{name}.begun"
-    if not (begun.is_file() and json.loads(begun.read_text()) == wanted):
+    if not (begun.is_file() and _read_options(begun) == wanted):
         for stale in out_dir.glob(f"{name}.part-*"):
             stale.unlink()
-        _write_text(begun, json.dumps(wanted))
+        write_atomic(begun, json.dumps(wanted))
 
     cuts = perturb_speed(open_cuts(cuts_path), speed_factors).to_eager()
     every = list(cuts)
-    stored: list = []
+    stored: list[Cut] = []
     parts = [out_dir / f"{name}.part-{i // PART}.jsonl.gz" for i in range(0, len(every), PART)]
     for i, part in enumerate(parts):
         if not part.is_file():
@@ -74,21 +80,21 @@ def precompute(
                 .to_eager()
             )
             write_manifest(done, part)
-            logging.info(f"{name}: {min(len(every), (i + 1) * PART)} of {len(every)} cuts")
+            logger.info("%s: %d of %d cuts", name, min(len(every), (i + 1) * PART), len(every))
         stored += CutSet.from_jsonl_lazy(part)
     lost = sorted(set(cuts.ids) - {cut.id for cut in stored})
     if lost:  # lhotse drops, with no more than a log line, what it cannot read
         raise ValueError(
             f"{len(lost)} of {len(cuts)} cuts in {cuts_path} could not be read "
-            f"({' '.join(lost[:5])}): prepare the manifests anew"
+            f"({' '.join(lost[:5])}): prepare the manifests again"
         )
     in_order = sorted(stored, key=lambda cut: cut.id)  # several jobs finish in any order
     random.Random(0).shuffle(in_order)
     write_manifest(CutSet.from_cuts(in_order), manifest)
-    _write_text(marker, json.dumps(wanted))
+    write_atomic(marker, json.dumps(wanted))
     for part in (*parts, begun):
         part.unlink()
-    logging.info(f"{manifest}: {len(cuts)} cuts, {sum(cut.duration for cut in cuts) / 3600:.2f} h")
+    logger.info("%s: %d cuts, %.2f h", manifest, len(cuts), sum(cut.duration for cut in cuts) / 3600)
     return manifest
 
 
@@ -98,7 +104,9 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f"partial.{path.name}")
-    partial.write_text(text)
-    os.replace(partial, path)
+def _read_options(path: Path) -> dict[str, Any]:
+    """The options in a marker, without those that have been removed since."""
+    options: dict[str, Any] = json.loads(path.read_text())
+    for name in REMOVED_OPTIONS:
+        options["features"].pop(name, None)
+    return options

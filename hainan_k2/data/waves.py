@@ -1,8 +1,8 @@
-"""Augmentation of samples: rooms, noise and narrow bands, from random numbers that the caller gives.
+"""Augmentation of samples: reverberation, noise and narrow bands, with given random numbers.
 
-With those of `augment.generator(seed, epoch, cut)` a cut of an epoch sounds the same in every process and after a
-resumed training. Speed is `augment.perturb_speed`'s: here the number of samples never changes, and neither does
-the time of any word.
+With the random numbers of `augment.generator(seed, epoch, cut_id)` a cut is augmented in the same way in every process,
+and after training is resumed. Nothing here changes the number of samples or the time of a word; `augment.perturb_speed`
+does.
 """
 
 from __future__ import annotations
@@ -12,57 +12,82 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Union
 
 import numpy as np
-from scipy.signal import butter, fftconvolve, sosfilt
 
-from hainan_k2.config import check_options, option
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 
 AUDIO = (".flac", ".mp3", ".ogg", ".opus", ".wav")
 TELEPHONE = (300.0, 3400.0)  # Hz
-MU = 255.0  # of the mu-law that telephones compress with (ITU-T G.711)
-STEPS = 127  # of its 8 bits, on either side of 0
+MU = 255.0  # mu-law companding (ITU-T G.711)
+STEPS = 127  # quantisation steps of 8 bits on either side of 0
 EARLY = 0.005  # seconds from the direct sound to the first reflection
-ORDER = 8  # of the Butterworth filters
+ORDER = 8  # Butterworth filters
+
+
+# The values that WaveConfig allows for its pairs, at least and at most.
+BOUNDS = {
+    "rt60": (EARLY + 1 / SAMPLING_RATE, 10.0),
+    "direct_ratio": (-100.0, 100.0),
+    "snr": (-100.0, 100.0),
+    "cutoff": (1.0, SAMPLING_RATE / 2 - 1),
+}
 
 
 @dataclass(frozen=True)
 class WaveConfig:
-    """How often each thing happens, and how strongly: pairs are bounds of uniform draws."""
+    """Probabilities and strengths of the augmentations. A strength is drawn uniformly between a pair of bounds.
 
-    reverb_prob: float = option(0.3, "share of utterances in a reverberant room", at_least=0, at_most=1)
-    rt60: tuple[float, ...] = option(
-        (0.15, 0.8), "reverberation time in seconds: until 60 dB down", above=EARLY, at_most=10
-    )
-    direct_ratio: tuple[float, ...] = option(
-        (0.0, 15.0), "direct to reverberant energy in dB", at_least=-100, at_most=100
-    )
-    noise_prob: float = option(0.5, "share of utterances with noise", at_least=0, at_most=1)
-    snr: tuple[float, ...] = option((5.0, 30.0), "signal-to-noise ratio in dB", at_least=-100, at_most=100)
-    band_prob: float = option(0.4, "share of utterances in a narrow band", at_least=0, at_most=1)
-    cutoff: tuple[float, ...] = option(
-        (3400.0, 5500.0), "upper end of the narrow band in Hz", above=0, below=SAMPLING_RATE // 2
-    )
-    telephone_prob: float = option(
-        0.4, "share of the narrow bands that are a telephone's: 300-3400 Hz, 8 bit mu-law", at_least=0, at_most=1
-    )
+    Args:
+      reverb_prob: share of the utterances that get reverberation.
+      rt60: reverberation time in seconds, until the level has fallen by 60 dB.
+      direct_ratio: direct to reverberant energy in dB.
+      noise_prob: share of the utterances that get noise.
+      snr: signal-to-noise ratio in dB.
+      band_prob: share of the utterances whose band is narrowed.
+      cutoff: upper end of the narrow band in Hz.
+      telephone_prob: share of the narrow bands that are a telephone's, 300-3400 Hz in 8 bit mu-law.
+    Raises:
+      ValueError: for shares outside [0, 1], and for pairs that do not ascend or are out of BOUNDS.
+    """
 
-    def __post_init__(self):
-        check_options(self)
-        for name in ("rt60", "direct_ratio", "snr", "cutoff"):
+    reverb_prob: float = 0.3
+    rt60: tuple[float, float] = (0.15, 0.8)
+    direct_ratio: tuple[float, float] = (0.0, 15.0)
+    noise_prob: float = 0.5
+    snr: tuple[float, float] = (5.0, 30.0)
+    band_prob: float = 0.4
+    cutoff: tuple[float, float] = (3400.0, 5500.0)
+    telephone_prob: float = 0.4
+
+    def __post_init__(self) -> None:
+        for name in ("reverb_prob", "noise_prob", "band_prob", "telephone_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: it lies in [0, 1]")
+        for name, (lowest, highest) in BOUNDS.items():
             pair = getattr(self, name)
-            if len(pair) != 2 or pair[0] > pair[1]:
-                raise ValueError(f"{name} is {pair}: a pair in ascending order")
+            if len(pair) != 2 or not lowest <= pair[0] <= pair[1] <= highest:
+                raise ValueError(f"{name} is {pair}: a pair in ascending order, from {lowest:g} to {highest:g}")
 
 
 def augment_waveform(
     samples: np.ndarray, rng: random.Random, config: WaveConfig, noises: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """Samples (N,) at 16 kHz -> a new float32 (N,): first the room, then noise, then the narrow band.
+    """Reverberation, then noise, then a narrow band, each with its probability.
 
-    Half of the noise is synthetic, if there are `noises` (each (M,) at 16 kHz, M >= 1); all of it, if not. Silence
-    (all zeros) stays silent. ValueError if the samples are not of shape (N,) or none at all.
+    Args:
+      samples: (N,) at 16 kHz, N >= 1. All zeros stay all zeros.
+      rng: the random numbers; equal ones give equal results.
+      noises: recordings of noise, each (M,) at 16 kHz, M >= 1. Half of the noise is synthetic; all of it if there are
+        none.
+    Returns:
+      a new float32 (N,).
+    Raises:
+      ValueError: for samples of another shape.
+
+    >>> augment_waveform(np.ones(16000), random.Random(0), WaveConfig()).shape
+    (16000,)
     """
     samples = np.array(samples, dtype=np.float32)
     if samples.ndim != 1 or not len(samples):
@@ -83,8 +108,8 @@ def augment_waveform(
     return samples
 
 
-class Waves:
-    """`augment_waveform` with its default WaveConfig and the noises of a folder, which are read once."""
+class WaveAugment:
+    """`augment_waveform` with the default WaveConfig, and with the noises of a folder, read once."""
 
     def __init__(self, noise_dir: str = ""):
         self.noises = read_noises(noise_dir) if noise_dir else []
@@ -94,9 +119,13 @@ class Waves:
 
 
 def reverberate(samples: np.ndarray, rt60: float, direct_ratio: float, rng: random.Random) -> np.ndarray:
-    """Samples (N,) in a room whose response is the direct sound and a tail of Gaussian noise that falls by 60 dB in
-    `rt60` seconds (Polack's statistical model), `direct_ratio` dB below it. The power stays.
+    """Samples (N,) with the reverberation of a room, at the same mean power.
+
+    The response is the direct sound and, `direct_ratio` dB below it, a tail of Gaussian noise that decays by 60 dB in
+    `rt60` seconds (Polack's statistical model).
     """
+    from scipy.signal import fftconvolve
+
     time = np.arange(round(rt60 * SAMPLING_RATE)) / SAMPLING_RATE
     tail = _numbers(rng).standard_normal(len(time)) * 10 ** (-3 * time / rt60) * (time >= EARLY)
     response = tail * 10 ** (-direct_ratio / 20) / np.sqrt(np.sum(tail**2))
@@ -114,13 +143,13 @@ def coloured_noise(length: int, slope: float, rng: random.Random) -> np.ndarray:
 
 
 def excerpt(noise: np.ndarray, length: int, rng: random.Random) -> np.ndarray:
-    """(length,) samples of `noise` (M,) from a random place on, from its beginning again where it ends."""
+    """(length,) samples of `noise` (M,) from a random position on; the noise is repeated where it ends."""
     start = rng.randrange(len(noise))
     return np.resize(np.roll(noise, -start) if length > len(noise) - start else noise[start : start + length], length)
 
 
 def add_noise(samples: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
-    """Samples (N,) with noise (N,) `snr` dB below them, by mean power; unchanged where either is silent."""
+    """Samples (N,) plus noise (N,) at a signal-to-noise ratio of `snr` dB; unchanged where either is all zeros."""
     signal, power = np.mean(np.square(samples, dtype=np.float64)), np.mean(np.square(noise, dtype=np.float64))
     if not signal > 0 or not power > 0:
         return samples
@@ -128,28 +157,34 @@ def add_noise(samples: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 
 
 def low_pass(samples: np.ndarray, cutoff: float) -> np.ndarray:
-    """Samples (N,) without what is above `cutoff` Hz: as recorded at twice that rate."""
+    """Samples (N,) without frequencies above `cutoff` Hz."""
+    from scipy.signal import butter, sosfilt
+
     return sosfilt(butter(ORDER, cutoff, "lowpass", fs=SAMPLING_RATE, output="sos"), samples).astype(np.float32)
 
 
 def telephone(samples: np.ndarray) -> np.ndarray:
-    """Samples (N,) as a telephone gives them: 300 to 3400 Hz, in 8 bits of mu-law."""
+    """Samples (N,) as over a telephone: 300 to 3400 Hz, 8 bit mu-law."""
+    from scipy.signal import sosfilt
+
     narrow = sosfilt(_telephone_band(), samples)
     peak = np.max(np.abs(narrow), initial=0.0)
     if not peak > 0:
         return narrow.astype(np.float32)
-    pressed = np.sign(narrow) * np.log1p(MU * np.abs(narrow) / peak) / np.log1p(MU)
-    pressed = np.rint(pressed * STEPS) / STEPS
-    return (np.sign(pressed) * np.expm1(np.abs(pressed) * np.log1p(MU)) / MU * peak).astype(np.float32)
+    compressed = np.sign(narrow) * np.log1p(MU * np.abs(narrow) / peak) / np.log1p(MU)
+    compressed = np.rint(compressed * STEPS) / STEPS
+    return (np.sign(compressed) * np.expm1(np.abs(compressed) * np.log1p(MU)) / MU * peak).astype(np.float32)
 
 
 @cache
 def _telephone_band() -> np.ndarray:
+    from scipy.signal import butter
+
     return butter(ORDER // 2, TELEPHONE, "bandpass", fs=SAMPLING_RATE, output="sos")
 
 
-def read_noises(folder: str | Path) -> list[np.ndarray]:
-    """Every audio file under a folder, in the order of their paths: (M,) at 16 kHz. ValueError if there is none."""
+def read_noises(folder: Union[str, Path]) -> list[np.ndarray]:
+    """All audio files under a folder, ordered by path, each (M,) at 16 kHz. Raises ValueError if there is none."""
     paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in AUDIO)
     if not paths:
         raise ValueError(f"{folder} holds no audio ({', '.join(AUDIO)})")
@@ -157,5 +192,5 @@ def read_noises(folder: str | Path) -> list[np.ndarray]:
 
 
 def _numbers(rng: random.Random) -> np.random.Generator:
-    """numpy's random numbers, seeded by the caller's."""
+    """A numpy generator seeded from `rng`."""
     return np.random.default_rng(rng.getrandbits(64))

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, checked when they are read, and nothing that they contain is ever executed."""
+"""Files: containers of tensors, JSON lines, atomic writes, and PyTorch archives read without executing them."""

@@ -1,13 +1,19 @@
-"""The one file format for tensors with facts: checkpoints, lattices, decoding graphs, grammars.
+"""Containers: the file format of checkpoints, lattices, decoding graphs and grammars.
 
-A container is a safetensors file whose metadata are
+A container is a safetensors file with tensors and these metadata:
 
     format    "hainan_k2 1"
-    kind      what it holds, e.g. "checkpoint"
-    sha256    of the whole file, with zeros in the place of these 64 digits
-    facts     a JSON object: what is no tensor
+    kind      what the container holds, e.g. "checkpoint"
+    sha256    of the whole file, computed with zeros in place of these 64 digits
+    facts     a JSON object of everything that is not a tensor
 
-so that every program that reads safetensors reads its tensors, and every changed byte is noticed.
+Every program that reads safetensors can read the tensors, and every changed byte is detected.
+
+>>> import torch
+>>> kind = Kind("example", "this docstring")
+>>> write_container("/tmp/example.safetensors", kind, {"x": torch.ones(2)}, {"n": 3})
+>>> read_container("/tmp/example.safetensors", kind)
+({'x': tensor([1., 1.])}, {'n': 3})
 """
 
 from __future__ import annotations
@@ -26,34 +32,37 @@ from hainan_k2.files.tensors import deserialise, header_of, serialise
 FORMAT = "hainan_k2 1"
 SUFFIX = ".safetensors"
 _ZEROS = b"0" * 64
-_MARK = b'"sha256":"'  # not within any name or text of the header: a quote is escaped there
+_MARK = b'"sha256":"'  # cannot occur in a name or text of the header, where quotes are escaped
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
 class Kind(NamedTuple):
-    """What a container holds, and the command or function that makes such files."""
+    """A kind of container, and the command or function that makes such files (`maker`, for error messages)."""
 
     name: str
     maker: str
 
 
 def is_container(data: bytes) -> bool:
-    """Whether a file that begins so is for `read_container`: a container, or an archive of torch that it explains."""
+    """Whether `read_container` is the reader for a file with these first bytes.
+
+    True also for zip archives of torch, which `read_container` refuses with an explanation.
+    """
     return data[8:10] == b'{"' or data.startswith(_ZIP_MAGIC)
 
 
 def write_container(
     path: Union[str, Path], kind: Kind, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
 ) -> None:
-    """Write tensors of any device and facts, whole or not at all.
+    """Write tensors, of any device, and facts, completely or not at all.
 
     Raises:
-      TypeError, ValueError: for facts that are no JSON and tensors that safetensors do not have.
+      TypeError, ValueError: for facts that JSON cannot represent, and for tensors that safetensors cannot.
       OSError: with the path, e.g. where the disk is full.
     """
     metadata = {"format": FORMAT, "kind": kind.name, "sha256": _ZEROS.decode(), "facts": json.dumps(facts)}
     pieces = serialise(tensors, metadata)
-    header = next(pieces)  # before a file is made: what cannot be written is refused here
+    header = next(pieces)  # raises for tensors that cannot be written before a file is made
     digest = hashlib.sha256(header)
     with atomic_file(path) as stream:
         stream.write(header)
@@ -68,7 +77,7 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     """The tensors, on the CPU, and the facts.
 
     Raises:
-      ValueError: one line, with the file and what to do: where it is missing, damaged, of another kind, of an older
+      ValueError: in one line, with the file and what to do, where it is missing, damaged, of another kind, of an older
         version, or of another program.
     """
     try:
@@ -78,7 +87,7 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     if data.startswith(_ZIP_MAGIC):
         raise ValueError(
             f"{path} cannot be read as a {kind.name}: it is a zip archive, of an older version of "
-            f"hainan_k2, of torch or of another program; make it anew with {kind.maker}"
+            f"hainan_k2, of torch or of another program; make it again with {kind.maker}"
         )
     header = header_of(data)
     if not header:
@@ -93,7 +102,7 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     sound = digest.hexdigest().encode() == data[start : start + 64]
     try:
         tensors, metadata = deserialise(data)
-        found, version = metadata.get("kind"), metadata.get("format")
+        name, version = metadata.get("kind"), metadata.get("format")
         facts = json.loads(metadata.get("facts", "{}"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a {kind.name}: {error if sound else _DAMAGED}") from None
@@ -104,13 +113,13 @@ def read_container(path: Union[str, Path], kind: Kind) -> tuple[dict[str, Tensor
     if version != FORMAT:
         raise ValueError(
             f"{path} is of format {version[:40]!r}; this version of hainan_k2 reads {FORMAT!r}: make it "
-            f"anew with {kind.maker}"
+            f"again with {kind.maker}"
         )
-    if found != kind.name:
-        raise ValueError(f"{path} holds a {str(found)[:60]}, not a {kind.name}")
+    if name != kind.name:
+        raise ValueError(f"{path} holds a {str(name)[:60]}, not a {kind.name}")
     if not isinstance(facts, dict):
-        raise ValueError(f"{path} cannot be read as a {kind.name}: its facts are no JSON object")
+        raise ValueError(f"{path} cannot be read as a {kind.name}: its facts are not a JSON object")
     return tensors, facts
 
 
-_DAMAGED = "it is damaged, its checksum does not fit: copy it again or make it anew"
+_DAMAGED = "it is damaged, its checksum does not fit: copy it again or make it again"

@@ -1,8 +1,9 @@
-"""Tensors as safetensors bytes, and back: the format of every file of tensors that this package writes.
+"""Tensors to safetensors bytes and back: the format of all tensors that this package writes.
 
-A file is the length of a header (8 bytes, little endian), the header, JSON padded with spaces to whole words, and the
-values of all tensors, the widest types first so that each is aligned. The header holds `__metadata__`, texts by name,
-and for every tensor its type, shape and place. https://github.com/huggingface/safetensors describes it.
+A file consists of the length of the header (8 bytes, little endian), the header (JSON, padded with spaces to a multiple
+of 8 bytes) and the values of all tensors, the widest types first so that each is aligned. The header contains
+`__metadata__`, a dict of texts, and the type, shape and position of every tensor
+(https://github.com/huggingface/safetensors).
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ TYPES = {
     "BOOL": torch.bool,
 }
 _CODES = {kind: code for code, kind in TYPES.items()}
-_MAX_HEADER = 100_000_000  # bytes; the library reads no longer one
+_MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library
 
 
 def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[Any]:
-    """The file in pieces: the length of the header with the header, then the values of each tensor.
+    """The file in pieces: the header with its length, then the values of each tensor.
 
-    The library's own `save` makes two copies of everything first, and a checkpoint is several times the model; this
-    takes no memory but for tensors of other devices and of scattered values, one at a time.
+    The `save` of the safetensors library copies everything twice, and a checkpoint is several times as large as the
+    model. This copies only tensors of other devices and tensors that are not contiguous, one at a time.
 
     Raises:
-      ValueError: for a tensor that is sparse, or of a type that the format does not have.
+      ValueError: for a sparse tensor, or one of a type that the format does not have.
     """
     for name, value in tensors.items():
         if value.layout != torch.strided or value.dtype not in _CODES:
@@ -57,12 +58,12 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ite
     yield len(text).to_bytes(8, "little") + text
     for name in order:
         value = tensors[name].detach().cpu().contiguous()
-        if value.numel():  # as_strided, for the stride of a single value may be anything
+        if value.numel():  # as_strided, since a single value can have any stride
             yield memoryview(value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy())
 
 
 def header_of(data: bytes) -> bytes:
-    """The JSON of the header; empty where `data` is too short or begins otherwise."""
+    """The JSON of the header; empty where `data` is too short or has no such header."""
     end = 8 + int.from_bytes(data[:8], "little")
     return bytes(data[8:end]) if data[8:9] == b"{" and end <= len(data) else b""
 
@@ -71,7 +72,7 @@ def deserialise(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors, on the CPU, and the metadata.
 
     Raises:
-      ValueError: where these are no safetensors, by the library's reader, or of a type that is not among TYPES.
+      ValueError: where the safetensors library cannot read the data, or a tensor is of a type that is not in TYPES.
     """
     try:
         entries = deserialize(data)
@@ -83,10 +84,10 @@ def deserialise(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
         code, shape, values = entry["dtype"], entry["shape"], entry["data"]
         if code not in TYPES:
             raise ValueError(f"{name} is of type {code}; {', '.join(TYPES)} are read")
-        stored = torch.uint8 if code == "BOOL" else TYPES[code]  # another byte than 0 and 1 would be no bool
+        stored = torch.uint8 if code == "BOOL" else TYPES[code]  # a bool must not have bytes other than 0 and 1
         flat = torch.frombuffer(values, dtype=stored) if len(values) else torch.empty(0, dtype=stored)
         try:
             tensors[name] = (flat != 0 if code == "BOOL" else flat).reshape(shape)
-        except (RuntimeError, OverflowError, TypeError):  # of no values, which any shape with a zero has
+        except (RuntimeError, OverflowError, TypeError):  # an empty tensor, since every shape with a zero has no values
             raise ValueError(f"{name} has the impossible shape {shape}") from None
     return tensors, metadata

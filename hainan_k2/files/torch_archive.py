@@ -1,63 +1,36 @@
 """PyTorch checkpoints of other programs (OpenAI's Whisper, NeMo), read without executing anything.
 
-`torch.save` writes a zip archive, uncompressed: NAME/data.pkl, a program for Python's pickle machine that rebuilds the
-objects, and NAME/data/0, NAME/data/1 ..., the values of each storage. Here another machine runs the program, one that
-knows the few instructions that dicts of tensors take and builds nothing but dicts, lists, tuples, numbers, texts and
-tensors. All else is refused by its name. `torch.load` is not safe instead: with weights_only=True, torch 1.13 runs
-TorchScript archives.
+`torch.save` writes an uncompressed zip archive: NAME/data.pkl, a pickle program that rebuilds the objects, and
+NAME/data/0, NAME/data/1 ..., the values of each storage. hainan_k2.files.pickle_machine interprets that program.
+`torch.load` is not a safe alternative: even with weights_only=True, torch 1.13 runs TorchScript archives.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import pickletools
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Union
+from typing import Any, BinaryIO, Union
 
-import torch
-from torch import Tensor
+from hainan_k2.files.pickle_machine import PickleMachine
 
-_TYPES = {
-    "torch.DoubleStorage": torch.float64,
-    "torch.FloatStorage": torch.float32,
-    "torch.HalfStorage": torch.float16,
-    "torch.BFloat16Storage": torch.bfloat16,
-    "torch.LongStorage": torch.int64,
-    "torch.IntStorage": torch.int32,
-    "torch.ShortStorage": torch.int16,
-    "torch.CharStorage": torch.int8,
-    "torch.ByteStorage": torch.uint8,
-    "torch.BoolStorage": torch.bool,
-}
-_MAX_PROGRAM = 1 << 24  # bytes of data.pkl, each of which can make an object
-_BUDGET = 3  # bytes for every byte of the file: once for the storages, twice for tensors, since weights can be tied
-_ADVICE = ": only dicts of tensors, lists, numbers and texts are read"
-
-
-class _Name(NamedTuple):
-    """A name that the program uses: of a function to call, or of a type of storage."""
-
-    name: str
-
-
-class _Storage(NamedTuple):
-    values: Tensor  # one-dimensional
+_MAX_PROGRAM = 1 << 24  # bytes of data.pkl, since each can create an object
+_BUDGET = 3  # bytes per byte of the file: one for the storages, two for tensors, since weights can be tied
 
 
 def read_torch_archive(source: Union[str, Path, BinaryIO], where: str = "") -> Any:
-    """What `torch.save` wrote: dicts, lists, tuples, numbers and texts, and tensors on the CPU, which share memory
-    where they did. Parameters are tensors, an OrderedDict is a dict. Takes memory in proportion to the file.
+    """The objects of a `torch.save` file: dicts, lists, tuples, numbers, texts, and tensors on the CPU.
+
+    Tensors that shared memory share it again; parameters become tensors, an OrderedDict a dict. The memory needed is
+    proportional to the size of the file.
 
     Args:
       source: a path, or a seekable stream.
-      where: what messages call the file; default: the path.
+      where: the name of the file in error messages; the path by default.
     Raises:
-      ValueError: one line that names the file, where it is missing, damaged, compressed, of the format before torch
-        1.6, a TorchScript program, or holds anything else than is named above.
+      ValueError: in one line that names the file, where it is missing, damaged, compressed, in the format before torch
+        1.6, a TorchScript program, or contains any other object.
     """
     where = where or str(source)
     try:
@@ -79,14 +52,14 @@ def read_torch_archive(source: Union[str, Path, BinaryIO], where: str = "") -> A
         zlib.error,
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{where} is no PyTorch checkpoint that can be read: {reason}") from None
+        raise ValueError(f"{where} is not a readable PyTorch checkpoint: {reason}") from None
 
 
 def _read(stream: BinaryIO) -> Any:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     if stream.read(4) != b"PK\x03\x04":
-        raise ValueError("it is no zip archive; what torch before 1.6 wrote has to be saved again by a newer one")
+        raise ValueError("it is not a zip archive; files of torch before 1.6 must be saved again by a newer torch")
     with zipfile.ZipFile(stream) as archive:
         entries = archive.infolist()
         records = {entry.filename.partition("/")[2]: entry for entry in entries}
@@ -102,162 +75,4 @@ def _read(stream: BinaryIO) -> Any:
             raise ValueError(f"it has no data.pkl of at most {_MAX_PROGRAM} bytes, as torch.save writes it")
         if "byteorder" in records and archive.read(records["byteorder"]) != b"little":
             raise ValueError("its numbers are not little-endian")
-        return _Machine(archive, records, _BUDGET * size).run()
-
-
-class _Machine:
-    """Runs data.pkl: a stack of objects, a memo of those that occur again, marks where collections begin."""
-
-    def __init__(self, archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], budget: int):
-        self.archive, self.records, self.budget = archive, records, budget
-        self.storages: dict[tuple[str, str], _Storage] = {}
-        self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
-
-    def run(self) -> Any:
-        for opcode, argument, _ in pickletools.genops(self.archive.read(self.records["data.pkl"])):
-            if opcode.name == "STOP":
-                return self.stack.pop()
-            if opcode.name not in _INSTRUCTIONS:
-                raise ValueError(f"its data.pkl has the instruction {opcode.name}{_ADVICE}")
-            _INSTRUCTIONS[opcode.name](self, argument)
-        raise ValueError("its data.pkl does not end")
-
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def remember(self, number: Any) -> None:
-        self.memo[number] = self.stack[-1]
-
-    def mark(self, _: Any) -> None:
-        self.marks.append(self.stack)
-        self.stack = []
-
-    def since_mark(self) -> list[Any]:
-        items, self.stack = self.stack, self.marks.pop()
-        return items
-
-    def last(self, count: int) -> list[Any]:
-        if count > len(self.stack):
-            raise ValueError("its data.pkl is damaged")
-        return [self.stack.pop() for _ in range(count)][::-1]
-
-    def append(self, items: list[Any]) -> None:
-        if type(self.stack[-1]) is not list:
-            raise ValueError(f"its data.pkl appends to a {type(self.stack[-1]).__name__}{_ADVICE}")
-        self.stack[-1].extend(items)
-
-    def set_items(self, items: list[Any]) -> None:
-        target = self.stack[-1]
-        if type(target) is not dict or len(items) % 2:
-            raise ValueError(f"its data.pkl sets items of a {type(target).__name__}{_ADVICE}")
-        for key, value in zip(items[::2], items[1::2]):
-            if type(key) not in (str, int):  # the hash of nested tuples may take for ever
-                raise ValueError(f"a key is a {type(key).__name__}{_ADVICE}")
-            target[key] = value
-
-    def name(self, argument: str) -> None:
-        name = argument.replace(" ", ".", 1)
-        if name not in _FUNCTIONS and name not in _TYPES:
-            raise ValueError(f"it uses {name[:100]}{_ADVICE}")
-        self.push(_Name(name))
-
-    def call(self, _: Any) -> None:
-        function, arguments = self.last(2)
-        if type(function) is not _Name or function.name not in _FUNCTIONS or type(arguments) is not tuple:
-            raise ValueError("its data.pkl calls what is no function")
-        self.push(_FUNCTIONS[function.name](self, *arguments))
-
-    def set_attributes(self, _: Any) -> None:
-        self.stack.pop()  # a state dict's versions of modules, which nothing needs
-        if type(self.stack[-1]) is not dict:
-            raise ValueError(f"its data.pkl sets attributes of a {type(self.stack[-1]).__name__}{_ADVICE}")
-
-    def load_storage(self, _: Any) -> None:
-        """Of ("storage", type, name of the file in data/, device, number of values)."""
-        word, kind, key, _, count = self.stack.pop()
-        if word != "storage" or type(kind) is not _Name or type(key) is not str or type(count) is not int:
-            raise ValueError("its data.pkl refers to what is no storage")
-        dtype, entry = _TYPES[kind.name], self.records[f"data/{key}"]
-        if (kind.name, key) not in self.storages:
-            stored = torch.uint8 if dtype == torch.bool else dtype  # another byte than 0 and 1 would be no bool
-            content = bytearray(self.archive.read(entry))
-            if count < 0 or len(content) != count * torch.empty(0, dtype=stored).element_size():
-                raise ValueError(f"storage {key[:40]} has {len(content)} bytes, not {count} values of {kind.name}")
-            values = torch.frombuffer(content, dtype=stored) if content else torch.empty(0, dtype=stored)
-            self.spend(len(content))
-            self.storages[kind.name, key] = _Storage(values != 0 if dtype == torch.bool else values)
-        self.push(self.storages[kind.name, key])
-
-    def spend(self, size: int) -> None:
-        self.budget -= size
-        if self.budget < 0:
-            raise ValueError("its tensors have more values than the file has room for")
-
-    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-        """torch._utils._rebuild_tensor_v2: a view of a storage; what follows is for gradients."""
-        whole = type(storage) is _Storage and type(shape) is tuple and type(strides) is tuple
-        numbers = [offset, *shape, *strides] if whole else [None]
-        if any(type(n) is not int or n < 0 for n in numbers) or len(shape) != len(strides):
-            raise ValueError("its data.pkl describes an impossible tensor")
-        if 0 in shape:
-            return torch.empty(shape, dtype=storage.values.dtype)
-        last = offset + sum((n - 1) * step for n, step in zip(shape, strides))
-        if last >= len(storage.values) or math.prod(shape) > len(storage.values):
-            raise ValueError(
-                f"a tensor has {math.prod(shape)} values, up to place {last}, in a storage of {len(storage.values)}"
-            )
-        self.spend(math.prod(shape) * storage.values.element_size())
-        return storage.values.as_strided(shape, strides, offset)
-
-    def parameter(self, tensor: Any, *_: Any) -> Tensor:
-        if not isinstance(tensor, Tensor):
-            raise ValueError("its data.pkl makes a parameter of what is no tensor")
-        return tensor
-
-    def dictionary(self) -> dict[Any, Any]:
-        return {}
-
-    def size(self, shape: Any) -> tuple[Any, ...]:
-        return tuple(shape)
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "collections.OrderedDict": _Machine.dictionary,
-    "torch.Size": _Machine.size,
-    "torch._utils._rebuild_tensor_v2": _Machine.tensor,
-    "torch._utils._rebuild_parameter": _Machine.parameter,
-}
-_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda m, _: None,
-    "FRAME": lambda m, _: None,
-    **dict.fromkeys(
-        ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"), _Machine.push
-    ),
-    "NONE": lambda m, _: m.push(None),
-    "NEWTRUE": lambda m, _: m.push(True),
-    "NEWFALSE": lambda m, _: m.push(False),
-    "EMPTY_DICT": lambda m, _: m.push({}),
-    "EMPTY_LIST": lambda m, _: m.push([]),
-    "EMPTY_TUPLE": lambda m, _: m.push(()),
-    "TUPLE1": lambda m, _: m.push(tuple(m.last(1))),
-    "TUPLE2": lambda m, _: m.push(tuple(m.last(2))),
-    "TUPLE3": lambda m, _: m.push(tuple(m.last(3))),
-    "MARK": _Machine.mark,
-    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
-    "APPEND": lambda m, _: m.append(m.last(1)),
-    "APPENDS": lambda m, _: m.append(m.since_mark()),
-    "SETITEM": lambda m, _: m.set_items(m.last(2)),
-    "SETITEMS": lambda m, _: m.set_items(m.since_mark()),
-    "BINPUT": _Machine.remember,
-    "LONG_BINPUT": _Machine.remember,
-    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
-    "BINGET": lambda m, n: m.push(m.memo[n]),
-    "LONG_BINGET": lambda m, n: m.push(m.memo[n]),
-    "GLOBAL": _Machine.name,
-    "STACK_GLOBAL": lambda m, _: m.name(" ".join(m.last(2))),
-    "REDUCE": _Machine.call,
-    "BUILD": _Machine.set_attributes,
-    "BINPERSID": _Machine.load_storage,
-}
+        return PickleMachine(archive, records, _BUDGET * size).run()

@@ -1,1 +1,1 @@
-"""Models in files: our directories, and the weights of other toolkits."""
+"""Models in files: checkpoints, model directories, and the weights of Whisper and NeMo."""

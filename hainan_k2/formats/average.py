@@ -1,56 +1,79 @@
-"""The running average of a model's weights over training, and what it was between two checkpoints.
+"""Averages of weights: over checkpoints, and over the updates between two checkpoints.
 
-After every `every`-th update the weights are sampled; the average of the first n samples is a_n. Checkpoints store a_n
-and n, so that the mean of the samples between any two of them, m < n, follows without any other file:
+The running average samples the weights after every `every`-th update; a_n is the mean of the first n samples.
+Checkpoints store a_n and n, from which the mean of the samples between two of them, m < n, follows:
 
     (n a_n - m a_m) / (n - m)
 
-icefall averages so too (--use-averaged-model). It costs less disk than averaging many epochs' checkpoints, and hears
-more models.
+This is icefall's --use-averaged-model. It needs less disk space than averaging the checkpoints of many epochs, and
+averages more models.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
 
+logger = logging.getLogger(__name__)
+
+
+def average_states(states: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the floating-point tensors of state dicts, computed in float64, returned as float32.
+
+    Other tensors are those of the last state.
+    """
+    total: dict[str, Tensor] = {}
+    count = 0
+    for state in states:
+        count += 1
+        for name, value in state.items():
+            if not value.is_floating_point():
+                total[name] = value
+            elif name in total:
+                total[name] = total[name] + value.double()
+            else:
+                total[name] = value.double()
+    return {name: (value / count).float() if value.is_floating_point() else value for name, value in total.items()}
+
 
 class RunningAverage:
-    """The mean of `count` samples of a state dict, in float64 on the CPU. Whole numbers are the last sample's."""
+    """The mean of `count` samples of a state dict, in float64 on the CPU; integers are those of the last sample."""
 
     def __init__(self, every: int):
         self.every, self.count = every, 0
         self.mean: dict[str, Tensor] = {}
 
     def update(self, model: nn.Module, updates: int) -> None:
-        """To be called after every update, with the number of those made; takes a sample of every `every`-th."""
+        """Sample the weights after every `every`-th update; `updates` is the number of updates so far."""
         if self.every and updates % self.every == 0:
             self.count += 1
             for name, value in model.state_dict().items():
                 new = _doubled(value)
-                old = self.mean.get(name)
-                self.mean[name] = old.lerp_(new, 1 / self.count) if new.is_floating_point() and self.count > 1 else new
+                averaged = new.is_floating_point() and self.count > 1
+                self.mean[name] = self.mean[name].lerp_(new, 1 / self.count) if averaged else new
 
     def state(self) -> dict[str, Any]:
+        """The values that a checkpoint stores."""
         return {"every": self.every, "count": self.count, "mean": self.mean}
 
     def load(self, state: Optional[dict[str, Any]]) -> None:
-        """Go on with a checkpoint's average. Without one, or with another `every`, none is kept: it would not be the
-        mean of all updates."""
+        """Continue the average of a checkpoint. Where it has none, or one with another `every`, averaging ends, since
+        the result would not be the mean of all updates."""
         if state is None or state["every"] != self.every:
             if self.every:
-                logging.warning("the checkpoint has no running average of every %d updates: none is kept", self.every)
+                logger.warning("the checkpoint has no running average of every %d updates: none is kept", self.every)
             self.every, self.count, self.mean = 0, 0, {}
         else:
             self.count, self.mean = state["count"], state["mean"]
 
 
 def average_of(state: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The running average in a checkpoint, as RunningAverage.state gave it; ValueError where there is none."""
+    """The state of the RunningAverage in a checkpoint; ValueError where it has none."""
     average = state.get("average")
     if not isinstance(average, dict) or not average.get("every"):
         raise ValueError(f"{path} has no running average: it was trained without --average-every")
@@ -62,11 +85,11 @@ def average_of(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def average_between(start: Optional[dict[str, Any]], end: dict[str, Any]) -> dict[str, Tensor]:
-    """The mean, float32, of the samples between two states of a RunningAverage; `start` None is where training began.
+    """The mean, float32, of the samples between two states of a RunningAverage; None is the start of training.
 
-    Raises ValueError where there was no sample in between, and where the two are of different models.
+    Raises ValueError where there is no sample in between, and where the states are of different models.
     """
-    first, last = start["count"] if start else 0, end["count"]
+    first, last = start["count"] if start is not None else 0, end["count"]
     if last <= first:
         raise ValueError(
             f"the running average holds {last} samples, {first} of them before the epochs to average: "
@@ -76,7 +99,7 @@ def average_between(start: Optional[dict[str, Any]], end: dict[str, Any]) -> dic
         raise ValueError("the running averages before and after these epochs are of different models")
     means: dict[str, Tensor] = {}
     for name, value in end["mean"].items():
-        if value.is_floating_point() and first:
+        if start is not None and first and value.is_floating_point():
             value = (last * value - first * start["mean"][name]) / (last - first)
         means[name] = value.float() if value.is_floating_point() else value
     return means

@@ -1,11 +1,11 @@
-"""Checkpoints: containers (hainan_k2.files.container) of all that training depends on; chosen, and averaged."""
+"""Checkpoints: the complete state of training in a container (hainan_k2.files.container); saved, loaded, chosen."""
 
 from __future__ import annotations
 
 import logging
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, Optional, Union
 
 import torch
@@ -13,11 +13,14 @@ import torch
 from hainan_k2.config import ModelConfig, from_dict
 from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
 from hainan_k2.files.jsonl import read_lines
+from hainan_k2.formats.average import average_states
 from hainan_k2.formats.weights import model_of_weights
 from hainan_k2.model.hainan import Hainan
 
 KIND = Kind("checkpoint", "hainan-train")
 LAST = f"last{SUFFIX}"
+
+logger = logging.getLogger(__name__)
 
 
 def epoch_name(epoch: Union[int, str]) -> str:
@@ -26,7 +29,10 @@ def epoch_name(epoch: Union[int, str]) -> str:
 
 
 def _pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
-    """`value` as JSON can hold it, its tensors put aside under their names: the keys that lead to them, / between."""
+    """`value` as JSON, with tensors replaced by their names and collected in `tensors`.
+
+    The name of a tensor is the path of keys to it, joined by "/".
+    """
     if isinstance(value, torch.Tensor):
         if name in tensors:
             raise ValueError(f"two tensors of the checkpoint are named {name}")
@@ -41,6 +47,7 @@ def _pack(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """The inverse of `_pack`."""
     if isinstance(value, list):
         return [_unpack(item, tensors) for item in value]
     if isinstance(value, dict):
@@ -49,15 +56,17 @@ def _unpack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def save_checkpoint(path: pathlib.Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values, nested in dicts, lists and tuples; tuples come back as lists). A kill
-    or a full disk leaves the old file or the new one. Raises OSError with the path."""
+    """Write `state`: tensors and plain values in nested dicts, lists and tuples (read again as lists).
+
+    Writes completely or not at all. Raises OSError with the path.
+    """
     tensors: dict[str, torch.Tensor] = {}
     facts = {"state": _pack(state, "", tensors)}
     write_container(path, KIND, tensors, facts)
 
 
 def load_checkpoint(path: pathlib.Path) -> dict[str, Any]:
-    """A checkpoint's plain values and tensors, on the CPU; ValueError where it is damaged or not one of ours."""
+    """The state in a checkpoint, tensors on the CPU; ValueError where it is missing, damaged or of another program."""
     if not path.is_file():
         raise ValueError(f"no checkpoint {path}")
     tensors, facts = read_container(path, KIND)
@@ -66,14 +75,14 @@ def load_checkpoint(path: pathlib.Path) -> dict[str, Any]:
     except (LookupError, TypeError, ValueError, RecursionError):
         state = None
     if not isinstance(state, dict):
-        raise ValueError(f"{path} is not complete: make it anew with {KIND.maker}")
+        raise ValueError(f"{path} is not complete: make it again with {KIND.maker}")
     return state
 
 
 def load_newest(exp_dir: pathlib.Path) -> Optional[tuple[pathlib.Path, dict[str, Any]]]:
-    """The newest checkpoint of an experiment that is intact, and its state; None where there is no checkpoint at all.
+    """The path and state of the newest intact checkpoint of an experiment; None where it has no checkpoint.
 
-    A damaged one is named in a warning. Raises ValueError where none is intact.
+    Damaged ones are named in warnings. Raises ValueError where none is intact.
     """
     paths = [path for path in (exp_dir / LAST, *reversed(epoch_checkpoints(exp_dir).values())) if path.exists()]
     complaints = []
@@ -84,7 +93,7 @@ def load_newest(exp_dir: pathlib.Path) -> Optional[tuple[pathlib.Path, dict[str,
             complaints.append(str(error))
             continue
         for complaint in complaints:
-            logging.warning("%s; going on from %s", complaint, path)
+            logger.warning("%s; going on from %s", complaint, path)
         return path, state
     if complaints:
         raise ValueError(f"no checkpoint of {exp_dir} is intact: " + "; ".join(complaints))
@@ -104,49 +113,53 @@ def old_checkpoints(exp_dir: pathlib.Path) -> list[str]:
 
 def epoch_checkpoints(exp_dir: pathlib.Path) -> dict[int, pathlib.Path]:
     """{epoch: path} of the epoch-N.safetensors files of an experiment, ascending."""
-    found = {}
+    paths = {}
     for path in exp_dir.glob(f"epoch-*{SUFFIX}"):
         match = re.fullmatch(r"epoch-(\d+)", path.stem)
         if match:
-            found[int(match.group(1))] = path
-    return dict(sorted(found.items()))
+            paths[int(match.group(1))] = path
+    return dict(sorted(paths.items()))
 
 
 def select_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> list[pathlib.Path]:
-    """The `avg` epoch checkpoints that end with `epoch` (None: the newest); ValueError says what is missing."""
-    found = epoch_checkpoints(exp_dir)
-    if not found:
+    """The checkpoints of `avg` consecutive epochs up to `epoch` (None: the newest); ValueError names missing ones."""
+    checkpoints = epoch_checkpoints(exp_dir)
+    if not checkpoints:
         old = old_checkpoints(exp_dir)
         if old:
             raise ValueError(
                 f"{exp_dir} has only checkpoints of an older version of hainan_k2 ({', '.join(old[:3])}), "
-                "which this one cannot read: train it anew"
+                "which this one cannot read: train it again"
             )
         raise ValueError(
             f"no checkpoint {epoch_name('N')} in {exp_dir}: train one with `hainan-train --exp-dir {exp_dir} ...`"
         )
-    last = max(found) if epoch is None else epoch
+    last = max(checkpoints) if epoch is None else epoch
     wanted = range(last - avg + 1, last + 1)
-    missing = [n for n in wanted if n not in found]
+    missing = [n for n in wanted if n not in checkpoints]
     if avg < 1 or missing:
-        raise ValueError(f"--epoch {last} --avg {avg} needs {avg} epochs up to {last}; {exp_dir} has {list(found)}")
-    return [found[n] for n in wanted]
+        raise ValueError(
+            f"--epoch {last} --avg {avg} needs {avg} epochs up to {last}; {exp_dir} has {list(checkpoints)}"
+        )
+    return [checkpoints[n] for n in wanted]
 
 
 def best_checkpoints(exp_dir: pathlib.Path, epoch: Optional[int], count: int) -> list[pathlib.Path]:
-    """The `count` epoch checkpoints of least dev WER (AR) up to `epoch` (None: any), ascending by epoch; of equal ones
-    the later. ValueError says what is missing."""
-    found = epoch_checkpoints(exp_dir)
+    """The `count` checkpoints of lowest dev WER (AR) up to `epoch` (None: any), ascending by epoch.
+
+    Of equal ones the later epochs are taken. Raises ValueError where there are fewer.
+    """
+    checkpoints = epoch_checkpoints(exp_dir)
     wers = {
         line["epoch"]: line["dev_wer"] for line in read_lines(exp_dir / "epochs.jsonl") if line["dev_wer"] is not None
     }
-    known = [n for n in found if n in wers and (epoch is None or n <= epoch)]
+    known = [n for n in checkpoints if n in wers and (epoch is None or n <= epoch)]
     if not 1 <= count <= len(known):
         raise ValueError(
             f"--best --avg {count}: {exp_dir} has {len(known)} such checkpoints with a dev WER in epochs.jsonl"
         )
     best = sorted(known, key=lambda n: (wers[n], -n))[:count]
-    return [found[n] for n in sorted(best)]
+    return [checkpoints[n] for n in sorted(best)]
 
 
 def epoch_of(path: pathlib.Path) -> int:
@@ -154,23 +167,8 @@ def epoch_of(path: pathlib.Path) -> int:
     return int(path.stem.partition("-")[2])
 
 
-def average_states(states: Iterable[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of floating-point tensors, in float64; other tensors are the last state's."""
-    total: dict[str, torch.Tensor] = {}
-    count = 0
-    for state in states:
-        count += 1
-        for name, value in state.items():
-            total[name] = (
-                total[name] + value.double()
-                if value.is_floating_point() and name in total
-                else (value.double() if value.is_floating_point() else value)
-            )
-    return {name: (value / count).float() if value.is_floating_point() else value for name, value in total.items()}
-
-
 def model_of_state(state: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
-    """The dimensions and the weights of a checkpoint's model; ValueError where they are missing or of other types."""
+    """The configuration and weights of the model in a checkpoint; ValueError where they are missing or malformed."""
     config, weights, provenance = (state.get(key, {}) for key in ("model_config", "model", "provenance"))
     sound = all(isinstance(part, dict) for part in (config, weights, provenance, state.get("progress", {})))
     sound = sound and isinstance(provenance.get("options", {}), dict) and bool(config)
@@ -183,14 +181,16 @@ def model_of_state(state: dict[str, Any], path: pathlib.Path) -> tuple[ModelConf
 
 
 def load_model(paths: list[pathlib.Path]) -> tuple[Hainan, dict[str, Any]]:
-    """The average of checkpoints as a model in eval mode, and the last checkpoint's other contents. ValueError where
-    one is damaged, or of another model than the last."""
+    """The average of checkpoints as a model in eval mode, on the CPU, and the state in the last checkpoint.
+
+    Raises ValueError where a checkpoint is damaged, or has another model than the first.
+    """
     last: dict[str, Any] = {}
     dimensions: list[tuple[ModelConfig, dict[str, torch.Size]]] = []
 
-    def states():
+    def states() -> Iterator[dict[str, torch.Tensor]]:
         for path in paths:
-            last.clear()  # one at a time: each is several times the model
+            last.clear()  # one at a time: each is several times as large as the model
             last.update(load_checkpoint(path))
             config, weights = model_of_state(last, path)
             dimensions.append((config, {name: value.shape for name, value in weights.items()}))

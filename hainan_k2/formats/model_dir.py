@@ -1,10 +1,10 @@
-"""A model in a directory of its own: all that recognition needs, read without executing anything.
+"""Model directories: all files that recognition needs, read without executing anything.
 
-config.json         format version, dimensions of the model, its features, SHA-256 of the three files that follow
-model.safetensors   weights, without the heads that only training uses, as of hainan_k2.formats.precision
+config.json         format version, ModelConfig, features, SHA-256 of the next three files
+model.safetensors   weights, as packed by hainan_k2.formats.precision, without the heads that only training uses
 bpe.model           the tokenizer
 tokens.txt          its pieces and their ids, for people and for FST tools
-provenance.json     where it comes from: commit, options of training, averaged epochs, WER where it was measured
+provenance.json     commit, training options, averaged epochs, WER where it was measured
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig, as_dict, from_dict
-from hainan_k2.data.batches import audio_features
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.tensors import deserialise, serialise
 from hainan_k2.formats.precision import PRECISIONS, pack, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
 from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -34,7 +34,7 @@ _TYPES = (torch.float32, torch.float16, torch.int8, torch.int64)
 
 
 def find_model(name: Union[str, Path]) -> Path:
-    """The directory of that name; "released" is the one that comes with the package."""
+    """The model directory of that name, "released" for the one in the package; ValueError where there is none."""
     path = RELEASED if str(name) == "released" else Path(name)
     if not path.is_dir():
         raise ValueError(
@@ -47,8 +47,14 @@ def find_model(name: Union[str, Path]) -> Path:
 def write_model(
     folder: Path, model: Hainan, tokenizer: Tokenizer, precision: str, provenance: dict[str, Any], ctc: bool = False
 ) -> None:
-    """Write a model directory; the CTC head is left out unless `ctc`. config.json is written last: it makes a directory
-    of files a model. Raises ValueError for an unknown precision or a weight that float16 cannot hold."""
+    """Write a model directory, config.json last: a folder without it is not a model.
+
+    Args:
+      precision: one of PRECISIONS.
+      ctc: keep the CTC head.
+    Raises:
+      ValueError: for an unknown precision or a weight that float16 cannot represent.
+    """
     if precision not in PRECISIONS:
         raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
     left_out = TRAINING_HEADS if ctc else (*TRAINING_HEADS, "ctc")
@@ -77,13 +83,16 @@ def write_model(
 
 
 def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    """Write provenance.json alone."""
     _write_json(folder / "provenance.json", provenance)
 
 
 def read_model(folder: Path) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
-    """The model, in eval mode, float32, on the CPU; its tokenizer; its provenance.
+    """The model (eval mode, float32, on the CPU), its tokenizer and its provenance.
 
-    Raises ValueError: one line with the file, where one is missing, damaged or not of this model.
+    Raises ValueError, in one line that names the file, where one is missing, damaged or of another model.
+
+    >>> model, tokenizer, provenance = read_model(find_model("released"))
     """
     config = _read_config(folder / "config.json")
     provenance = _read_json(folder / "provenance.json")
@@ -99,7 +108,8 @@ def read_model(folder: Path) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
 
 
 def features_of(model: ModelConfig) -> dict[str, Any]:
-    spec = audio_features(model)
+    """The features that the encoder of `model` expects, as config.json states them."""
+    spec = FeatureSpec.of_model(model)
     return {"kind": spec.kind, "num_mel_bins": spec.num_bins, "sampling_rate": SAMPLING_RATE}
 
 
@@ -117,7 +127,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {error}") from None
     if config["features"] != features:
         raise ValueError(
-            f"{path}: features are {json.dumps(config['features'])[:200]}, its encoder hears {json.dumps(features)}"
+            f"{path}: features are {json.dumps(config['features'])[:200]}, its encoder expects {json.dumps(features)}"
         )
     return {**config, "model": dimensions}
 

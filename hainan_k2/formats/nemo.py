@@ -1,13 +1,14 @@
-"""Published FastConformer-TDT weights, mapped by name onto our model.
+"""Weights of NeMo's FastConformer-TDT models, mapped to our names.
 
-There the blank is the last token and durations follow it; here the blank is id 0, so that k2 sees it as epsilon.
-Token i there is token i + 1 here, in the embedding and in the joint's output.
+In NeMo the blank is the last token; here it is token 0, which is epsilon in k2. NeMo's token i is our token i + 1, in
+the embedding and in the output of the joint network.
 """
 
 from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -22,22 +23,24 @@ _WEIGHTS = "model_weights.ckpt"
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """The weights of a .nemo archive, or of the .ckpt in it, by their published names; float arrays are float32.
+    """The weights of a .nemo archive, or of the .ckpt in it, by NeMo's names; float arrays are float32.
 
-    Nothing in the file is executed. Raises ValueError: one line that names the file, where it is missing, damaged or
-    holds anything but tensors.
+    Nothing in the file is executed. Raises ValueError, in one line that names the file, where it is missing, damaged or
+    contains anything but tensors.
     """
     if path.suffix == ".nemo":
         try:
             with tarfile.open(path, "r:") as archive:
                 members = [m for m in archive.getmembers() if m.name.rpartition("/")[2] == _WEIGHTS]
-                if len(members) != 1 or not members[0].isreg() or members[0].issparse():
+                regular = len(members) == 1 and members[0].isreg() and not members[0].issparse()
+                content = archive.extractfile(members[0]) if regular else None
+                if content is None:
                     raise ValueError(f"{path} does not hold one file {_WEIGHTS}")
-                state = read_torch_archive(archive.extractfile(members[0]), f"{path}: {_WEIGHTS}")
+                state = read_torch_archive(cast(BinaryIO, content), f"{path}: {_WEIGHTS}")
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
         except tarfile.TarError as error:
-            raise ValueError(f"{path} is no uncompressed tar archive, as .nemo files are: {error}") from None
+            raise ValueError(f"{path} is not an uncompressed tar archive, as .nemo files are: {error}") from None
     else:
         state = read_torch_archive(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
@@ -47,8 +50,11 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in tensors}
 
 
-def model_config(config: dict, weights: dict[str, np.ndarray]) -> ModelConfig:
-    """Our configuration of a published one; what the keys leave open is read off the weights' shapes."""
+def model_config(config: dict[str, Any], weights: dict[str, np.ndarray]) -> ModelConfig:
+    """Our ModelConfig for NeMo's keys; sizes that the keys do not state follow from the shapes of the weights.
+
+    Raises ValueError for missing keys, and for a blank that is not the last token.
+    """
     required = (
         "vocab",
         "blank",
@@ -89,7 +95,7 @@ def model_config(config: dict, weights: dict[str, np.ndarray]) -> ModelConfig:
 
 
 def our_name(name: str) -> str:
-    """`decoder.prediction.dec_rnn.lstm.X` -> `predictor.lstm.X`, `joint.enc.X` -> `joiner.enc.X`, and so on."""
+    """Our name of a weight, e.g. `predictor.lstm.X` for `decoder.prediction.dec_rnn.lstm.X`."""
     for theirs, ours in (
         ("decoder.prediction.dec_rnn.lstm.", "predictor.lstm."),
         ("decoder.prediction.embed.", "predictor.embed."),
@@ -104,17 +110,19 @@ def our_name(name: str) -> str:
 
 
 def blank_first(rows: Tensor, blank: int) -> Tensor:
-    """Move row `blank` (the last token's) to the front; rows after it (durations) stay."""
+    """Move row `blank` (the last token) to the front; the rows after it (durations) stay."""
     return torch.cat([rows[blank : blank + 1], rows[:blank], rows[blank + 1 :]])
 
 
-def model_from_arrays(config: dict, weights: dict[str, np.ndarray]) -> Hainan:
-    """A Hainan model in eval mode with published weights.
+def model_from_arrays(config: dict[str, Any], weights: dict[str, np.ndarray]) -> Hainan:
+    """A Hainan model in eval mode with NeMo's weights; the heads that only training uses keep their initial values.
 
-    Args: config, the keys of a published checkpoint (vocab, blank, d_model, heads, layers, mel, subsampling_channels,
-    conv_kernel, xscaling, pred_hidden, pred_layers, joint_hidden, durations); weights by their published names
-    (encoder.*, decoder.*, joint.*), float arrays. The heads that only training uses are left at their initial values.
-    Raises ValueError that names every weight missing, left over or of another shape.
+    Args:
+      config: vocab, blank, d_model, heads, layers, mel, subsampling_channels, conv_kernel, pred_hidden, joint_hidden,
+        durations, and optionally xscaling and pred_layers.
+      weights: float arrays by NeMo's names (encoder.*, decoder.*, joint.*).
+    Raises:
+      ValueError: naming every weight that is missing, not part of the model, or of another shape.
     """
     model = Hainan(model_config(config, weights))
     state = {our_name(name): torch.from_numpy(np.array(array)) for name, array in weights.items()}

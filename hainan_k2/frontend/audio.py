@@ -1,4 +1,4 @@
-"""Audio files to samples: whatever libsndfile reads, to mono float32 at one rate."""
+"""Audio files of every format that libsndfile reads, as mono float32 samples at one sampling rate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil, inf
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 import soundfile
@@ -17,42 +17,46 @@ from hainan_k2.frontend.containers import extent
 from hainan_k2.frontend.streams import Extent
 
 SAMPLING_RATE = 16000
-# How names of audio files end, of the formats that libsndfile reads.
+# Suffixes of audio files in the formats that libsndfile reads.
 ENDINGS = tuple(".aif .aifc .aiff .au .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav".split())
-BLOCK = 1 << 20  # samples decoded at a time, those of all channels
-MIN_RATE, MAX_RATE = 4000, 384000  # Hz: a header that states anything else is damaged, and costly to believe
-LOUDEST = 2.0**31  # whole numbers written as floats, at most; a larger one is damage, and sums of it overflow
-UNKNOWN_LENGTH = 2**63 - 1  # what libsndfile states where a FLAC header leaves the length open
-REACH = 10  # periods of the lower rate that the resampling filter spans to either side
-LONGEST_PERIOD = 48000  # input samples after which the phases of the resampling filter repeat, at most
+BLOCK = 1 << 20  # samples decoded at a time, all channels together
+MIN_RATE, MAX_RATE = 4000, 384000  # Hz; a header with another rate is taken as damaged
+LOUDEST = 2.0**31  # the largest of integer samples stored as floats; sums of larger ones could overflow
+UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's number of frames where a FLAC header does not state the length
+REACH = 10  # periods of the lower rate that the resampling filter spans on either side
+LONGEST_PERIOD = 48000  # upper limit of the input samples after which the filter's phases repeat
 
 
 def is_audio_name(name: str) -> bool:
-    """Whether a file of that name should be audio that libsndfile reads."""
+    """Whether the suffix is that of an audio format that libsndfile reads."""
     return name.lower().endswith(ENDINGS)
 
 
-def decode_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """Every sample of a file: float32 (N, channels), integers scaled to [-1, 1], and its sampling rate in Hz.
+def decode_audio(path: Union[str, Path]) -> tuple[np.ndarray, int]:
+    """All samples of a file, float32 (N, channels) with integers scaled to [-1, 1], and its sampling rate in Hz.
 
-    Raises ValueError, naming the file, where it is missing, not audio, empty, damaged, truncated as far as its format
-    can tell (hainan_k2.frontend.containers), several recordings in one file, at a rate outside of MIN_RATE to MAX_RATE,
-    or holds samples that are not finite or absurdly large.
+    Raises:
+      ValueError: naming the file, where it is missing, not audio, empty, damaged, or truncated as far as its format
+        tells (hainan_k2.frontend.containers); where it contains several recordings; for a sampling rate outside of
+        MIN_RATE to MAX_RATE; for samples that are not finite or beyond LOUDEST.
     """
     with _open(path) as file:
         return np.concatenate(list(_decode(file, path))), file.samplerate
 
 
-def read_audio(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
-    """A file as mono float32 (N,) at `sampling_rate` Hz, channels averaged. Raises as `decode_audio` does."""
+def read_audio(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+    """A file as mono float32 (N,) at `sampling_rate` Hz, its channels averaged. Raises as `decode_audio` does.
+
+    >>> read_audio("tests/data/jfk.flac").shape
+    (176000,)
+    """
     return np.concatenate(list(audio_blocks(path, sampling_rate)))
 
 
-def audio_blocks(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
-    """`read_audio` block after block, each (N,), in memory that does not grow with the length of the file.
+def audio_blocks(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
+    """The samples of `read_audio` in blocks (N,), in memory that does not grow with the length of the file.
 
-    Raises as `decode_audio` does: on what is wrong with a header before the first block, on damage where it comes to
-    it.
+    Raises as `decode_audio` does: for a bad header before the first block, for damaged samples at their block.
     """
     with _open(path) as file:
         mono = (block.mean(axis=1) for block in _decode(file, path))
@@ -60,7 +64,7 @@ def audio_blocks(path: str | Path, sampling_rate: int = SAMPLING_RATE) -> Iterat
 
 
 class Counted:
-    """Blocks of samples as they go by, and how many `samples` were in those that have gone."""
+    """An iterable of blocks (N,) that counts, in `samples`, the samples of the blocks taken so far."""
 
     def __init__(self, blocks: Iterable[np.ndarray]):
         self.blocks, self.samples = blocks, 0
@@ -72,9 +76,9 @@ class Counted:
 
 
 def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
-    """Samples (N,) at `rate` Hz to float32 (ceil(N * `ratio`),) at `target_rate` Hz, by an anti-aliasing filter.
+    """Samples (N,) at `rate` Hz to float32 (ceil(N * `ratio`),) at `target_rate` Hz, by a polyphase low-pass filter.
 
-    Raises ValueError where a rate is below 1 Hz.
+    Raises ValueError for a rate below 1 Hz.
     """
     if rate < 1 or target_rate < 1:
         raise ValueError(f"cannot resample from {rate} to {target_rate} Hz: rates are at least 1")
@@ -88,33 +92,36 @@ def resample(samples: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
 
 
 def ratio(rate: int, target_rate: int) -> tuple[int, int]:
-    """`target_rate` / `rate` as a fraction with a denominator of at most LONGEST_PERIOD, as the filter is 20 times as
-    long. Exact for every rate up to that many Hz and all usual ones above; of others the nearest, which changes an hour
-    by less than 0.1 s."""
+    """`target_rate` / `rate` as a fraction (numerator, denominator).
+
+    The filter is 20 times as long as the denominator, which is therefore limited to LONGEST_PERIOD. The fraction is
+    exact for every rate up to that many Hz and for all common rates above; otherwise it is the nearest one, which
+    changes the length of an hour by less than 0.1 s.
+    """
     fraction = Fraction(target_rate, rate).limit_denominator(LONGEST_PERIOD)
     return fraction.numerator, fraction.denominator
 
 
 @lru_cache(maxsize=4)
 def _filter(period: int) -> np.ndarray:
-    """The low-pass filter that `scipy.signal.resample_poly` makes by default, made once for all blocks."""
+    """The default low-pass filter of `scipy.signal.resample_poly`, designed once for all blocks."""
     from scipy.signal import firwin
 
     return firwin(2 * REACH * period + 1, 1.0 / period, window=("kaiser", 5.0))
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -> Iterator[np.ndarray]:
-    """`resample` of all blocks (N,) joined, again in blocks.
+    """The samples of `resample` of the joined blocks (N,), again in blocks.
 
-    Every block is resampled with as many samples on both sides as the filter reaches, which are cut off again. Cuts
-    lie at whole periods of the two rates, where an output sample falls on an input sample.
+    Every block is resampled with as many samples on both sides as the filter spans; the output of these is cut off.
+    Cuts are at whole periods of the two rates, where an output sample coincides with an input sample.
     """
     if rate == target_rate:
         yield from blocks
         return
     up, down = ratio(rate, target_rate)
     margin = down * ceil((REACH * max(1.0, down / up) + 1) / down)
-    held, past = np.zeros(0, dtype=np.float32), 0  # `past` of the samples held are out already
+    held, past = np.zeros(0, dtype=np.float32), 0  # the first `past` of the held samples have been resampled
     for block in blocks:
         held = np.concatenate([held, block])
         ready = past + (len(held) - past - margin) // down * down
@@ -126,8 +133,10 @@ def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -
 
 
 class _Recording(soundfile.SoundFile):
-    """A file that is read from its start to its end. Seeking, which soundfile does after every block otherwise, is
-    refused by some codecs (DWVW) and not exact for others (MP3)."""
+    """A file that is read from start to end without seeking.
+
+    soundfile seeks after every block of a seekable file; some codecs (DWVW) refuse that, others (MP3) are not exact.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -137,8 +146,8 @@ class _Recording(soundfile.SoundFile):
         return self.frames / self.samplerate
 
 
-def _open(path: str | Path) -> _Recording:
-    """The file, its header checked."""
+def _open(path: Union[str, Path]) -> _Recording:
+    """An open file whose header has been checked; ValueError as `decode_audio` raises it."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
     length = extent(path)
@@ -147,7 +156,7 @@ def _open(path: str | Path) -> _Recording:
     except soundfile.SoundFileError as error:
         problem = _wrong_length(length) or f"not an audio file that libsndfile reads ({_reason(error)})"
         raise ValueError(f"{path}: {problem}") from None
-    except TypeError:  # what soundfile says to *.raw
+    except TypeError:  # soundfile's error for *.raw
         raise ValueError(f"{path}: raw samples: nothing says their rate and format") from None
     problem = _wrong_length(length, file)
     if not MIN_RATE <= file.samplerate <= MAX_RATE:
@@ -159,35 +168,38 @@ def _open(path: str | Path) -> _Recording:
 
 
 def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -> str:
-    """What is wrong where a file, open where libsndfile reads it, does not hold what its container states."""
-    if not length or length.found == length.stated:
+    """An error message where a file is longer or shorter than its container states, else "".
+
+    `file` is None where libsndfile cannot read the file at all.
+    """
+    if not length or length.present == length.stated:
         return ""
-    if length.found > length.stated:
+    if length.present > length.stated:
         return (
-            f"several recordings in one file ({length.stated} of {length.found} {length.unit} are of the first): "
+            f"several recordings in one file ({length.stated} of {length.present} {length.unit} are of the first): "
             "split them, or join them with ffmpeg or sox"
         )
-    seconds = file.seconds if file else 0.0  # of what is there, except where libsndfile believes the header
+    seconds = file.seconds if file else 0.0  # of the samples in the file, unless libsndfile takes the header's length
     if length.per_second:
-        seconds = length.found / length.per_second
+        seconds = length.present / length.per_second
     if length.stated == inf:
-        shown, parts = f"{seconds:.2f} s", f"{length.found} {length.unit} are whole and the last one is missing"
+        shown, parts = f"{seconds:.2f} s", f"{length.present} {length.unit} are whole and the last one is missing"
     else:
-        whole = seconds * length.stated / max(1, length.found)
-        shown, parts = f"{seconds:.2f} of {whole:.2f} s", f"{length.found} of {length.stated} {length.unit} are there"
-    shown = f"{shown}, {parts}" if seconds and length.found else parts
-    return f"truncated: {shown}: copy it anew, or keep what is there by converting it with ffmpeg or sox"
+        whole = seconds * length.stated / max(1, length.present)
+        shown, parts = f"{seconds:.2f} of {whole:.2f} s", f"{length.present} of {length.stated} {length.unit} are there"
+    shown = f"{shown}, {parts}" if seconds and length.present else parts
+    return f"truncated: {shown}: copy it again, or keep the samples that are there by converting it with ffmpeg or sox"
 
 
-def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:
-    """The samples of a file in blocks (N, channels): what its header states may be far more than there is."""
+def _decode(file: _Recording, path: Union[str, Path]) -> Iterator[np.ndarray]:
+    """The samples of a file in blocks (N, channels), since a header may state far more samples than the file has."""
     count = 0
     while True:
         try:
             block = file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
-            what = f"the {file.seconds:.2f} s in its header" if file.frames < UNKNOWN_LENGTH else "its samples"
-            raise ValueError(f"{path}: truncated or damaged: {what} do not all decode ({_reason(error)})") from None
+            stated = f"the {file.seconds:.2f} s in its header" if file.frames < UNKNOWN_LENGTH else "its samples"
+            raise ValueError(f"{path}: truncated or damaged: {stated} do not all decode ({_reason(error)})") from None
         if not len(block):
             break
         count += len(block)
@@ -197,7 +209,7 @@ def _decode(file: _Recording, path: str | Path) -> Iterator[np.ndarray]:
         yield block
     if not count:
         raise ValueError(f"{path}: empty: no samples")
-    if count < file.frames < UNKNOWN_LENGTH and file.format != "MP3":  # whose length may be an estimate
+    if count < file.frames < UNKNOWN_LENGTH and file.format != "MP3":  # MP3's length may be an estimate
         raise ValueError(
             f"{path}: truncated or damaged: {count / file.samplerate:.2f} of the {file.seconds:.2f} s in "
             "its header decode"

@@ -1,10 +1,11 @@
-"""How much audio a file states that it holds, and how much of it is there.
+"""How much audio a container states, and how much of it is in the file, to detect truncated files.
 
-libsndfile reads a truncated file as if it were a shorter one. Each container below says where its samples end, or marks
-the last page or frame of a stream; `extent` compares that with the file. Nothing can tell for PAF, PVF, IRCAM and SD2,
-which state no length; for sizes that a program leaves open when it writes to a pipe; and for MP3 without a Xing, Info
-or VBRI header, or FLAC without a number of samples, that is cut exactly between two frames. FLAC with it is checked
-when it is decoded.
+libsndfile reads a truncated file as if it were a shorter one. The header of each container below states where its
+samples end, or the last page or frame of a stream is marked; `extent` compares that with the size of the file.
+
+Truncation is not detected in PAF, PVF, IRCAM and SD2, which state no length; where a program that writes to a pipe
+leaves the size open; and where MP3 without a Xing, Info or VBRI header, or FLAC without a number of samples, is cut
+exactly between two frames. FLAC with a number of samples is checked when it is decoded.
 """
 
 from __future__ import annotations
@@ -14,30 +15,30 @@ import struct
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, BinaryIO, Optional
+from typing import Any, BinaryIO, Optional, Union
 
 from hainan_k2.frontend.streams import Extent, mpeg_extent, ogg_extent
 
-MAX_CHUNKS = 100_000  # before the samples: a file with more is no recording
+MAX_CHUNKS = 100_000  # before the samples: a file with more of them is damaged
 
 
-def extent(path: str | Path) -> Optional[Extent]:
-    """What the container at `path` states and what is there; None where it does not state anything.
+def extent(path: Union[str, Path]) -> Optional[Extent]:
+    """The parts (bytes, pages, frames) that the container states and those in the file; None where it states no length.
 
-    Reads headers only, of Ogg and MP3 those of all pages and frames; memory does not grow with the file. Raises
-    ValueError where the file cannot be read or has no end of chunks.
+    Reads headers only, in Ogg and MP3 those of all pages and frames; memory does not grow with the file. Raises
+    ValueError where the file cannot be read or has more than MAX_CHUNKS chunks.
     """
     try:
         with open(path, "rb") as file:
             header = _Header(file)
-            first = header.bytes(0, 12)
+            first = header.read(0, 12)
             if first.startswith(b"\xff"):
                 return mpeg_extent(file, header.start)
             if first.startswith(b"OggS"):
                 return ogg_extent(file, header.start)
             reader = next((reader for magic, reader in READERS.items() if first.startswith(magic)), None)
             stated = reader(header) if reader else None
-            return stated and stated.of(header.size)
+            return stated.extent_in(header.size) if stated else None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except struct.error:  # the header ends before it states a length: libsndfile refuses that
@@ -47,104 +48,111 @@ def extent(path: str | Path) -> Optional[Extent]:
 
 
 class _TooManyChunks(Exception):
-    """The file has no end of chunks."""
+    """There are more than MAX_CHUNKS chunks before the samples."""
 
 
 @dataclass(frozen=True)
-class Samples:
-    """`size` bytes of samples that start at byte `start`, as a header states; so many make a second, where it is easily
-    told."""
+class SampleBytes:
+    """Where a header states that the samples are: `size` bytes from byte `start` on.
+
+    `per_second` is the number of bytes per second, 0 where the header does not state it simply.
+    """
 
     start: int
     size: int
     per_second: float = 0.0
 
-    def of(self, size: int) -> Extent:
-        """This, in a container of `size` bytes."""
+    def extent_in(self, size: int) -> Extent:
+        """The stated samples, and those in a container of `size` bytes."""
         return Extent(max(0, min(self.size, size - self.start)), self.size, "bytes of samples", self.per_second)
 
 
 class _Header:
-    """The bytes of a file behind its ID3v2 tags, and how many they are."""
+    """The bytes of a file after its ID3v2 tags: `size` bytes from `start` on."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.start = file, 0
         self.size = file.seek(0, 2)
-        while self.bytes(0, 3) == b"ID3":
-            digits = self.bytes(6, 4)
+        while self.read(0, 3) == b"ID3":
+            digits = self.read(6, 4)
             tag = 10 + sum((digit & 127) << 7 * (3 - i) for i, digit in enumerate(digits))
             self.start, self.size = self.start + tag, self.size - tag
 
-    def bytes(self, at: int, count: int) -> bytes:
-        """Fewer than `count` where the file ends before."""
+    def read(self, at: int, count: int) -> bytes:
+        """`count` bytes from byte `at` on, or fewer where the file ends."""
         if not 0 <= at < self.size:
             return b""
         self.file.seek(self.start + at)
         return self.file.read(count)
 
     def unpack(self, at: int, layout: str) -> tuple[Any, ...]:
-        """Raises struct.error behind the end of the file."""
-        return struct.unpack(layout, self.bytes(at, struct.calcsize(layout)))
+        """The values of a struct layout at byte `at`; struct.error where the file ends before."""
+        return struct.unpack(layout, self.read(at, struct.calcsize(layout)))
 
-    def chunk(self, at: int, wanted: bytes, layout: str, align: int = 2, counted: int = 0) -> Samples:
-        """The body of the first chunk with this name. A chunk is its name and size (`layout`) and its body; the
-        size includes `counted` bytes of the head, and chunks start at multiples of `align`."""
+    def chunk(self, at: int, wanted: bytes, layout: str, align: int = 2, counted: int = 0) -> SampleBytes:
+        """The body of the first chunk named `wanted`.
+
+        A chunk is a head, of its name and size (`layout`), and a body. The size includes `counted` bytes of the head;
+        chunks start at multiples of `align`.
+        """
         for _ in range(MAX_CHUNKS):
             name, size = self.unpack(at, layout)
             body, size = at + struct.calcsize(layout), size - counted
             if name[:4] == wanted:
-                return Samples(body, size)
+                return SampleBytes(body, size)
             at = body + max(0, size)
             at += -at % align
         raise _TooManyChunks
 
 
 def _open_size(size: int) -> bool:
-    """Whether a size of 32 bits is one that programs state when they write to a pipe: sox 0x7FFFF000 or 0x7F000000
-    rounded to whole samples, arecord 0x80000000, ffmpeg 0xFFFFFFFF, others 0."""
+    """Whether a size of 32 bits is a placeholder of a program that writes to a pipe.
+
+    sox writes 0x7FFFF000 or 0x7F000000, rounded to whole samples, arecord 0x80000000, ffmpeg 0xFFFFFFFF, others 0.
+    """
     return not size or 0x7EFFF000 <= size <= 0x80000000 or size >= 0xFFFFF000
 
 
-def _riff(header: _Header) -> Optional[Samples]:
-    order = ">" if header.bytes(0, 4) == b"RIFX" else "<"
+def _riff(header: _Header) -> Optional[SampleBytes]:
+    order = ">" if header.read(0, 4) == b"RIFX" else "<"
     data = header.chunk(12, b"data", order + "4sI")
     return None if _open_size(data.size) else data
 
 
-def _rf64(header: _Header) -> Optional[Samples]:
+def _rf64(header: _Header) -> Optional[SampleBytes]:
     (size,) = header.unpack(header.chunk(12, b"ds64", "<4sI").start + 8, "<Q")
     data = header.chunk(12, b"data", "<4sI")
-    return Samples(data.start, size) if 0 < size < 2**62 else None
+    return SampleBytes(data.start, size) if 0 < size < 2**62 else None
 
 
-def _w64(header: _Header) -> Optional[Samples]:
+def _w64(header: _Header) -> Optional[SampleBytes]:
     data = header.chunk(40, b"data", "<16sQ", align=8, counted=24)
     return data if 0 < data.size < 2**62 else None
 
 
-def _caf(header: _Header) -> Optional[Samples]:
+def _caf(header: _Header) -> Optional[SampleBytes]:
     rate, size, samples = header.unpack(20, ">d8xII")  # bytes and samples of a packet
     data = header.chunk(8, b"data", ">4sq", align=1)  # the first 4 bytes count edits
     per_second = rate * size / samples if samples and 0 < rate < inf else 0.0
-    return Samples(data.start + 4, data.size - 4, per_second) if data.size > 0 else None
+    return SampleBytes(data.start + 4, data.size - 4, per_second) if data.size > 0 else None
 
 
-def _form(header: _Header) -> Optional[Samples]:
-    """AIFF and AIFC, whose samples start behind an offset and a block size; 8SVX and 16SV."""
-    svx = header.bytes(8, 4) in (b"8SVX", b"16SV")
+def _form(header: _Header) -> Optional[SampleBytes]:
+    """AIFF and AIFC, whose samples follow an offset and a block size; 8SVX and 16SV."""
+    svx = header.read(8, 4) in (b"8SVX", b"16SV")
     data = header.chunk(12, b"BODY" if svx else b"SSND", ">4sI")
     before = 0 if svx else 8
-    return None if _open_size(data.size) else Samples(data.start + before, data.size - before)
+    return None if _open_size(data.size) else SampleBytes(data.start + before, data.size - before)
 
 
-def _au(header: _Header) -> Optional[Samples]:
-    order = ">" if header.bytes(0, 4) == b".snd" else "<"
-    data = Samples(*header.unpack(4, order + "II"))
+def _au(header: _Header) -> Optional[SampleBytes]:
+    order = ">" if header.read(0, 4) == b".snd" else "<"
+    data = SampleBytes(*header.unpack(4, order + "II"))
     return None if _open_size(data.size) else data
 
 
-def _nist(header: _Header) -> Optional[Samples]:
-    text = header.bytes(0, 1024)
+def _nist(header: _Header) -> Optional[SampleBytes]:
+    text = header.read(0, 1024)
     start = re.match(rb"NIST_1A\n *(\d{1,9})\n", text)
     fields = [
         re.search(rb"^%s -(?:i|s\d+) (\d{1,12})\s" % name, text, re.MULTILINE)
@@ -153,69 +161,75 @@ def _nist(header: _Header) -> Optional[Samples]:
     if not start or not all(fields):
         return None
     count, channels, width = (int(field[1]) for field in fields if field)
-    return Samples(int(start[1]), count * channels * width)
+    return SampleBytes(int(start[1]), count * channels * width)
 
 
-def _voc(header: _Header) -> Samples:
-    """The first block of samples (type 1 or 9), as libsndfile reads no other. 24 bits are too few for the sizes of
-    blocks over 16 MB, of which libsndfile writes the rest alone: more is there than they state."""
+def _voc(header: _Header) -> SampleBytes:
+    """The first block of samples (type 1 or 9), the only one that libsndfile reads.
+
+    A size of 24 bits is too short for blocks over 16 MB; libsndfile writes its low 24 bits, so such a file has more
+    bytes than it states.
+    """
     (at,) = header.unpack(20, "<H")
     for _ in range(MAX_CHUNKS):
         kind, low, high = header.unpack(at, "<BHB")
-        block = Samples(at + 4, low + (high << 16))
+        block = SampleBytes(at + 4, low + (high << 16))
         if kind in (1, 9):
             return block
         at = block.start + block.size
     raise _TooManyChunks
 
 
-def _avr(header: _Header) -> Samples:
+def _avr(header: _Header) -> SampleBytes:
     stereo, bits, frames = header.unpack(12, ">HH10xI")
-    return Samples(128, frames * (2 if stereo else 1) * bits // 8)
+    return SampleBytes(128, frames * (2 if stereo else 1) * bits // 8)
 
 
-def _mpc2k(header: _Header) -> Samples:
+def _mpc2k(header: _Header) -> SampleBytes:
     stereo, frames = header.unpack(21, "<B8xI")
-    return Samples(42, frames * (4 if stereo else 2))
+    return SampleBytes(42, frames * (4 if stereo else 2))
 
 
-def _wve(header: _Header) -> Samples:
-    return Samples(32, header.unpack(18, ">I")[0])
+def _wve(header: _Header) -> SampleBytes:
+    return SampleBytes(32, header.unpack(18, ">I")[0])
 
 
-def _xi(header: _Header) -> Optional[Samples]:
+def _xi(header: _Header) -> Optional[SampleBytes]:
     count, size = header.unpack(296, "<HI")
-    return Samples(298 + 40 * count, size) if size else None  # as libsndfile writes it
+    return SampleBytes(298 + 40 * count, size) if size else None  # as libsndfile writes XI files
 
 
-def _sds(header: _Header) -> Samples:
-    bits, *digits = header.unpack(6, "<7B")  # numbers have 7 bits in a byte
+def _sds(header: _Header) -> SampleBytes:
+    bits, *digits = header.unpack(6, "<7B")  # 7 bits per byte
     nanoseconds, count = (low + (middle << 7) + (high << 14) for low, middle, high in (digits[:3], digits[3:]))
     per_packet = max(1, 120 // max(1, (bits + 6) // 7))  # of 127 bytes
-    return Samples(21, -(-count // per_packet) * 127, 1e9 / max(1, nanoseconds) / per_packet * 127)
+    return SampleBytes(21, -(-count // per_packet) * 127, 1e9 / max(1, nanoseconds) / per_packet * 127)
 
 
-def _mat4(header: _Header) -> Samples:
+def _mat4(header: _Header) -> SampleBytes:
     """Two matrices, the sampling rate and the samples."""
-    order, at = ">" if header.bytes(0, 4) == b"\0\0\x03\xe8" else "<", 0
+    order, at = ">" if header.read(0, 4) == b"\0\0\x03\xe8" else "<", 0
     for _ in range(2):
         kind, rows, columns, _, name = header.unpack(at, order + "5I")
         start, size = at + 20 + name, rows * columns * (8, 4, 4, 2, 2, 1, 1, 1, 1, 1)[kind // 10 % 10]
         at = start + size
-    return Samples(start, size)
+    return SampleBytes(start, size)
 
 
-def _mat5(header: _Header) -> Samples:
-    """Two matrices, the sampling rate and the samples: tags of 8 bytes, the last 4 of which are a size, before every
-    matrix and its flags (8 bytes), dimensions (8), name and values."""
-    size = ("<" if header.bytes(126, 2) == b"IM" else ">") + "4xI"
+def _mat5(header: _Header) -> SampleBytes:
+    """Two matrices, the sampling rate and the samples.
+
+    A tag of 8 bytes, the last 4 of which are a size, precedes every matrix and its flags (8 bytes), dimensions (8),
+    name and values.
+    """
+    size = ("<" if header.read(126, 2) == b"IM" else ">") + "4xI"
     matrix = 136 + header.unpack(128, size)[0]
     (name,) = header.unpack(matrix + 40, size)
     values = matrix + 48 + name + -name % 8
-    return Samples(values + 8, header.unpack(values, size)[0])
+    return SampleBytes(values + 8, header.unpack(values, size)[0])
 
 
-# How a file starts, and what reads its header.
+# The first bytes of a container, and the function that reads its header.
 READERS = {
     b"RIFF": _riff,
     b"RIFX": _riff,

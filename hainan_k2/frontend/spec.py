@@ -1,54 +1,69 @@
-"""Which features an encoder hears, and what makes them."""
+"""FeatureSpec: the features that an encoder expects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lhotse.features.base import FeatureExtractor
+from torch import Tensor
 
-from hainan_k2.frontend.features import Fbank, FbankConfig, UtteranceNorm
-from hainan_k2.frontend.log_mel import NUM_BINS, LogMel
+from hainan_k2.config import ModelConfig
+from hainan_k2.frontend.fbank import fbank
+from hainan_k2.frontend.log_mel import NUM_BINS, log_mel
+from hainan_k2.frontend.normalise import normalise
+from hainan_k2.frontend.samples import Samples, to_waveform
 
-# Types of stored features, as lhotse's manifests name them, that serve as features of a kind. lhotse's own filter banks
-# of its default settings differ from ours by 2.5e-3 at most.
-STORED_TYPES = {
-    "fbank": ("hainan-fbank", "kaldi-fbank", "kaldifeat-fbank", "fbank"),
-    "log-mel": ("hainan-log-mel",),
-    "states": ("hainan-whisper-states",),
-}
+KINDS = ("fbank", "log-mel", "states")
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """`kind` of features, `num_bins` numbers in a frame.
+    """The kind of features that an encoder expects, with `num_bins` values per frame.
 
-    fbank: Kaldi's filter banks, normalised per utterance when batches are made. log-mel: Whisper's features, as they
-    are. states: what a frozen pretrained encoder made of them; they are stored, never computed here.
+    fbank: Kaldi's log mel filter banks, normalised per utterance. log-mel: Whisper's features, not normalised.
+    states: the output of a frozen pretrained encoder, which is stored beside the cuts and never computed here.
+
+    >>> import numpy
+    >>> FeatureSpec("log-mel").compute(numpy.zeros(16000)).shape
+    torch.Size([100, 80])
     """
 
     kind: str = "fbank"
     num_bins: int = 80
 
-    def __post_init__(self):
-        if self.kind not in STORED_TYPES:
-            raise ValueError(f"no features of kind {self.kind!r}; there are {', '.join(STORED_TYPES)}")
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"no features of kind {self.kind!r}; there are {', '.join(KINDS)}")
         if self.kind == "log-mel" and self.num_bins != NUM_BINS:
             raise ValueError(f"num_mel_bins is {self.num_bins}: log-mel features have {NUM_BINS}")
 
-    def extractor(self) -> FeatureExtractor:
-        """A lhotse feature extractor; ValueError for states."""
-        if self.kind == "states":
-            raise ValueError("encoder states are stored beside the cuts by compute_states.py, not made from audio here")
-        return LogMel() if self.kind == "log-mel" else Fbank(FbankConfig(self.num_bins))
+    @classmethod
+    def of_model(cls, model: ModelConfig) -> FeatureSpec:
+        """The features that the encoder of `model` expects, computed from audio."""
+        return cls("fbank" if model.encoder == "fastconformer" else "log-mel", model.num_mel_bins)
 
     @property
-    def stored_types(self) -> tuple[str, ...]:
-        """Types of stored features, by lhotse's names, that can be used; the first is the one that we store."""
-        return STORED_TYPES[self.kind]
+    def normalised(self) -> bool:
+        """Whether these features are normalised per utterance."""
+        return self.kind == "fbank"
 
-    def transforms(self) -> list:
-        """lhotse input transforms that a batch goes through."""
-        return [UtteranceNorm()] if self.kind == "fbank" else []
+    def compute(self, samples: Samples) -> Tensor:
+        """Features (T, F) float32, normalised where this kind is, of samples (N,) or (1, N) at 16 kHz.
+
+        These are the features that a batch has of the same utterance. Raises ValueError for samples of less than 25 ms
+        or several channels, and for encoder states.
+        """
+        self.check_computable()
+        waveform = to_waveform(samples)
+        features = log_mel(waveform) if self.kind == "log-mel" else fbank(waveform, self.num_bins)
+        return normalise(features) if self.normalised else features
+
+    def check_computable(self) -> None:
+        """Raises ValueError for encoder states, which are not computed from audio."""
+        if self.kind == "states":
+            raise ValueError(
+                "encoder states are not computed from audio here: hainan-compute-features --encoder-weights stores "
+                "them beside the cuts"
+            )
 
 
 FBANK = FeatureSpec()

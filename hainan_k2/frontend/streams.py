@@ -1,4 +1,4 @@
-"""Ogg's pages and MPEG audio's frames, counted: streams whose container does not state their length in bytes."""
+"""Pages of Ogg and frames of MPEG audio, counted: these streams do not state their length in bytes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from functools import lru_cache
 from math import inf
 from typing import BinaryIO, Optional
 
-SEARCHED = 1 << 12  # bytes read at a time where a stream continues behind damage
+SEARCHED = 1 << 12  # bytes read at a time to find where a stream continues after damage
 
 
 @dataclass(frozen=True)
 class Extent:
-    """`found` of `stated` parts of a recording are in its file; `unit` is what is counted, `per_second` how many make a
-    second, 0 where the header does not say. `stated` is infinite where more must follow and nothing says how much."""
+    """How many parts of a recording its container states, and how many are in the file.
 
-    found: int
+    Args:
+      present: parts in the file.
+      stated: parts that the container states; infinite where more must follow, but not how many.
+      unit: what is counted: bytes of samples, pages or frames.
+      per_second: parts per second; 0 where the header does not state it.
+    """
+
+    present: int
     stated: float
     unit: str
     per_second: float = 0.0
 
 
 def ogg_extent(file: BinaryIO, at: int) -> Extent:
-    """Pages of an Ogg file from byte `at`, of those up to the one that is marked as the last (RFC 3533, section 6).
+    """Pages of an Ogg file from byte `at` on; stated are those up to the page marked as the last (RFC 3533, section 6).
 
-    Infinitely many are stated where no page bears the mark or the last page is cut off; fewer than there are where one
-    recording follows another, of which libsndfile reads the first.
+    `stated` is infinite where no page is marked or the last page is cut off. It is less than `present` where the file
+    contains several recordings, of which libsndfile reads the first.
     """
     size, pages, first, begun = file.seek(0, 2), 0, 0, set()
     while at < size:
@@ -61,16 +67,17 @@ BITRATES = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 BITRATES[2, 3] = BITRATES[2, 2]
-KIND = 0xFFFE0C00  # the bits of a frame's header that all frames of a stream share: version, layer, sampling rate
+KIND = 0xFFFE0C00  # bits of a frame's header equal in all frames of a stream: version, layer, sampling rate
 
 
 def mpeg_extent(file: BinaryIO, at: int) -> Optional[Extent]:
-    """Frames of an MP3 file (or of layer I or II) from byte `at`, of those in its Xing, Info or VBRI header.
+    """Frames of an MP3 file (or of layer I or II) from byte `at` on; stated are those of its Xing, Info or VBRI header.
 
-    Without such a header the frames that are there are stated, or infinitely many where the last is cut off. A count
-    that is wrong by one is taken for right: encoders differ on whether the header itself counts. Fewer are stated than
-    there are where one recording follows another, of which libsndfile reads the first. None where no frame is
-    whole, or the first does not state its size.
+    Without such a header `stated` is `present`, or infinite where the last frame is cut off. A number that is off by
+    one is accepted, since encoders differ on whether the header's own frame counts. `stated` is less than `present`
+    where the file contains several recordings, of which libsndfile reads the first.
+
+    Returns None where no frame is complete, or the first frame has a free bit rate and so an unknown size.
     """
     size, frames, cut = file.seek(0, 2), 0, False
     file.seek(at)
@@ -96,13 +103,13 @@ def mpeg_extent(file: BinaryIO, at: int) -> Optional[Extent]:
         return None
     if stated is None:
         return Extent(frames, inf if cut else frames, "frames", per_second)
-    frames -= 1  # the header's own
+    frames -= 1  # the header has a frame of its own
     as_stated = -1 <= stated - frames <= (0 if cut else 1)
     return Extent(frames, frames if as_stated else stated, "frames", per_second)
 
 
 def _stated_frames(frame: bytes) -> Optional[int]:
-    """The number of frames in the header that encoders hide in the first frame of an MP3."""
+    """The number of frames in the Xing, Info or VBRI header, which is inside the first frame of an MP3."""
     at = max(frame.find(b"Xing", 4, 44), frame.find(b"Info", 4, 44))
     if at > 0 and len(frame) >= at + 12 and frame[at + 7] & 1:
         return int.from_bytes(frame[at + 8 : at + 12], "big") or None
@@ -113,8 +120,10 @@ def _stated_frames(frame: bytes) -> Optional[int]:
 
 @lru_cache(maxsize=1024)
 def _frame(head: int) -> tuple[int, float]:
-    """Of the frame with this header of 32 bits: its bytes, and how many such frames make a second. Zeros where it is no
-    frame, or of a free bit rate."""
+    """The size in bytes of the frame with this header of 32 bits, and such frames per second.
+
+    Zeros where this is not the header of a frame, or has a free bit rate.
+    """
     version, layer = (0, 0, 2, 1)[head >> 19 & 3] or 2.5, 4 - (head >> 17 & 3)
     bitrate, rate = head >> 12 & 15, head >> 10 & 3
     if head >> 21 != 0x7FF or head >> 19 & 3 == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
@@ -126,8 +135,10 @@ def _frame(head: int) -> tuple[int, float]:
 
 
 def _next_frame(file: BinaryIO, at: int, size: int, kind: int) -> int:
-    """Where the next whole frame of a kind starts that the end of the file or another frame follows; `size` if nowhere.
-    Tags and damage are passed over."""
+    """The position of the next complete frame of a stream (`kind`), `size` where there is none.
+
+    Another frame or the end of the file must follow the frame. Tags and damaged bytes are skipped.
+    """
     pattern = b"\xff[%s][%s]." % tuple(
         b"".join(b"\\x%02x" % byte for byte in range(256) if byte & KIND >> shift & 255 == kind >> shift & 255)
         for shift in (16, 8)
@@ -145,7 +156,7 @@ def _frame_bytes(file: BinaryIO, at: int) -> int:
 
 
 def _places(file: BinaryIO, at: int, pattern: bytes, width: int) -> Iterator[int]:
-    """Where a pattern of `width` bytes stands in a file from byte `at`."""
+    """The positions of a pattern of `width` bytes in a file, from byte `at` on."""
     expression, held = re.compile(b"(?=%s)" % pattern, re.DOTALL), b""
     while True:
         file.seek(at + len(held))

@@ -1,4 +1,4 @@
-"""Checks of what losses and lattice functions are given: a ValueError that names the culprit, before k2 speaks."""
+"""Checks of arguments of losses and lattice functions: a ValueError names what is wrong before k2 aborts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.k2 import Fsa, load_k2
 
 
 def check_durations(durations: Sequence[int]) -> tuple[int, ...]:
-    """The durations as a tuple. ValueError unless ascending non-negative integers, one of them positive."""
+    """The durations as a tuple. ValueError unless they are ascending, non-negative integers and one is positive."""
     values = tuple(durations)
     if any(isinstance(d, bool) or not isinstance(d, int) for d in values):
         raise ValueError(f"durations must be integers (frames), got {values}")
@@ -23,7 +23,7 @@ def check_durations(durations: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_lengths(name: str, lens: Tensor, batch: int, largest: int, of: str) -> Tensor:
-    """(B,) lengths as int64 on the CPU. ValueError unless integers within 0 ... largest."""
+    """(B,) lengths as int64 on the CPU. ValueError unless they are integers in 0 ... largest."""
     if lens.shape != (batch,) or lens.is_floating_point():
         raise ValueError(f"{name} must hold {batch} integers, got shape {tuple(lens.shape)} of {lens.dtype}")
     lens = lens.detach().to("cpu", torch.int64)
@@ -42,11 +42,11 @@ def check_batch(
     num_frames: int,
     num_labels: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Frame and target lengths as int64 on the CPU, targets (B, U) as int64 with their padding replaced by 0.
+    """Frame and target lengths as int64 on the CPU; targets (B, U) as int64 with padding replaced by 0.
 
     Raises:
-      ValueError: if shapes differ from B, T = num_frames and U = num_labels (None: any), lengths exceed them,
-        or a label is the blank (0) or not below V.
+      ValueError: if shapes are not those of B, T = num_frames and U = num_labels (None: any), if lengths exceed them,
+        or if a label is the blank (0) or not below V.
     """
     if targets.dim() != 2 or targets.is_floating_point() or targets.size(0) != batch:
         raise ValueError(f"targets must hold integers (B={batch}, U), got {tuple(targets.shape)} of {targets.dtype}")
@@ -66,7 +66,7 @@ def check_batch(
 
 
 def check_logits(name: str, logits: Tensor, dims: str, num_durations: int) -> int:
-    """The vocabulary size V. ValueError unless floating point, of as many axes as `dims` names, V >= 2."""
+    """The vocabulary size V. ValueError unless the logits are floating point with the axes of `dims` and V >= 2."""
     if logits.dim() != len(dims.split(",")) or not logits.is_floating_point():
         raise ValueError(f"{name} must be floating point ({dims}), got shape {tuple(logits.shape)} of {logits.dtype}")
     vocab_size = logits.size(-1) - num_durations
@@ -78,10 +78,10 @@ def check_logits(name: str, logits: Tensor, dims: str, num_durations: int) -> in
 
 
 def check_bounds(bounds: Tensor, frame_lens: Tensor, target_lens: Tensor, num_frames: int, band: int) -> Tensor:
-    """Bounds (B, T) as int64, padding set to 0.
+    """Bounds (B, T) as int64, with padding set to 0.
 
     Raises:
-      ValueError: unless they start at 0, never fall and stay within 0 ... max(0, U + 1 - S).
+      ValueError: unless they start at 0, never fall and stay in 0 ... max(0, U + 1 - S).
     """
     if bounds.shape != (frame_lens.numel(), num_frames) or bounds.is_floating_point():
         raise ValueError(
@@ -104,8 +104,8 @@ def check_bounds(bounds: Tensor, frame_lens: Tensor, target_lens: Tensor, num_fr
     return bounds
 
 
-def check_lattice(lattice, name: str = "the lattice") -> None:
-    """ValueError unless a k2.Fsa that is an FsaVec and topologically sorted, so that it has no cycles either."""
+def check_lattice(lattice: Fsa, name: str = "the lattice") -> None:
+    """ValueError unless `lattice` is a k2.Fsa, an FsaVec and topologically sorted, hence without cycles."""
     k2 = load_k2()
 
     if not isinstance(lattice, k2.Fsa):
@@ -123,7 +123,7 @@ def check_option(name: str, value: str, options: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(options)}, got {value!r}")
 
 
-def check_not_negative(**values: float | None) -> None:
+def check_not_negative(**values: float) -> None:
     """ValueError if one of the named values is negative."""
     for name, value in values.items():
         if not value >= 0:

@@ -1,5 +1,4 @@
-"""What fails on one utterance and must not cost the others, in the log: a line each time, and of errors that point at a
-mistake in the program the traceback, once per kind."""
+"""FailureLog: errors of single utterances, reported without a flood of tracebacks."""
 
 from __future__ import annotations
 
@@ -8,20 +7,24 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-EXPECTED = (ValueError, MemoryError)  # what the input or the machine is to blame for
+EXPECTED = (ValueError, MemoryError)  # caused by the input or the machine, not by a mistake in the program
 
 logger = logging.getLogger(__name__)
 
 
 class FailureLog:
-    """Counts errors by kind: their type and the line of code that raised them."""
+    """Logs errors and counts them by kind: their type and the line of code that raised them.
 
-    def __init__(self):
+    Every error is one line in the log. The first unexpected error of a kind, which points at a mistake in the program,
+    has its traceback as well.
+    """
+
+    def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, int]] = Counter()
 
     def report(self, level: int, message: str, error: Exception) -> str:
-        """Logs "MESSAGE: REASON" and returns the reason; for an unexpected error also its place and how many of its
-        kind there have been, for the first of a kind the traceback."""
+        """Log "MESSAGE: REASON" and return the reason. For an unexpected error the line also has the place in the code
+        and how many errors of its kind there have been."""
         why = reason(error)
         if isinstance(error, EXPECTED):
             logger.log(level, "%s: %s", message, why)
@@ -44,5 +47,5 @@ class FailureLog:
 
 
 def reason(error: Exception) -> str:
-    """An error in one line: its kind and the first line of what it says."""
+    """An error in one line: its type and the first line of its message."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -14,13 +14,15 @@ from dataclasses import dataclass
 
 from hainan_k2.frontend.audio import is_audio_name
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Input:
-    """One path that an argument leads to.
+    """A path that an argument leads to.
 
-    `place` is its path below the folder that was named, else its name alone: where its results go. A recording that
-    cannot be read has a `failure`, one line that names it; `skipped` says why what is no recording is left out.
+    `place` is its path below the folder that was named, or its file name: where its results are written. `failure` is
+    one line that names a recording that cannot be read; `skipped` says why a path that is no recording is left out.
     """
 
     path: str
@@ -30,21 +32,21 @@ class Input:
 
 
 class Inputs:
-    """The audio that arguments name, each recording once, as it is asked for.
+    """The recordings that arguments name, each once, in order.
 
-    `by_path` holds all that has been given out; `left_out` counts the others by the reason, and each that is no
-    recording is named in the log. has(path) tells of recordings that were done before.
+    `by_path` holds the inputs that were yielded. `left_out` counts the others by reason; the log names each path that
+    is no recording. `has(path)` tells whether a recording was done before.
     """
 
     def __init__(self, arguments: Iterable[str], has: Callable[[str], bool]):
         self.arguments, self.has = arguments, has
         self.by_path: dict[str, Input] = {}
-        self.left_out: Counter = Counter()
+        self.left_out: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Input]:
         for item in find_audio(self.arguments):
             if item.skipped:
-                logging.warning("skipped: %s: %s", shown(item.path), shown(item.skipped))
+                logger.warning("skipped: %s: %s", shown(item.path), shown(item.skipped))
                 self.left_out["skipped"] += 1
             elif item.path in self.by_path:
                 self.left_out["named more than once"] += 1
@@ -56,10 +58,10 @@ class Inputs:
 
 
 def find_audio(arguments: Iterable[str]) -> Iterator[Input]:
-    """All audio that the arguments name, in order; "-" stands for paths on standard input, a line each.
+    """Yield all audio that the arguments name, in order; "-" stands for paths on standard input, one per line.
 
-    A folder is searched with all its subfolders, as `search_folder` does. A name that does not exist is a pattern, "**"
-    in it being any folders. An argument that leads to no audio is an Input with a failure, and costs no other.
+    A folder is searched with its subfolders (`search_folder`). A name that does not exist is a pattern, in which "**"
+    matches any folders. An argument that leads to no audio gives an Input with a failure; the others are not affected.
     """
     for argument in arguments:
         if argument == "-":
@@ -78,8 +80,8 @@ def _named(argument: str) -> Iterator[Input]:
         matches = sorted(glob.glob(argument, recursive=True))
         audio = [match for match in matches if is_audio_name(match)]
         if len(matches) > len(audio):
-            logging.info(
-                "%s: %d matches are not named like audio, and left out", shown(argument), len(matches) - len(audio)
+            logger.info(
+                "%s: left out %d matches without an audio file ending", shown(argument), len(matches) - len(audio)
             )
         if not audio:
             yield Input(argument, failure=f"{argument}: no audio file matches this pattern")
@@ -113,16 +115,17 @@ def kind_of(path: str) -> str:
 
 
 def search_folder(folder: str) -> list[Input]:
-    """What is named like audio in a folder and its subfolders, in the order of the names.
+    """The files with an audio file ending in a folder and its subfolders, in the order of their names.
 
-    Links to folders are followed. A folder is searched once, however many links lead to it, and by its own name where
-    that is below `folder`: links that run in a circle, and second ones, are skipped. Failures: folders that cannot be
-    read, and what is named like audio but is no file. Other links to nothing, pipes and devices are skipped.
+    Links to folders are followed. A folder is searched once, however many links lead to it, and under its own name if
+    that is below `folder`; circular and repeated links are skipped. Folders that cannot be read, and paths with an
+    audio file ending that are no files, are failures. Other broken links, pipes and devices are skipped.
     """
     items: list[Input] = []
-    others = 0  # files that are not named like audio
+    others = 0  # files without an audio file ending
     seen: dict[tuple[int, int], str] = {}
-    folders, links = [folder], []  # still to be searched; links last
+    folders: list[str] = [folder]  # still to be searched
+    links: list[str] = []  # searched after the folders
     while folders or links:
         current = folders.pop() if folders else links.pop(0)
         try:
@@ -147,23 +150,22 @@ def search_folder(folder: str) -> list[Input]:
             else:
                 items.append(Input(entry.path, skipped=kind))
     if others:
-        logging.info("%s: %d files are not named like audio, and left out", shown(folder), others)
+        logger.info("%s: left out %d files without an audio file ending", shown(folder), others)
     if not any(item.place or item.failure for item in items):
         items.append(Input(folder, failure=f"{folder}: no audio files in this folder"))
     return sorted(items, key=lambda item: item.path.split(os.sep))
 
 
 def shown(text: str) -> str:
-    """Text with names of files in it, for people: bytes of a name that are not UTF-8, and what else cannot be printed,
-    as \\xNN."""
+    """Text with file names, made printable: bytes that are not UTF-8 and unprintable characters become \\xNN."""
     return "".join(c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in text)
 
 
 def utterance_id(path: str) -> str:
-    """A path as the id of its results, different for different paths: what separates fields (spaces), what cannot be
-    printed, bytes that are not UTF-8, and "%" itself are %NN, as in addresses of web pages.
+    """The id of a path's results, percent-encoded as in URLs: spaces, "%", unprintable characters and bytes that are
+    not UTF-8 become %NN. Different paths have different ids.
 
-    urllib.parse.unquote(id, errors="surrogateescape") gives the path.
+    urllib.parse.unquote(id, errors="surrogateescape") gives the path back.
 
     >>> utterance_id("talks/a b.wav")
     'talks/a%20b.wav'

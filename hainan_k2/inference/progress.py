@@ -1,4 +1,4 @@
-"""How far transcribe.py is."""
+"""The progress of transcribe.py: files done, and how much faster than real time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Input, shown
+
+logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """A bar on a terminal, else a line for each file; failures always. Used as a context; the end sums up."""
+    """A context that shows a bar on a terminal, else logs a line per file; failures are always shown.
+
+    At its end it logs the number of files, their seconds and the speed.
+    """
 
     def __enter__(self) -> Progress:
         self.bar = tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), leave=False, unit=" files")
@@ -22,6 +27,7 @@ class Progress:
         return self
 
     def show(self, source: Input, decoded: Decoded, errors: Sequence[str]) -> None:
+        """Count a file that is done."""
         self.count += 1
         self.seconds += decoded.seconds
         self.bar.update()
@@ -30,14 +36,15 @@ class Progress:
             tqdm.write(f"failed: {shown(error)}", file=sys.stderr)
         if decoded.hypotheses and not errors and self.bar.disable:
             words = ", ".join(str(len(hypothesis.words)) for hypothesis in decoded.hypotheses.values())
-            logging.info("%s: %.1f s, %s words", shown(source.path), decoded.seconds, words)
+            logger.info("%s: %.1f s, %s words", shown(source.path), decoded.seconds, words)
 
     def speed(self) -> float:
+        """Seconds of audio per second."""
         return self.seconds / max(1e-9, time.monotonic() - self.started)
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bar.close()
-        logging.info(
+        logger.info(
             "%d files, %.1f s of audio in %.1f s (%.1f x real time)",
             self.count,
             self.seconds,

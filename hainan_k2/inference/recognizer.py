@@ -1,15 +1,14 @@
-"""Recognition for programs: a model directory in, audio in, words with their times out.
+"""Recognizer: a model directory in, audio in, words with times out.
 
 recognizer = hainan_k2.Recognizer.load("released")
-result, = recognizer.transcribe(["talk.flac"])
-print(result.text, result.words)
+hypothesis, = recognizer.transcribe(["talk.flac"])
+print(hypothesis.text, hypothesis.words)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -17,20 +16,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.data.batches import audio_features
 from hainan_k2.device import pick_device
 from hainan_k2.formats.model_dir import find_model, read_model
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
-from hainan_k2.inference.engine import runs, search
+from hainan_k2.frontend.spec import FeatureSpec
+from hainan_k2.inference.batch_search import Outcome
+from hainan_k2.inference.engine import search_encoded
 from hainan_k2.inference.failures import reason
-from hainan_k2.inference.samples import Audio, Result, Samples, batches, failure_of, read_each
-from hainan_k2.inference.segments import LONGEST, search_stretches, takes_whole
-from hainan_k2.inference.windows import WindowConfig, encode_audio, read_features
+from hainan_k2.inference.samples import Audio, Input, batches, failure_of, read_each
+from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.inference.windows import FRAME, encode_audio
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT, Hypothesis
+from hainan_k2.result import Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
-from hainan_k2.search.resources import Knowledge
+from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -42,8 +41,12 @@ WINDOWS = WindowConfig()
 class Recognizer:
     """A model, its tokenizer and its features, on a device.
 
-    The result for an input does not depend on what else is transcribed with it. Methods that need no lattice
-    (ar-greedy, ar-beam, nar-greedy, sar) work without k2.
+    The result for an input does not depend on the other inputs. Methods that need no lattice (ar-greedy, ar-beam,
+    nar-greedy, sar) work without k2.
+
+    >>> recognizer = Recognizer.load("released", device="cpu")
+    >>> recognizer.transcribe(["tests/data/jfk.flac"])[0].words[0].text
+    'and'
     """
 
     def __init__(
@@ -54,167 +57,150 @@ class Recognizer:
         windows: WindowConfig = WINDOWS,
     ):
         self.model, self.tokenizer, self.provenance = model.eval(), tokenizer, provenance or {}
-        self.spec, self.windows = audio_features(model.config), windows.windows()
+        self.spec, self.windows = FeatureSpec.of_model(model.config), windows.windows()
 
     @classmethod
     def load(
         cls, name: Union[str, Path] = "released", device: str = "auto", windows: WindowConfig = WINDOWS
     ) -> Recognizer:
-        """From a model directory of export.py; "released" is the one that comes with the package. `windows` says how
-        audio is heard that is too long to be heard at once.
+        """Load a model directory of export.py; "released" is the one that comes with the package.
 
-        Raises ValueError: one line with the file that is missing, damaged or does not fit the others.
+        `windows` sets how audio is encoded that is longer than a window. Raises ValueError: one line with the file that
+        is missing, damaged or does not fit the others.
         """
         model, tokenizer, provenance = read_model(find_model(name))
         return cls(model.to(pick_device(device)), tokenizer, provenance, windows)
 
-    def knowledge(self, **files: str) -> Knowledge:
-        """What a search may know beside the model: lm="4gram.arpa", hotwords="names.txt" ... (KnowledgeConfig)."""
-        return load_knowledge(KnowledgeConfig(**files), self.tokenizer)
+    def resources(self, **files: str) -> DecodingResources:
+        """Load decoding resources: lm="4gram.arpa", hotwords="names.txt" and the other fields of ResourceConfig."""
+        return load_resources(ResourceConfig(**files), self.tokenizer)
 
     def transcribe(
         self,
         audio: Sequence[Audio],
         method: str = "ar-greedy",
         options: SearchConfig = DEFAULTS,
-        knowledge: Optional[Knowledge] = None,
+        resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
     ) -> list[Hypothesis]:
-        """A Hypothesis (text, words with start and end in seconds) for every input, in order.
+        """Transcribe every input: a Hypothesis with text, and words with start and end in seconds, in order.
 
         Args:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
-          method: of METHODS; `options` and `knowledge` are what it takes.
-          max_duration: seconds of audio in a batch, padding included; a longer input is by itself.
+          method: a name in METHODS; `options` and `resources` are what it takes.
+          max_duration: seconds of audio in a batch, padding included; a longer input is a batch of its own.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
         """
         if isinstance(audio, (str, Path, np.ndarray)):
             raise ValueError("audio is a list of files and arrays: write [it] for a single one")
-        results = list(self.stream(audio, method, options, knowledge, sampling_rate, max_duration))
+        results = list(self.stream(audio, method, options, resources, sampling_rate, max_duration))
         failed = [result for result in results if result.hypothesis is None]
         if failed:
             raise ValueError(failed[0].failure + (f" (and {len(failed) - 1} more failed)" if failed[1:] else ""))
-        return [result.hypothesis for result in results]
+        return [result.hypothesis for result in results if result.hypothesis is not None]
 
     def stream(
         self,
         audio: Iterable[Audio],
         method: str = "ar-greedy",
         options: SearchConfig = DEFAULTS,
-        knowledge: Optional[Knowledge] = None,
+        resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
-    ) -> Iterator[Result]:
-        """`transcribe` for many inputs: a Result of each, in order, as its batch ends. What is wrong with an input is
-        said in its Result and costs no other. Only a batch is in memory, and of an input longer than a window only
-        blocks of samples and the encoder's output; max_duration=0 makes each input a batch."""
-        known = knowledge or self.knowledge()
-        choose_methods([method], known)
+    ) -> Iterator[Transcription]:
+        """`transcribe` for any number of inputs: yields the Transcription of each, in order, as soon as its batch ends.
+
+        An input that fails has the reason in its Transcription and costs no other input. Memory holds one batch only;
+        of an input longer than a window it holds blocks of samples and the encoder output. max_duration=0 makes each
+        input a batch.
+        """
+        loaded = resources or self.resources()
+        choose_methods([method], loaded)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:
             raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
-        for (result,) in self.decode(audio, [Row(method, method, options)], known, sampling_rate, max_duration):
+        for (result,) in self.decode(audio, [Row(method, method, options)], loaded, sampling_rate, max_duration):
             yield result
 
     def decode(
         self,
-        audio: Iterable[Union[Audio, Result]],
+        audio: Iterable[Union[Audio, Transcription]],
         rows: Sequence[Row],
-        knowledge: Optional[Knowledge] = None,
+        resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
         watch: Optional[Stopwatch] = None,
-    ) -> Iterator[list[Result]]:
-        """Every input by every row, from one pass of the encoder: lists of a Result for each row, in order.
+    ) -> Iterator[list[Transcription]]:
+        """Decode every input with every row, from one pass of the encoder: a list with a Transcription for each row.
 
-        An input that is a Result has failed before it got here, and comes out again in its place. `watch` adds up the
-        seconds of "encoder" and, by its label, of every row's search. Oracles give their lists as alternatives, the
-        choice from them being the caller's.
+        An input that is a Transcription has failed already; it comes out unchanged at its place. `watch` adds up the
+        seconds of "encoder" and, under its label, of every row's search. Oracle methods give the whole n-best list as
+        alternatives, from which the caller picks.
         """
-        known, watch = knowledge or self.knowledge(), watch or Stopwatch()
-        for batch in batches(read_each(audio, sampling_rate, self.windows.samples), max_duration):
-            searched = iter(self._search([item for item in batch if item[1] is not None], rows, known, watch))
+        loaded, watch = resources or self.resources(), watch or Stopwatch()
+        for batch in batches(read_each(audio, sampling_rate, self.windows.at_once * FRAME), max_duration):
+            readable = [(result, samples) for result, samples in batch if samples is not None]
+            decoded = iter(self._decode_batch(readable, rows, loaded, watch))
             for result, samples in batch:
-                yield [result] * len(rows) if samples is None else next(searched)
+                yield [result] * len(rows) if samples is None else next(decoded)
 
-    def _search(
-        self, batch: list[tuple[Result, Samples]], rows: Sequence[Row], knowledge: Knowledge, watch: Stopwatch
-    ) -> list[list[Result]]:
+    def _decode_batch(
+        self,
+        batch: Sequence[Input],
+        rows: Sequence[Row],
+        resources: DecodingResources,
+        watch: Stopwatch,
+    ) -> list[list[Transcription]]:
         if not batch:
             return []
         try:
             with watch.section("encoder"):
-                inputs, encoder_out, lens = self._encode_inputs(batch)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:  # damage behind the first window; no memory
+                results, encoder_out, lens = self._encode_inputs(batch)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:  # damage after the first window; no memory
             if len(batch) > 1:
-                return [results for one in batch for results in self._search([one], rows, knowledge, watch)]
+                return [listed for one in batch for listed in self._decode_batch([one], rows, resources, watch)]
             name = batch[0][0].name
             why = failure_of(name, error) if isinstance(error, (ValueError, OSError)) else f"{name}: {reason(error)}"
             return [[replace(batch[0][0], failure=why)] * len(rows)]
-        outcomes: dict[str, list[Union[Hypothesis, str]]] = {}
-        for run in runs(rows):
-            start = watch.now()
-            outcomes.update(self._search_run(run, encoder_out, lens, knowledge, [one.name for one in inputs]))
-            share = (watch.now() - start) / len(run)
-            for row in run:
-                watch.seconds[row.label] += share
+        names = [result.name for result in results]
+        outcomes = search_encoded(self.model, encoder_out, lens, rows, self.tokenizer.pieces, names, resources, watch)
         return [
-            [self._result(one, row, outcomes[row.label][i], len(rows) > 1) for row in rows]
-            for i, one in enumerate(inputs)
+            [self._transcription(result, row, outcome, len(rows) > 1) for row, outcome in zip(rows, of_input)]
+            for result, of_input in zip(results, outcomes)
         ]
 
-    def _search_run(
-        self, run: Sequence[Row], encoder_out: Tensor, lens: Tensor, knowledge: Knowledge, names: Sequence[str]
-    ) -> dict[str, list[Union[Hypothesis, str]]]:
-        """By label, what rows that are searched together find in every input, or why they failed."""
-        lengths, whole = lens.tolist(), takes_whole(run[0], knowledge)
-        short = [i for i, length in enumerate(lengths) if whole or length <= LONGEST]
-        outcomes: dict[tuple[str, int], Union[Hypothesis, str]] = {}
-        if short:
-            width = max(lengths[i] for i in short)
-            results = search(
-                self.model, encoder_out[short, :width], lens[short], run, knowledge, [names[i] for i in short]
-            )
-            outcomes.update(((row.label, i), one) for row, listed in zip(run, results) for i, one in zip(short, listed))
-        for row, i in product(run, sorted(set(range(len(names))) - set(short))):
-            if METHODS[row.method].oracle:
-                outcomes[row.label, i] = f"longer than {LONGEST * FRAME_SHIFT:g} s: its n-best lists cannot be joined"
-            else:
-                outcomes[row.label, i] = search_stretches(
-                    self.model, encoder_out[i, : lengths[i]], row, knowledge, names[i], self.tokenizer.pieces
-                )
-        return {row.label: [outcomes[row.label, i] for i in range(len(names))] for row in run}
-
-    def _result(self, one: Result, row: Row, outcome: Union[Hypothesis, str], several: bool) -> Result:
+    def _transcription(self, result: Transcription, row: Row, outcome: Outcome, several: bool) -> Transcription:
         if isinstance(outcome, str):
-            return replace(one, failure=f"{one.name}: {row.label}: {outcome}" if several else f"{one.name}: {outcome}")
-        return replace(one, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=one.seconds))
+            label = f"{row.label}: " if several else ""
+            return replace(result, failure=f"{result.name}: {label}{outcome}")
+        return replace(result, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=result.seconds))
 
-    def _encode_inputs(self, batch: list[tuple[Result, Samples]]) -> tuple[list[Result], Tensor, Tensor]:
-        """The results, now with their seconds, and `encode` of their samples. What comes in blocks is by itself."""
+    def _encode_inputs(self, batch: Sequence[Input]) -> tuple[list[Transcription], Tensor, Tensor]:
+        """The inputs with their lengths in seconds, and `encode` of them. An input in blocks is a batch of its own."""
         result, samples = batch[0]
-        if isinstance(samples, np.ndarray):
-            return [r for r, _ in batch], *self.encode([s for _, s in batch])
-        blocks = Counted(samples)
-        encoded = encode_audio(self.model, self.spec, blocks, self.windows)
-        return [replace(result, seconds=blocks.samples / SAMPLING_RATE)], *encoded
+        if isinstance(samples, Iterator):
+            blocks = Counted(samples)
+            encoded = encode_audio(self.model, self.spec, blocks, self.windows)
+            return [replace(result, seconds=blocks.samples / SAMPLING_RATE)], *encoded
+        return [r for r, _ in batch], *self.encode([s for _, s in batch if isinstance(s, np.ndarray)])
 
     @torch.no_grad()
     def encode(self, batch: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """B mono signals (N,), 16 kHz -> encoder output (B, T, C), 80 ms frames, padded, and lens (B,).
+        """Encode B mono signals (N,) at 16 kHz: encoder output (B, T, C) in frames of 80 ms, padded, and lens (B,).
 
-        A signal longer than `windows` allows is heard window by window (hainan_k2.inference.windows).
+        A signal longer than a window is encoded in windows (hainan_k2.inference.windows).
         """
-        if max(map(len, batch)) > self.windows.samples:
+        device = next(self.model.parameters()).device
+        if max(map(len, batch)) > self.windows.at_once * FRAME:
             encoded = [encode_audio(self.model, self.spec, [samples], self.windows)[0][0] for samples in batch]
-            lens = torch.tensor([len(e) for e in encoded], device=encoded[0].device)
+            lens = torch.tensor([len(e) for e in encoded], device=device)
             return torch.nn.utils.rnn.pad_sequence(encoded, batch_first=True), lens
-        features = [read_features(samples, self.spec)[0] for samples in batch]
+        features = [self.spec.compute(samples) for samples in batch]
         lens = torch.tensor([len(f) for f in features])
         padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True)
-        device = next(self.model.parameters()).device
-        return self.model.encoder(padded.to(device), lens.to(device))
+        out: tuple[Tensor, Tensor] = self.model.encoder(padded.to(device), lens.to(device))
+        return out

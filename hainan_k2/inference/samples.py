@@ -1,51 +1,42 @@
-"""What a recogniser is given, files and arrays, as samples in batches, and what became of each input."""
+"""Inputs of the recognizer, files and arrays, as batches of mono 16 kHz samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from math import inf
 from pathlib import Path
-from typing import Optional, Union
+from typing import Union
 
 import numpy as np
 
 from hainan_k2.frontend.audio import BLOCK, SAMPLING_RATE, audio_blocks, resample_blocks
-from hainan_k2.frontend.features import MIN_SAMPLES
-from hainan_k2.result import Hypothesis
+from hainan_k2.frontend.samples import MIN_SAMPLES
+from hainan_k2.result import Transcription
 
 Audio = Union[str, Path, np.ndarray]
-Samples = Union[None, np.ndarray, Iterator[np.ndarray]]  # of an input: unreadable, all of them, or block after block
+Samples = Union[None, np.ndarray, Iterator[np.ndarray]]  # of an input: none (unreadable), all, or block after block
+Input = tuple[Transcription, Samples]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of one input: its hypothesis, or why there is none. `seconds` is its length, 0 where unreadable."""
+def read_each(audio: Iterable[Union[Audio, Transcription]], sampling_rate: int, longest: int) -> Iterator[Input]:
+    """Read every input: a Transcription without a hypothesis, and its samples.
 
-    name: str
-    seconds: float = 0.0
-    hypothesis: Optional[Hypothesis] = None
-    failure: str = ""
-
-
-def read_each(
-    audio: Iterable[Union[Audio, Result]], sampling_rate: int, longest: int
-) -> Iterator[tuple[Result, Samples]]:
-    """Every input, still without a hypothesis, and its samples: in blocks, read as they are asked for, where they are
-    more than `longest`. The seconds of such a result are not known yet. A Result, which has failed before, keeps its
-    place."""
+    An input of more than `longest` samples is read in blocks, when they are asked for; its seconds are not known yet.
+    A Transcription among the inputs has failed already and stays at its place.
+    """
     for number, item in enumerate(audio):
-        if isinstance(item, Result):
+        if isinstance(item, Transcription):
             yield item, None
             continue
         name = f"array {number}" if isinstance(item, np.ndarray) else str(item)
         try:
             samples = read_samples(item, name, sampling_rate, longest)
         except (ValueError, OSError) as error:
-            yield Result(name, failure=failure_of(name, error)), None
+            yield Transcription(name, failure=failure_of(name, error)), None
         else:
-            yield Result(name, len(samples) / SAMPLING_RATE if isinstance(samples, np.ndarray) else 0.0), samples
+            seconds = len(samples) / SAMPLING_RATE if isinstance(samples, np.ndarray) else 0.0
+            yield Transcription(name, seconds), samples
 
 
 def failure_of(name: str, error: Exception) -> str:
@@ -55,11 +46,15 @@ def failure_of(name: str, error: Exception) -> str:
     return str(error)
 
 
-def batches(inputs: Iterable[tuple[Result, Samples]], max_duration: float) -> Iterator[list]:
-    """Consecutive inputs in lists whose length times their longest is at most `max_duration` seconds, where they are
-    more than one; what comes in blocks, of unknown length, is one by itself. A list that is full is given without
-    waiting for the next input."""
-    batch, longest = [], 0.0
+def batches(inputs: Iterable[Input], max_duration: float) -> Iterator[list[Input]]:
+    """Group consecutive inputs into batches.
+
+    The number of inputs times the longest is at most `max_duration` seconds, unless a batch is one input. An input in
+    blocks, whose length is unknown, is a batch of its own. A batch that is full is yielded without waiting for the next
+    input.
+    """
+    batch: list[Input] = []
+    longest = 0.0
     for result, samples in inputs:
         seconds = inf if isinstance(samples, Iterator) else result.seconds
         if batch and max(longest, seconds) * (len(batch) + 1) > max_duration:
@@ -75,24 +70,24 @@ def batches(inputs: Iterable[tuple[Result, Samples]], max_duration: float) -> It
 
 
 def read_samples(audio: Audio, name: str, sampling_rate: int, longest: int) -> Union[np.ndarray, Iterator[np.ndarray]]:
-    """A file, or an array at `sampling_rate`, as mono float32 (N,) at 16 kHz; in blocks where N is above `longest`.
+    """Read a file, or an array at `sampling_rate`, as mono float32 (N,) at 16 kHz; in blocks if N is above `longest`.
 
-    ValueError or OSError says what is wrong with it; what is wrong with a file after its first `longest` samples is
-    said when they are read.
+    Raises ValueError or OSError. Damage in a file after its first `longest` samples is raised when they are read.
     """
     blocks = _mono(audio, name, sampling_rate) if isinstance(audio, np.ndarray) else audio_blocks(audio)
-    begun, size = [], 0
+    read: list[np.ndarray] = []
+    size = 0
     for block in blocks:
-        begun.append(block)
+        read.append(block)
         size += len(block)
         if size > longest:
-            return chain(begun, blocks)
+            return chain(read, blocks)
     if size < MIN_SAMPLES:
         raise ValueError(
             f"{name}: {1000 * size / SAMPLING_RATE:.1f} ms of audio ({size} samples at {SAMPLING_RATE} "
             f"Hz): at least 25 ms ({MIN_SAMPLES}) are needed"
         )
-    return np.concatenate(begun)
+    return np.concatenate(read)
 
 
 def _mono(array: np.ndarray, name: str, rate: int) -> Iterator[np.ndarray]:
@@ -103,7 +98,7 @@ def _mono(array: np.ndarray, name: str, rate: int) -> Iterator[np.ndarray]:
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(array))} of {array.size} samples are not finite")
-    full = -float(np.iinfo(array.dtype).min) if array.dtype.kind == "i" else 1.0
-    parts = (array[i : i + BLOCK] / full for i in range(0, len(array), BLOCK))
+    full_scale = -float(np.iinfo(array.dtype).min) if array.dtype.kind == "i" else 1.0
+    parts = (array[i : i + BLOCK] / full_scale for i in range(0, len(array), BLOCK))
     mono = (part if part.ndim == 1 else part.mean(axis=1) for part in parts)
     return resample_blocks((part.astype(np.float32) for part in mono), rate, SAMPLING_RATE)

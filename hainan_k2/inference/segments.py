@@ -1,78 +1,97 @@
-"""Long recordings for searches that cannot take them whole: they are cut where nothing is said, searched stretch by
-stretch, and the results are joined.
+"""Search long recordings in segments: cut where nobody speaks, search segment by segment, join the results.
 
-Greedy and beam searches and the plain lattice take any length: their memory and time grow with it, no faster.
-Compositions with language models, graphs, grammars or hotwords are made of a stretch of half a minute at most. To those
-a stretch is a sentence: a language model and a grammar begin anew, and hotwords end, where it ends. N-best lists are
-made of ten seconds at most: a list has the same number of texts whatever it is a list of, and those of a shorter
-stretch leave more of it to choose.
+Greedy and beam searches and the plain lattice take input of any length. Compositions with language models, graphs,
+grammars or hotwords, whose memory grows faster, take segments of half a minute at most. A segment is a sentence to
+them: the language model and the grammar start anew, and hotwords end, where it ends. N-best lists are made of segments
+of ten seconds at most: the list of a shorter segment covers more of its variants. Input of up to 30 s is never cut.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Optional, Union
+from dataclasses import dataclass, replace
+from typing import Optional
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from hainan_k2.inference.engine import search
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
+from hainan_k2.inference.batch_search import Outcome, search_batch
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import Hypothesis
-from hainan_k2.search import METHODS, Knowledge
+from hainan_k2.result import Hypothesis, Token
+from hainan_k2.search import METHODS, DecodingResources
 from hainan_k2.search.sweep import Row
 
-LONGEST = 375  # encoder frames: 30 s. What is not longer is searched at once
-LISTED = 125  # 10 s
-TOGETHER = 8  # stretches in a batch
-WHOLE = ("ar-greedy", "ar-beam", "nar-greedy", "sar")
-WHOLE_ALONE = ("viterbi", "sar-viterbi")  # if there are no hotwords
-LISTS = ("nbest", "nbest-lm", "nbest-ar", "mbr", "nbest-oracle")
+IN_BATCH = 8  # segments that are searched in one batch
 
 
-def takes_whole(row: Row, knowledge: Knowledge) -> bool:
-    """Whether the method searches a recording of any length at once."""
-    return row.method in WHOLE or row.method in WHOLE_ALONE and knowledge.hotwords is None
+@dataclass(frozen=True)
+class Limits:
+    """Encoder frames that a search takes: recordings of up to `at_once`, longer ones in segments of up to `segment`."""
+
+    at_once: int
+    segment: int
+
+    @classmethod
+    def of(cls, row: Row, resources: DecodingResources) -> Optional[Limits]:
+        """The limits of the row's method (`Method.longest`, `Method.segment`); None where it takes any length."""
+        method = METHODS[row.method]
+        longest = method.longest(row.options, resources)
+        if math.isinf(longest):
+            return None
+        segment = method.segment(row.options, resources)
+        return cls(round(longest / ENCODER_FRAME_SHIFT), round(segment / ENCODER_FRAME_SHIFT))
 
 
 @torch.no_grad()
-def search_stretches(
+def search_segments(
     model: Hainan,
     encoder_out: Tensor,
     row: Row,
-    knowledge: Knowledge,
+    resources: DecodingResources,
     name: str,
     pieces: Sequence[str],
-    longest: Optional[int] = None,
-) -> Union[Hypothesis, str]:
-    """What a row finds in a recording's encoder_out (T, C), or why it failed in one of the stretches.
+    longest: int,
+) -> Outcome:
+    """Search one long recording in segments.
 
-    longest: frames of a stretch at most; None: what suits the method.
+    Args:
+      encoder_out: (T, C) frames of 80 ms.
+      name: of the recording, for the log; pieces: the tokenizer's pieces.
+      longest: frames of the longest segment.
+    Returns:
+      The joined hypothesis, without words, or why the search of the first segment that failed did so.
     """
-    longest = longest or (LISTED if row.method in LISTS else LONGEST)
     lens = torch.tensor([len(encoder_out)], device=encoder_out.device)
-    ends = pauses(METHODS["nar-greedy"].function(model, encoder_out[None], lens, row.options)[0], longest)
-    stretches = encoder_out.tensor_split(ends)
-    parts: list[Union[Hypothesis, str]] = []
-    for first in range(0, len(stretches), TOGETHER):
-        batch = stretches[first : first + TOGETHER]
-        sizes = torch.tensor([len(s) for s in batch], device=encoder_out.device)
-        parts += search(model, pad_sequence(batch, batch_first=True), sizes, [row], knowledge, [name] * len(batch))[0]
-    failures = [part for part in parts if isinstance(part, str)]
-    return failures[0] if failures else join(parts, pieces)
+    (greedy,) = METHODS["nar-greedy"].function(model, encoder_out[None], lens, row.options)
+    segments = encoder_out.tensor_split(find_cuts(greedy, longest))
+    outcomes: list[Outcome] = []
+    for first in range(0, len(segments), IN_BATCH):
+        batch = segments[first : first + IN_BATCH]
+        sizes = torch.tensor([len(segment) for segment in batch], device=encoder_out.device)
+        padded = pad_sequence(list(batch), batch_first=True)
+        outcomes += search_batch(model, padded, sizes, [row], resources, [name] * len(batch))[0]
+    hypotheses = [outcome for outcome in outcomes if isinstance(outcome, Hypothesis)]
+    if len(hypotheses) < len(outcomes):
+        return next(outcome for outcome in outcomes if isinstance(outcome, str))
+    return join(hypotheses, pieces)
 
 
-def pauses(said: Hypothesis, longest: int) -> list[int]:
-    """Frames at which to cut so that no stretch is longer than `longest`: each in the middle of the widest gap between
-    tokens in the second half of what a stretch may hold."""
-    spans = said.spans()
-    starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), said.num_frames]  # of the gaps
-    cuts, begin = [], 0
-    while said.num_frames - begin > longest:
+def find_cuts(hypothesis: Hypothesis, longest: int) -> list[int]:
+    """Frames at which to cut an utterance so that no segment is longer than `longest` frames.
+
+    Each cut is in the middle of the widest gap between the hypothesis's tokens in the second half of the frames that
+    the segment may have.
+    """
+    spans, num_frames = hypothesis.spans(), hypothesis.num_frames
+    starts, ends = [0, *(end for _, end in spans)], [*(start for start, _ in spans), num_frames]  # of the gaps
+    cuts: list[int] = []
+    begin = 0
+    while num_frames - begin > longest:
         lowest, highest = begin + (longest + 1) // 2, begin + longest
         near = range(max(0, bisect_right(starts, lowest) - 1), bisect_right(starts, highest))
         gaps = [(max(starts[i], lowest), min(ends[i], highest)) for i in near]
@@ -85,17 +104,22 @@ def pauses(said: Hypothesis, longest: int) -> list[int]:
 
 
 def join(parts: Sequence[Hypothesis], pieces: Sequence[str]) -> Hypothesis:
-    """Consecutive stretches as one hypothesis: scores add up, alternatives are lost, and a note says so. It counts the
-    notes of the stretches, without what they say in brackets of each."""
-    tokens, output, begin = [], [], 0
+    """Join the hypotheses of consecutive segments: tokens move to their place in the recording, scores add up.
+
+    Alternatives are dropped, and the note of the result says so. It also counts the notes of the segments, without
+    their details in brackets.
+    """
+    tokens: list[Token] = []
+    output: list[tuple[str, int, int]] = []
+    begin = 0
     for part in parts:
         output += [(text, first + len(tokens), end + len(tokens)) for text, first, end in part.spelling(pieces)]
         tokens += [replace(token, frame=token.frame + begin) for token in part.tokens]
         begin += part.num_frames
     counts = Counter(part.note.partition(" (")[0] for part in parts if part.note)
-    notes = [f"{count} of {len(parts)} stretches: {note}" for note, count in counts.items()]
+    notes = [f"{count} of {len(parts)} segments: {note}" for note, count in counts.items()]
     if any(part.alternatives for part in parts):
-        notes.append("alternatives of a long recording are not joined")
+        notes.append("the alternatives of segments are not joined")
     return Hypothesis(
         tuple(tokens),
         sum(part.score for part in parts),

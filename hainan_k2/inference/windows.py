@@ -1,17 +1,16 @@
-"""Recordings of any length through an encoder in bounded memory: it hears overlapping windows, and of each window's
-output only the middle is kept.
+"""Encode recordings of any length in bounded memory: overlapping windows, of whose outputs only the middle is kept.
 
     window 0   |====== kept ======|- right -|
     window 1          |-- left --|=== kept ===|- right -|
     window 2                     |-- left --|=== kept ===|- right -|
     ...
 
-What is kept, joined, is one encoder output for the whole recording, an hour being 45,000 frames. So every search runs
-over it as over a sentence: tokens and their durations, and the predictor's state, cross the seams, and no texts have
-to be merged. Audio that fits into the first window is heard as a whole, exactly as without windows.
+The kept frames, joined, are one encoder output for the whole recording; an hour has 45,000 frames. Searches read it
+like that of a short utterance: tokens, durations and the predictor's state cross the seams, and no texts are merged.
+Audio that fits into the first window is encoded at once, exactly as without windows.
 
-Features are made window by window. So is what depends on the whole of what is heard: the normalisation of fbank
-features and the loudest bin of log-mel features are each window's own, as they were each utterance's in training.
+Features are computed window by window. So whatever depends on the whole input belongs to a window: the normalisation
+of fbank features and the loudest bin of log-mel features, which in training belong to an utterance.
 """
 
 from __future__ import annotations
@@ -24,127 +23,114 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hainan_k2.config import check_options, option
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.log_mel import DYNAMIC_RANGE
+from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.spec import FeatureSpec
+from hainan_k2.inference.window_sizes import Windows
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.result import FRAME_SHIFT
 
-FRAME = round(FRAME_SHIFT * SAMPLING_RATE)  # samples of an encoder frame
-
-
-@dataclass(frozen=True)
-class Windows:
-    """How a recording is cut, in encoder frames of 80 ms: what the first window keeps, what every later one keeps, and
-    what is heard with it before and after."""
-
-    first: int
-    hop: int
-    left: int
-    right: int
-
-    def __post_init__(self):
-        if min(self.first, self.hop, self.left, self.right) < 1:
-            raise ValueError(f"{self}: all must be at least 1 encoder frame of {FRAME_SHIFT} s")
-
-    @property
-    def samples(self) -> int:
-        """Audio of at most so many samples is heard at once."""
-        return (self.first + self.right) * FRAME
-
-
-@dataclass(frozen=True)
-class WindowConfig:
-    """How the encoder hears what is too long to be heard at once."""
-
-    window: float = option(
-        20.0,
-        "seconds that the encoder hears at once; longer audio is cut into overlapping windows",
-        above=0,
-        at_most=3600,
-    )
-    context: float = option(
-        4.0, "seconds at either end of a window that are heard but left to its neighbour", at_least=FRAME_SHIFT
-    )
-
-    def __post_init__(self):
-        check_options(self)
-        if not 2 * self.context + FRAME_SHIFT <= self.window:
-            raise ValueError(f"window {self.window} leaves nothing between two contexts of {self.context} s")
-
-    def windows(self) -> Windows:
-        window, context = to_frames(self.window), to_frames(self.context)
-        return Windows(window - context, max(1, window - 2 * context), context, context)
-
-
-def to_frames(seconds: float) -> int:
-    """Encoder frames in so many seconds, rounded."""
-    return round(seconds / FRAME_SHIFT)
+FRAME = round(ENCODER_FRAME_SHIFT * SAMPLING_RATE)  # samples of an encoder frame
 
 
 @dataclass(frozen=True)
 class Window:
-    """Samples (N,) that the encoder hears. Of its output the first `left` frames are the last window's, the next
-    `keep` are kept, all that follow if `keep` is None."""
+    """Input of the encoder: samples (N,) or features (T, F).
 
-    samples: np.ndarray
+    Of its output the first `left` frames belong to the window before, the next `keep` are kept; `keep` is None in the
+    last window, which keeps all that follow.
+    """
+
+    input: np.ndarray
     left: int
     keep: Optional[int]
 
 
-def cut(blocks: Iterable[np.ndarray], windows: Windows) -> Iterator[Window]:
-    """The windows of mono 16 kHz audio that comes in blocks (N,) of any sizes, each as soon as its samples are there.
+def cut(blocks: Iterable[np.ndarray], windows: Windows, frame: int = FRAME) -> Iterator[Window]:
+    """Cut a recording into windows, each as soon as its input is there.
 
-    What is cut depends on the samples alone, not on the sizes of the blocks. Without any samples there is no window.
+    The windows depend on the input alone, not on the sizes of the blocks. Without input there is no window.
+
+    Args:
+      blocks: mono 16 kHz samples, each (N,); or feature frames, each (T, F), N and T being of any size.
+      frame: samples, or feature frames, per encoder frame.
     """
-    held, size = [], 0  # blocks, and their samples
-    begin, kept, hop = 0, 0, windows.first  # frames: where what is held begins, and how many are kept already
+    held: list[np.ndarray] = []  # the blocks from encoder frame `begin` on
+    size, begin = 0, 0
+    kept, hop = 0, windows.first  # encoder frames kept already, and to be kept of the next window
     for block in blocks:
         held.append(block)
         size += len(block)
-        while size > (kept + hop + windows.right - begin) * FRAME:  # not >=: the last window ends with the audio
-            samples = held[0] if len(held) == 1 else np.concatenate(held)
-            yield Window(samples[: (kept + hop + windows.right - begin) * FRAME], kept - begin, hop)
+        while size > (kept + hop + windows.right - begin) * frame:  # not >=: the last window ends with the input
+            joined = held[0] if len(held) == 1 else np.concatenate(held)
+            yield Window(joined[: (kept + hop + windows.right - begin) * frame], kept - begin, hop)
             kept, hop = kept + hop, windows.hop
             start = max(0, kept - windows.left)
-            held = [samples[(start - begin) * FRAME :]]
+            held = [joined[(start - begin) * frame :]]
             size, begin = len(held[0]), start
     if size:
         yield Window(np.concatenate(held), kept - begin, None)
-
-
-def read_features(samples: np.ndarray, spec: FeatureSpec) -> Tensor:
-    """Mono 16 kHz samples (N,) to features (1, T, F), as a batch of the one utterance has them.
-
-    Raises ValueError where there are less than 25 ms.
-    """
-    features = torch.from_numpy(spec.extractor().extract(samples, SAMPLING_RATE))[None]
-    for transform in spec.transforms():
-        features = transform(features)
-    return features
 
 
 @torch.no_grad()
 def encode_windows(
     model: Hainan, spec: FeatureSpec, blocks: Iterable[np.ndarray], windows: Windows
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Encoder output of every window: (T, C) that is kept, (R, C) that is the next window's to say.
+    """Encode audio window by window: the frames (T, C) that are kept, and those (R, C) that the next window will give.
 
-    Args: blocks: mono 16 kHz audio, each (N,); model: in eval mode, hears features of `spec`.
-    Raises: ValueError where the whole is shorter than 25 ms.
+    Args:
+      model: in eval mode; its encoder takes features of `spec`.
+      blocks: mono 16 kHz audio, each (N,).
+    Raises:
+      ValueError: if the whole is shorter than 25 ms.
     """
-    device = next(model.parameters()).device
     for window in cut(blocks, windows):
-        features = read_features(window.samples, spec).to(device)
-        encoded = model.encoder(features, torch.tensor([features.shape[1]], device=device))[0][0, window.left :]
-        yield encoded[: window.keep], encoded[len(encoded) if window.keep is None else window.keep :]
+        yield _encode_window(model, spec.compute(window.input)[None], window)
+
+
+@torch.no_grad()
+def _encode_window(model: Hainan, features: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    device = next(model.parameters()).device
+    lens = torch.tensor([features.shape[1]], device=device)
+    encoded = model.encoder(features.to(device), lens)[0][0, window.left :]
+    return encoded[: window.keep], encoded[len(encoded) if window.keep is None else window.keep :]
 
 
 def encode_audio(
     model: Hainan, spec: FeatureSpec, blocks: Iterable[np.ndarray], windows: Windows
 ) -> tuple[Tensor, Tensor]:
-    """A whole recording: encoder output (1, T, C) and lens (1,). Arguments and errors as of encode_windows."""
-    kept = [frames.clone() for frames, _ in encode_windows(model, spec, blocks, windows)]
+    """Encode a whole recording: (1, T, C) and lens (1,). Arguments and errors are those of `encode_windows`."""
+    return _join(frames for frames, _ in encode_windows(model, spec, blocks, windows))
+
+
+def encode_features(model: Hainan, spec: FeatureSpec, features: np.ndarray, windows: Windows) -> tuple[Tensor, Tensor]:
+    """Encode a recording whose features (T, F) are stored: (1, T', C) and lens (1,), in the windows of `encode_audio`.
+
+    The features are cut where `encode_audio` cuts the samples, and every window is normalised. The two differ in this:
+
+    - fbank and log-mel: the first and last frame of a window see the neighbouring samples here and mirrored ones there,
+      and stored features have the precision of their storage (lilcom: about 0.01).
+    - log-mel: values 8 decades below the loudest bin of the recording are cut off already, so that a quiet window has
+      a higher floor here.
+    - states of a pretrained encoder: each was computed from the whole recording. Only the layers after it see windows.
+    """
+    per_frame = 4 if spec.kind == "states" else 8  # states of 20 ms, features of 10 ms
+    pieces = cut([features], windows, per_frame)
+    return _join(_encode_window(model, limit_to_window(torch.from_numpy(w.input), spec)[None], w)[0] for w in pieces)
+
+
+def limit_to_window(features: Tensor, spec: FeatureSpec) -> Tensor:
+    """Stored features (T, F) as the features of an utterance of their own: normalised, or limited in range."""
+    if spec.normalised:
+        return normalise(features)
+    if spec.kind == "log-mel":
+        return torch.maximum(features, features.max() - DYNAMIC_RANGE / 4)
+    return features
+
+
+def _join(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    kept = [frames.clone() for frames in parts]
     if not kept:
         raise ValueError("no samples: there is nothing to encode")
     encoded = torch.cat(kept)[None]

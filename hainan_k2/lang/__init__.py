@@ -1,1 +1,1 @@
-"""Tokenizers, lexicons, language models and grammars: the commands hainan-train-bpe, hainan-train-lm and so on."""
+"""The commands for tokenizers, lexicons, language models and grammars: hainan-train-bpe, hainan-train-lm and so on."""

@@ -1,9 +1,10 @@
-"""Turns an ARPA language model into the acceptor G: `G.fst.txt` (OpenFst text) and `G.safetensors` (for k2).
+"""Converts an ARPA language model to the acceptor G: `G.fst.txt` (OpenFst text) and `G.safetensors` (for k2).
 
     hainan-arpa-to-fst --arpa data/3gram.arpa --words data/lang_bpe_128/words.txt --out-dir data/lm
 
-Labels are the ids of `--words`; a token-level model takes `tokens.txt`, and `#0`, the symbol of back-off arcs, is then
-the id after the last. `k2.Fsa.from_dict(safetensors.torch.load_file("G.safetensors"))` loads the second file.
+Labels are the ids of `--words`; `#0` is the label of back-off arcs. For a token-level model give `tokens.txt`; the id
+of `#0` is then the number of tokens. `k2.Fsa.from_dict(safetensors.torch.load_file("G.safetensors"))` loads the second
+file.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
 from hainan_k2.files.container import Kind, write_container
-from hainan_k2.fsa.language.acceptor import read_arpa_acceptor
-from hainan_k2.fsa.language.lexicon import read_words
+from hainan_k2.fsa.language.lexicon import BACKOFF, read_words
+from hainan_k2.fsa.language.ngram_acceptor import read_arpa_acceptor
 
 KIND = Kind("acceptor", "hainan-arpa-to-fst")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FstConfig:
-    arpa: str = option("", "language model, ARPA, plain or gzipped (required)")
+    arpa: str = option("", "n-gram model in ARPA format, plain or gzipped (required)")
     words: str = option(
         "", "symbol table: words.txt of hainan-make-lexicon, or tokens.txt of hainan-train-bpe (required)"
     )
@@ -32,7 +36,7 @@ class FstConfig:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], FstConfig)
     if not config.arpa or not config.words or not config.out_dir:
         fail("give --arpa, --words and --out-dir")
@@ -45,12 +49,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         write_container(folder / "G.safetensors", KIND, {"arcs": acceptor.arcs()}, {})
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info(
+    logger.info(
         "%s: %d states, %d arcs, %d of them back-off",
         folder / "G.fst.txt",
         len(acceptor.final),
         len(acceptor.label),
-        int((acceptor.label == words.index("#0")).sum()),
+        int((acceptor.label == words.index(BACKOFF)).sum()),
     )
 
 

@@ -4,10 +4,10 @@
     hainan-compile-graph --lang-dir data/lang_bpe_128 --g data/lm/G.fst.txt --out-dir data/graph \\
         --durations 0,1,2,3,4,5,6,7,8
 
-The first writes `LG.safetensors`, and `L.safetensors`, the lexicon's transducer with disambiguation symbols, for other
-compositions: `k2.Fsa.from_dict(safetensors.torch.load_file("L.safetensors"))` loads it; `#k` has the id k after the
-last token. The second writes `TLG.safetensors` as well: LG composed with the TDT topology of these durations, which
-decode.py otherwise does each time.
+The first writes `LG.safetensors`, and for other compositions `L.safetensors`, the transducer of the lexicon with
+disambiguation symbols: `k2.Fsa.from_dict(safetensors.torch.load_file("L.safetensors"))` loads it; the id of `#k` is the
+number of tokens + k. The second also writes `TLG.safetensors`, LG composed with the TDT topology of these durations,
+which decode.py otherwise composes at every start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
 from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.language.acceptor import read_acceptor
@@ -27,9 +28,11 @@ from hainan_k2.fsa.language.openfst import read_text
 from hainan_k2.fsa.language.word_graph import spell_out
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.fsa.lattices.topology import compile_tdt_graph
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.text import Tokenizer
 
 KIND = Kind("lexicon transducer", "hainan-compile-graph")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,21 @@ class GraphConfig:
     g: str = option("", "G.fst.txt of hainan-arpa-to-fst, or any acceptor of word ids in OpenFst text (required)")
     out_dir: str = option("", "folder to write to (required)")
     durations: tuple[int, ...] = option(
-        (), "the model's durations, e.g. 0,1,2,4,8: writes TLG.safetensors too", at_least=0, at_most=1000
+        (), "the model's durations, e.g. 0,1,2,4,8: also writes TLG.safetensors", at_least=0, at_most=1000
     )
 
 
 def compile_graph(config: GraphConfig) -> None:
-    """Read, compile, write. ValueError on what does not fit together."""
+    """Reads lexicon and G, writes the graphs; ValueError where the files do not match."""
     tokenizer, folder = Tokenizer(config.lang_dir), Path(config.out_dir)
     lexicon = read_lexicon(Path(config.lang_dir), tokenizer.pieces)
     grammar = read_acceptor(read_text(config.g), config.g, len(lexicon.words))
-    fsa, unspelled = spell_out(grammar, lexicon)
-    if len(unspelled):
-        names = [lexicon.words[word] for word in sorted(set(unspelled.tolist()))]
-        logging.warning(
-            "%d of %d word arcs of %s have words without spelling: left out (%s)",
-            len(unspelled),
+    fsa, unspellable = spell_out(grammar, lexicon)
+    if len(unspellable):
+        names = [lexicon.words[word] for word in sorted(set(unspellable.tolist()))]
+        logger.warning(
+            "%d of %d word arcs of %s have words without spelling and are left out (%s)",
+            len(unspellable),
             len(grammar.label),
             config.g,
             " ".join(names[:5]) + (" ..." if len(names) > 5 else ""),
@@ -66,11 +69,11 @@ def compile_graph(config: GraphConfig) -> None:
         graphs["TLG.safetensors"] = DecodingGraph.of(composed, lexicon.words, tokenizer.pieces, config.durations)
     for name, graph in graphs.items():
         graph.save(folder / name)
-        logging.info("%s: %d states, %d arcs", folder / name, int(graph.arcs[:, 1].max()) + 1, len(graph.arcs))
+        logger.info("%s: %d states, %d arcs", folder / name, int(graph.arcs[:, 1].max()) + 1, len(graph.arcs))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], GraphConfig)
     if not config.lang_dir or not config.g or not config.out_dir:
         fail("give --lang-dir, --g and --out-dir")

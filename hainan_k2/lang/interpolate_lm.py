@@ -2,39 +2,42 @@
 
     hainan-interpolate-lm --arpa wide.arpa,domain.arpa --tune dev.txt --lang-dir lang_bpe_500 --out mix.arpa
 
-Models of different texts are better interpolated than trained on the texts pooled, where the larger one drowns the
-other. Weights are given, or tuned on a text that is neither of training nor of test.
+Interpolate models of different texts rather than train one on all texts together, where the larger text would dominate.
+Weights are given, or tuned on a text that is in neither the training nor the test data.
 """
 
 from __future__ import annotations
 
+import io
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
-from hainan_k2.fsa.language.arpa import read_arpa
-from hainan_k2.fsa.language.interpolation import interpolate, tune_weights, write_arpa
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
+from hainan_k2.files.atomic import atomic_file
+from hainan_k2.fsa.language.arpa import read_arpa, write_arpa
+from hainan_k2.fsa.language.interpolation import interpolate, tune_weights
 from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.text import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class InterpolationConfig:
-    arpa: tuple[str, ...] = option((), "ARPA files over the pieces of --lang-dir, commas between")
-    weights: tuple[float, ...] = option((), "their weights, adding up to 1", at_least=0, at_most=1)
-    tune: str = option("", "text to tune the weights on, one sentence a line")
-    tune_cuts: str = option("", "cut manifest whose texts the weights are tuned on")
-    lang_dir: str = option("", "folder with bpe.model")
-    out: str = option("", "ARPA file to write")
+    arpa: tuple[str, ...] = option((), "token-level ARPA files, separated by commas (required)")
+    weights: tuple[float, ...] = option((), "weights of the models, with sum 1", at_least=0, at_most=1)
+    tune: str = option("", "text to tune the weights on, one sentence per line")
+    tune_cuts: str = option("", "cut manifest with texts to tune the weights on")
+    lang_dir: str = option("", "folder with bpe.model (required)")
+    out: str = option("", "ARPA file to write (required)")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], InterpolationConfig)
     tuned = bool(config.tune or config.tune_cuts)
     if len(config.arpa) < 2 or not config.out or not config.lang_dir or tuned == bool(config.weights):
@@ -49,13 +52,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         vocabulary = vocabulary_of(tokenizer.pieces)
         sections = interpolate(models, [read_arpa(path, vocabulary) for path in config.arpa], weights)
         symbols = {number: word.decode() for word, number in reversed(vocabulary.items())}
-        part = Path(config.out + ".part")
-        with open(part, "w", encoding="utf-8") as stream:
+        with atomic_file(config.out) as file:
+            stream = io.TextIOWrapper(file, encoding="utf-8")
             write_arpa(stream, sections, symbols)
-        os.replace(part, config.out)
+            stream.detach()
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info(
+    logger.info(
         "%s: %s; n-grams: %s",
         config.out,
         ", ".join(f"{weight:.3f} {path}" for weight, path in zip(weights, config.arpa)),

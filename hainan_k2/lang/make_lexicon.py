@@ -1,8 +1,9 @@
-"""Makes the lexicon of the words of texts, spelled by a tokenizer: `words.txt`, `lexicon.txt`, `lexicon_disambig.txt`.
+"""Makes a lexicon of the words of texts: writes `words.txt`, `lexicon.txt` and `lexicon_disambig.txt`.
 
     hainan-make-lexicon --text data/train.txt --lang-dir data/lang_bpe_128
 
-A word list is a text of one word a line. Words with letters that the tokenizer lacks get an id but no spelling.
+Spellings are those of the tokenizer. A text may be a list of words, one per line. Words with letters that the tokenizer
+lacks get an id, but no spelling.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
 from hainan_k2.fsa.language.lexicon import make_lexicon, write_lexicon
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.text import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class LexiconConfig:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], LexiconConfig)
     if not config.lang_dir or not (config.cuts or config.text):
         fail("give --lang-dir, and --cuts or --text")
@@ -38,7 +42,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         write_lexicon(lexicon, tokenizer.pieces, Path(config.lang_dir))
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info(
+    logger.info(
         "%s: %d words, %d spelled, %.2f pieces each",
         config.lang_dir,
         len(lexicon.spellings) + len(missing),
@@ -46,7 +50,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         sum(len(p) for _, p in lexicon.spellings) / max(1, len(lexicon.spellings)),
     )
     if missing:
-        logging.warning(
+        logger.warning(
             "%d words have letters that the tokenizer lacks: %s",
             len(missing),
             " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),

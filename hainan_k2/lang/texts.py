@@ -1,17 +1,19 @@
-"""The sentences that tokenizers and language models are trained on."""
+"""Texts to train tokenizers and language models on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 
 def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:
-    """The normal form of every distinct recording's text and of every line; empty ones are left out.
+    """The normalised lines of text files and texts of cut manifests, without empty ones.
 
-    Copies of a cut at other speeds (lhotse names them ID_sp0.9 and so on) are not counted again. ValueError "FILE:LINE:
-    ..." where a file is not UTF-8.
+    Speed-perturbed copies of a cut, which lhotse names ID_sp0.9 and so on, are skipped.
+
+    Raises:
+      ValueError: "FILE:LINE: ..." if a file is not UTF-8.
     """
     for path in files:
         with open(path, "rb") as lines:

@@ -1,4 +1,4 @@
-"""Trains a BPE tokenizer on the text of cuts or of plain files: writes `bpe.model` and `tokens.txt`.
+"""Trains a BPE tokenizer on texts of cut manifests or plain files: writes `bpe.model` and `tokens.txt`.
 
 hainan-train-bpe --cuts data/cuts_train.jsonl.gz --vocab-size 128 --lang-dir data/lang_bpe_128
 """
@@ -7,32 +7,36 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-import sentencepiece
-
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
+from hainan_k2.files.atomic import write_atomic
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.text import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BpeConfig:
     lang_dir: str = option("", "folder to write to (required)")
     cuts: tuple[str, ...] = option((), "cut manifests to take the text from, separated by commas")
-    text: tuple[str, ...] = option((), "text files, one sentence a line, separated by commas")
+    text: tuple[str, ...] = option((), "text files, one sentence per line, separated by commas")
     vocab_size: int = option(500, "number of pieces, <blk> and <unk> included", at_least=3, at_most=10**6)
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
-    """The serialised sentencepiece model: `<blk>` is 0, `<unk>` 1, then the pieces.
+    """A serialised sentencepiece BPE model: id 0 is `<blk>`, 1 is `<unk>`, then come the pieces.
 
-    ValueError if the text is empty, or has too many letters or too few words for this vocabulary size.
+    Raises:
+      ValueError: if there is no text, or it has too many letters or too few words for this vocabulary size.
     """
+    import sentencepiece
+
     model = io.BytesIO()
     texts = list(texts)
     if not texts:
@@ -55,25 +59,26 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
             num_threads=1,
             minloglevel=2,
         )
-    except RuntimeError as error:  # the library's own words hold the size that would do
+    except RuntimeError as error:  # sentencepiece's message tells which size is possible
         reason = str(error).rpartition("] ")[2].strip()
         raise ValueError(f"vocabulary size {vocab_size} does not fit this text: {reason}") from None
     return model.getvalue()
 
 
 def write_lang(model: bytes, folder: Path) -> Tokenizer:
-    """Writes `tokens.txt` (a line `piece id` for every id), then `bpe.model`: where it is, all is."""
+    """Writes `tokens.txt`, with lines `piece id`, and then `bpe.model`, so that both exist if the latter does."""
+    import sentencepiece
+
     folder.mkdir(parents=True, exist_ok=True)
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = "".join(f"{pieces.id_to_piece(i)} {i}\n" for i in range(pieces.get_piece_size()))
     (folder / "tokens.txt").write_text(tokens, encoding="utf-8")
-    (folder / ".bpe.model.part").write_bytes(model)
-    os.replace(folder / ".bpe.model.part", folder / "bpe.model")
+    write_atomic(folder / "bpe.model", model)
     return Tokenizer(folder)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], BpeConfig)
     if not config.lang_dir or not (config.cuts or config.text):
         fail("give --lang-dir, and --cuts or --text")
@@ -84,7 +89,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         fail(str(error))
     words = [word for text in texts for word in text.split()]
     pieces = sum(len(tokenizer.encode(text)) for text in texts)
-    logging.info(
+    logger.info(
         "%s: %d pieces from %d texts, %d words (%d distinct), %.2f pieces a word",
         config.lang_dir,
         tokenizer.vocab_size,

@@ -3,16 +3,16 @@
     hainan-train-lm --text train.txt --exclude test.txt --lang-dir data/lang_bpe_128 --arpa tokens.arpa
     hainan-train-lm --text train.txt --exclude test.txt --order 3 --arpa words.arpa
 
-With --lang-dir the model is of the tokenizer's pieces, for `--lm`; without, of words, for hainan-arpa-to-fst. Lowest
-order probabilities are discounted too and what that leaves is spread over the vocabulary, so that every piece of the
-tokenizer, and every word of --words, has one.
+With --lang-dir the model is over the pieces of the tokenizer, for `decode.py --lm`; without, it is over words, for
+hainan-arpa-to-fst. Unigrams are discounted too and the mass is spread over the vocabulary, so that every piece of the
+tokenizer, and every word of --words, has a probability.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,30 +20,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
-from tqdm import tqdm
-
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.config import option
+from hainan_k2.files.atomic import atomic_file
 from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.text import Tokenizer
 
 BOS, EOS = "<s>", "</s>"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LmConfig:
     arpa: str = option("", "file to write (required)")
-    text: tuple[str, ...] = option((), "text files, one sentence a line, separated by commas")
+    text: tuple[str, ...] = option((), "text files, one sentence per line, separated by commas")
     cuts: tuple[str, ...] = option((), "cut manifests to take text from, separated by commas")
-    exclude: tuple[str, ...] = option((), "text files whose sentences are left out: those of the test sets")
-    exclude_cuts: tuple[str, ...] = option((), "cut manifests whose sentences are left out")
+    exclude: tuple[str, ...] = option((), "text files with sentences to leave out, such as those of the test sets")
+    exclude_cuts: tuple[str, ...] = option((), "cut manifests with sentences to leave out")
     order: int = option(3, "longest n-gram", at_least=1, at_most=20)
-    lang_dir: str = option("", "folder with bpe.model: train on its pieces instead of words")
-    words: str = option("", "words.txt of hainan-make-lexicon: words that get a probability though no text has them")
+    lang_dir: str = option("", "folder with bpe.model: train on pieces instead of words")
+    words: str = option("", "words.txt of hainan-make-lexicon: words outside the text that get a probability too")
 
 
 def split(texts: Iterable[str], config: LmConfig) -> tuple[list[list[str]], list[str]]:
-    """The sentences as symbols - pieces or words - and the vocabulary that they are from, as far as it is given."""
+    """The sentences as lists of symbols, pieces or words, and the vocabulary of --lang-dir or --words."""
     if config.lang_dir:
         tokenizer = Tokenizer(config.lang_dir)
         return [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts], tokenizer.pieces[1:]
@@ -52,16 +54,20 @@ def split(texts: Iterable[str], config: LmConfig) -> tuple[list[list[str]], list
 
 
 def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterable[str]) -> Any:
-    """kaldingram's NgramCounts, with probabilities, of sentences of symbols; unigrams are of `vocabulary` too.
+    """A kaldingram NgramCounts with the probabilities of a Kneser-Ney model.
 
+    Args:
+      sentences: lists of symbols.
+      vocabulary: symbols that get a unigram probability even if no sentence has them.
     Raises:
-      ValueError: where the sentences are too few or too much alike to estimate a discount from.
+      ValueError: if the sentences are too few or too similar to estimate a discount.
     """
     if importlib.util.find_spec("kaldingram") is None:
         raise ValueError("kaldingram is not installed: pip install hainan_k2[lm]")
     import kaldingram.train
+    from tqdm import tqdm
 
-    kaldingram.train.tqdm = partial(tqdm, disable=True)  # it would draw a bar for each of its loops
+    kaldingram.train.tqdm = partial(tqdm, disable=True)  # kaldingram shows a progress bar for each of its loops
     counts = kaldingram.train.NgramCounts(order, bos_symbol=BOS, eos_symbol=EOS)
     for sentence in sentences:
         counts.add_raw_counts_from_line(" ".join(sentence))
@@ -69,8 +75,8 @@ def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
     for n, discount in enumerate(counts.d, 1):
         if discount >= 1:
             raise ValueError(
-                f"no {n}-gram of the text occurs exactly twice, so how likely unseen ones are cannot be "
-                f"told: give more text or --order {n - 1}"
+                f"no {n}-gram of the text occurs exactly twice, so the probability of unseen ones cannot be "
+                f"estimated: give more text or --order {n - 1}"
             )
     counts.cal_f()
     _spread(counts.counts[0][()], order, vocabulary)
@@ -80,7 +86,7 @@ def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterabl
 
 
 def _spread(unigrams: Any, order: int, vocabulary: Iterable[str]) -> None:
-    """Absolute discounting of the unigrams; what it leaves goes to all symbols evenly."""
+    """Discounts the unigrams and spreads the mass evenly over all symbols."""
     seen = {
         symbol: count if order == 1 else len(unigrams.word_to_context[symbol])
         for symbol, count in unigrams.word_to_count.items()
@@ -89,7 +95,7 @@ def _spread(unigrams: Any, order: int, vocabulary: Iterable[str]) -> None:
     times = Counter(seen.values())
     discount = times[1] / (times[1] + 2 * times[2]) if times[1] and times[2] else 0.5
     every, total = sorted({*seen, *vocabulary}), sum(seen.values())
-    unigrams.word_to_f[BOS] = 0.0  # nothing is followed by it
+    unigrams.word_to_f[BOS] = 0.0  # it follows nothing
     for symbol in every:
         unigrams.word_to_count[symbol] += 0
         kept = max(0.0, seen.get(symbol, 0) - discount)
@@ -97,8 +103,10 @@ def _spread(unigrams: Any, order: int, vocabulary: Iterable[str]) -> None:
 
 
 def _complete_backoffs(counts: Any) -> None:
-    """Where every symbol follows a history nothing is left to back off to, and kaldingram's weight is missing or a
-    quotient of rounding errors: it becomes the mass that the history keeps for the unseen."""
+    """Sets the back-off weight of histories that every symbol follows, to the mass that is left for unseen symbols.
+
+    kaldingram gives such a history no weight, or a quotient of two rounding errors.
+    """
     for n, histories in enumerate(counts.counts[:-1]):
         for history, here in histories.items():
             for word, weight in here.word_to_bow.items():
@@ -108,7 +116,7 @@ def _complete_backoffs(counts: Any) -> None:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    start_logging()
     (config,) = parse(argv, __doc__.split("\n")[0], LmConfig)
     if not config.arpa or not (config.text or config.cuts) or config.order < 1:
         fail("give --arpa, --text or --cuts, and --order above 0")
@@ -120,15 +128,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             raise ValueError(f"no text to train on: {len(texts)} sentences, {len(texts)} of them excluded")
         sentences, vocabulary = split(kept, config)
         counts = train_lm(sentences, config.order, vocabulary)
-        part = Path(config.arpa + ".part")
-        with open(part, "w", encoding="utf-8") as stream:
+        with atomic_file(config.arpa) as file:
+            stream = io.TextIOWrapper(file, encoding="utf-8")
             counts.print_as_arpa(stream)
-        os.replace(part, config.arpa)
+            stream.detach()
     except (ValueError, OSError) as error:
         fail(str(error))
-    logging.info("%d sentences, %d of them left out because --exclude has them", len(texts), len(texts) - len(kept))
-    logging.info(
-        "%s: %d running symbols, %d distinct ones and %d more of the vocabulary; n-grams: %s",
+    logger.info("%d sentences, %d of them left out because they are in --exclude", len(texts), len(texts) - len(kept))
+    logger.info(
+        "%s: %d symbols, %d distinct ones and %d more in the vocabulary; n-grams: %s",
         config.arpa,
         sum(map(len, sentences)),
         len({symbol for sentence in sentences for symbol in sentence}),

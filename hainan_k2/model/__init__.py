@@ -1,1 +1,1 @@
-"""Features to frames to log-probabilities: encoder, predictor, joiner. Torch only."""
+"""The model, in plain torch: features -> encoder frames -> joint logits of tokens and durations."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def relative_positions(length: int, d_model: int, like: Tensor) -> Tensor:
-    """Sinusoids of the offsets length-1, ..., 0, ..., 1-length: (2 * length - 1, d_model), on `like`'s device."""
+    """Sinusoids of the offsets length-1 ... 1-length: (2 * length - 1, d_model), of `like`'s dtype and device."""
     offsets = torch.arange(length - 1, -length, -1, device=like.device, dtype=torch.float32)
     inverse = torch.exp(torch.arange(0, d_model, 2, device=like.device) * (-math.log(10000.0) / d_model))
     angles = offsets[:, None] * inverse
@@ -17,20 +17,21 @@ def relative_positions(length: int, d_model: int, like: Tensor) -> Tensor:
 
 
 def shift_to_relative(scores: Tensor) -> Tensor:
-    """(B, H, T, 2T-1) scores per (query, offset) -> (B, H, T, T) scores per (query, key).
+    """Scores per (query, offset), (B, H, T, 2T-1), as scores per (query, key), (B, H, T, T).
 
-    Row q holds the offsets T-1 ... 1-T; its key k is found at column T-1-q+k. A strided view reads that without a copy.
+    Columns are the offsets T-1 ... 1-T. Key k of query q is at column T-1-q+k, which a strided view reads without a
+    copy.
     """
     batch, heads, time, width = scores.shape
     scores = scores.contiguous()
-    b, h, t, w = scores.stride()
+    b, h, t, w = (scores.stride(dim) for dim in range(4))
     return scores.as_strided((batch, heads, time, time), (b, h, t - w, w), scores.storage_offset() + (time - 1) * w)
 
 
 class RelPositionAttention(nn.Module):
-    """Self-attention whose scores add a content term and a position term, each with a learned query bias."""
+    """Self-attention whose scores are a content term plus a position term, each with a learned query bias."""
 
-    def __init__(self, d_model: int, num_heads: int, dropout: float, bias: bool = True):
+    def __init__(self, d_model: int, num_heads: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
         if d_model % num_heads:
             raise ValueError(f"d_model {d_model} is not a multiple of num_heads {num_heads}")
@@ -45,7 +46,15 @@ class RelPositionAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
-        """x (B, T, C), positions (2T-1, C) from `relative_positions`, padding (B, T) True where there is no frame."""
+        """Attend over the frames of each utterance.
+
+        Args:
+          x: (B, T, C) frames.
+          positions: (2T-1, C) from `relative_positions`.
+          padding: (B, T) bool, True where there is no frame.
+        Returns:
+          (B, T, C).
+        """
         batch, time, channels = x.shape
 
         def heads(y: Tensor) -> Tensor:
@@ -56,7 +65,7 @@ class RelPositionAttention(nn.Module):
         content = torch.matmul(q + self.pos_bias_u[:, None], k.transpose(2, 3))
         position = shift_to_relative(torch.matmul(q + self.pos_bias_v[:, None], p.transpose(2, 3)))
         scores = (content + position) * (self.head_dim**-0.5)
-        hidden = padding[:, None, None, :]
-        weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=3).masked_fill(hidden, 0.0)
+        masked = padding[:, None, None, :]
+        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3).masked_fill(masked, 0.0)
         y = torch.matmul(self.dropout(weights), v)
         return self.linear_out(y.transpose(1, 2).reshape(batch, time, channels))

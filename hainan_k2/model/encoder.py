@@ -1,4 +1,4 @@
-"""FastConformer encoder (arXiv 2305.05084). Parameter names are those of published checkpoints."""
+"""The FastConformer encoder (arXiv 2305.05084). Parameters have the names that NeMo's checkpoints use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from hainan_k2.model.subsampling import DepthwiseStriding
 
 
 class FeedForward(nn.Module):
-    def __init__(self, d_model: int, hidden: int, dropout: float, bias: bool):
+    """Two linear layers with SiLU and dropout between them."""
+
+    def __init__(self, d_model: int, hidden: int, dropout: float, bias: bool) -> None:
         super().__init__()
         self.linear1 = nn.Linear(d_model, hidden, bias=bias)
         self.linear2 = nn.Linear(hidden, d_model, bias=bias)
@@ -23,12 +25,12 @@ class FeedForward(nn.Module):
 
 
 class ConvolutionModule(nn.Module):
-    """Pointwise-GLU, depthwise convolution over time, batch norm, SiLU, pointwise."""
+    """Pointwise convolution with GLU, depthwise convolution over time, batch norm, SiLU, pointwise convolution."""
 
-    def __init__(self, d_model: int, kernel: int, bias: bool):
+    def __init__(self, d_model: int, kernel: int, bias: bool) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"conv_kernel is {kernel}; an odd number keeps the frames centred")
+            raise ValueError(f"conv_kernel is {kernel}: it must be odd, so that its frames are centred")
         self.pointwise_conv1 = nn.Conv1d(d_model, 2 * d_model, 1, bias=bias)
         self.depthwise_conv = nn.Conv1d(d_model, d_model, kernel, padding=kernel // 2, groups=d_model, bias=bias)
         self.batch_norm = MaskedBatchNorm(d_model)
@@ -42,10 +44,11 @@ class ConvolutionModule(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """Half feed-forward, self-attention, convolution, half feed-forward, each on a normalised residual branch."""
+    """Half feed-forward, self-attention, convolution, half feed-forward; each a residual branch with a layer norm."""
 
-    def __init__(self, c: ModelConfig):
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        c = config
         self.norm_feed_forward1 = nn.LayerNorm(c.d_model)
         self.feed_forward1 = FeedForward(c.d_model, c.ffn_factor * c.d_model, c.dropout, c.bias)
         self.norm_self_att = nn.LayerNorm(c.d_model)
@@ -66,17 +69,17 @@ class ConformerLayer(nn.Module):
 
 
 def check_features(features: Tensor, lens: Tensor) -> None:
-    """ValueError unless features are (B, T, F) and lens (B,) lie in [1, T]."""
+    """ValueError unless features are (B, T, F) and lens (B,) are in [1, T]."""
     if features.ndim != 3 or lens.shape != features.shape[:1]:
         raise ValueError(f"features {tuple(features.shape)} should be (B, T, F), lens {tuple(lens.shape)} (B,)")
     if int(lens.min()) < 1 or int(lens.max()) > features.shape[1]:
-        raise ValueError(f"lens {lens.tolist()} must lie in [1, {features.shape[1]}], the frames of the batch")
+        raise ValueError(f"lens {lens.tolist()} must be in [1, {features.shape[1]}], the frames of the batch")
 
 
 class FastConformer(nn.Module):
-    """Log-mel features at 10 ms to encoder frames at 80 ms."""
+    """Log-mel features, one per 10 ms, to encoder frames, one per 80 ms."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.d_model = config.d_model
         self.scale = config.d_model**0.5 if config.xscaling else 1.0
@@ -85,11 +88,15 @@ class FastConformer(nn.Module):
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a padded batch; what stands beyond an utterance's length has no influence on it.
+        """Encode a padded batch. Values beyond an utterance's length have no influence on its frames.
 
-        Args: features (B, T, F) log-mel, 10 ms frames; lens (B,) frames of each.
-        Returns: encoder output (B, T', d_model), T' = ceil(T / 8), 80 ms frames; lens (B,) of it.
-        Raises ValueError where a length is not in [1, T].
+        Args:
+          features: (B, T, F) log-mel, 10 ms frames.
+          lens: (B,) int64, number of feature frames of every utterance.
+        Returns:
+          Encoder output (B, T', d_model), 80 ms frames, T' = ceil(T / 8); and its lengths (B,).
+        Raises:
+          ValueError: for a length outside [1, T].
         """
         check_features(features, lens)
         x, lens = self.pre_encode(features, lens)

@@ -1,4 +1,4 @@
-"""The joint network: token logits and duration logits from an encoder frame and, unless masked, a predictor output."""
+"""The joint network: token and duration logits of an encoder frame and, unless masked, a predictor output."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hainan_k2.config import ModelConfig
 
 
 def mask_predictor(projected: Tensor, probability: float) -> Tensor:
-    """HAINAN's stochastic predictor masking (arXiv 2410.02597, section 3): training only.
+    """HAINAN's stochastic predictor masking (arXiv 2410.02597, section 3), for training.
 
-    Every (utterance, label position) of projected (B, U+1, J) is zeroed with `probability`, for all frames and channels
-    at once. The mask comes after the projection, so the projection's bias goes too and a masked position is exactly the
-    non-autoregressive joint; what is kept is not rescaled.
+    Zeroes each (utterance, label position) of projected (B, U+1, J) with `probability`, for all frames and channels at
+    once. Positions that are kept are not rescaled. The mask is applied after the projection and thus also removes the
+    projection's bias, so that a masked position is exactly the non-autoregressive (NAR) joint.
     """
     keep = torch.rand(projected.shape[:2], device=projected.device) >= probability
     return projected * keep[:, :, None].to(projected.dtype)
 
 
 class Joiner(nn.Module):
-    """W_out . dropout(relu(W_enc . enc + W_pred . pred)) -> V token logits, then D duration logits."""
+    """W_out dropout(relu(W_enc enc + W_pred pred)): V token logits, then D duration logits."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.vocab_size = config.vocab_size
         self.enc = nn.Linear(config.d_model, config.joiner_dim)
@@ -33,24 +33,24 @@ class Joiner(nn.Module):
         self.out = nn.Linear(config.joiner_dim, config.vocab_size + len(config.durations))
 
     def project_encoder(self, encoder_out: Tensor) -> Tensor:
-        """(..., C) -> (..., J), once per frame."""
+        """(..., C) -> (..., J); computed once per frame."""
         return self.enc(encoder_out)
 
     def project_predictor(self, predictor_out: Tensor) -> Tensor:
-        """(..., H) -> (..., J), once per label."""
+        """(..., H) -> (..., J); computed once per label."""
         return self.pred(predictor_out)
 
     def logits(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> Tensor:
-        """Raw logits (..., V + D) of projected (..., J) inputs that broadcast; without `pred_proj` the NAR joint.
+        """Raw logits (..., V + D) of projected inputs (..., J) that broadcast. Without `pred_proj`: the NAR joint.
 
-        The NAR joint has no predictor term at all: a zero vector fed into W_pred would add its bias.
+        The NAR joint has no predictor term: a zero predictor output would still add W_pred's bias.
         """
         if pred_proj is None:
             return self.out(self.dropout(enc_proj.relu()))
-        return self.out(self.dropout((enc_proj + pred_proj).relu_()))  # in place: the sum is the loss's largest tensor
+        return self.out(self.dropout((enc_proj + pred_proj).relu_()))  # in place: the largest tensor of training
 
     def log_probs(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
-        """Two separate log-softmaxes: tokens (..., V) and durations (..., D), natural log."""
+        """Log-probabilities of tokens (..., V) and durations (..., D), by two separate softmaxes, natural log."""
         logits = self.logits(enc_proj, pred_proj)
         tokens, durations = logits.split([self.vocab_size, logits.shape[-1] - self.vocab_size], dim=-1)
         return tokens.log_softmax(-1), durations.log_softmax(-1)

@@ -1,23 +1,25 @@
-"""Predictors (label-side networks): LSTM and stateless. SOS is the blank's embedding, a zero vector.
+"""Predictors (label-side networks): LSTM and stateless. The start symbol SOS is the blank's embedding, a zero vector.
 
-Both map labels to outputs in parallel (`forward`) and one label at a time (`step`). A state is a tuple of tensors whose
-dimension 0 is the batch, so that searches select and reorder states without knowing the kind of predictor.
+Both compute outputs for all labels in parallel (`forward`) or label by label (`step`). A state is a tuple of tensors
+with the batch as dimension 0, so that a search can select and reorder states of any predictor.
 """
 
 from __future__ import annotations
+
+from typing import Optional, Union
 
 import torch
 from torch import Tensor, nn
 
 from hainan_k2.config import ModelConfig
 
-State = tuple  # of tensors, each (B, ...)
+State = tuple[Tensor, ...]  # each (B, ...)
 
 
 class LstmPredictor(nn.Module):
-    """Embedding and 1-2 LSTM layers."""
+    """Embedding and LSTM layers."""
 
-    def __init__(self, vocab_size: int, dim: int, num_layers: int, dropout: float):
+    def __init__(self, vocab_size: int, dim: int, num_layers: int, dropout: float) -> None:
         super().__init__()
         self.dim = dim
         self.embed = nn.Embedding(vocab_size, dim, padding_idx=0)
@@ -25,52 +27,90 @@ class LstmPredictor(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, labels: Tensor) -> Tensor:
-        """labels (B, U) -> (B, U+1, H): output u has seen SOS and the first u labels."""
+        """labels (B, U) -> (B, U+1, H): output u depends on SOS and the first u labels."""
         out, _ = self.lstm(self.embed(nn.functional.pad(labels, (1, 0))))
         return self.dropout(out)
 
-    def initial_state(self, batch_size: int, device=None, dtype=torch.float32) -> State:
+    def initial_state(
+        self, batch_size: int, device: Optional[torch.device] = None, dtype: torch.dtype = torch.float32
+    ) -> State:
+        """The state before SOS, zeros; `dtype` is that of the encoder output."""
         shape = (batch_size, self.lstm.num_layers, self.dim)
         return torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
-        hidden = tuple(s.transpose(0, 1).contiguous() for s in state)
-        out, hidden = self.lstm(self.embed(tokens)[:, None], hidden)
-        return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in hidden)
+        layers_first = tuple(s.transpose(0, 1).contiguous() for s in state)
+        out, layers_first = self.lstm(self.embed(tokens)[:, None], layers_first)
+        return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in layers_first)
+
+    def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...).
+
+        Cell by cell, for nn.LSTM keeps the last state only.
+        """
+        hidden, cell = state
+        outputs, states = self.embed(tokens), []
+        for layer in range(self.lstm.num_layers):
+            names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            weight_in, weight_hidden, bias_in, bias_hidden = (getattr(self.lstm, name) for name in names)
+            gates = nn.functional.linear(outputs, weight_in, bias_in + bias_hidden).unbind(1)
+            weight_hidden, h, c = weight_hidden.t(), hidden[:, layer], cell[:, layer]
+            hiddens, cells = [], []
+            for gate in gates:
+                i, f, g, o = torch.addmm(gate, h, weight_hidden).chunk(4, dim=1)
+                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                h = o.sigmoid() * c.tanh()
+                hiddens.append(h)
+                cells.append(c)
+            outputs = torch.stack(hiddens, 1)
+            states.append((outputs, torch.stack(cells, 1)))
+        return self.dropout(outputs), tuple(torch.stack(part, 2) for part in zip(*states))
 
 
 class StatelessPredictor(nn.Module):
-    """Embeddings of the last `context` labels, mixed by a grouped convolution (arXiv 2109.07513 uses one label)."""
+    """Embeddings of the last `context` labels and a grouped convolution over them (arXiv 2109.07513 uses one label)."""
 
-    def __init__(self, vocab_size: int, dim: int, context: int, dropout: float):
+    def __init__(self, vocab_size: int, dim: int, context: int, dropout: float) -> None:
         super().__init__()
         if context < 1:
-            raise ValueError(f"predictor_context is {context}; a stateless predictor sees at least one label")
+            raise ValueError(f"predictor_context is {context}: a stateless predictor needs at least one label")
         self.context = context
         self.embed = nn.Embedding(vocab_size, dim, padding_idx=0)
         groups = dim // 4 if dim % 4 == 0 else 1
         self.conv = nn.Conv1d(dim, dim, context, groups=groups, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def _mix(self, labels: Tensor) -> Tensor:
+    def _convolve(self, labels: Tensor) -> Tensor:
         embedded = self.embed(labels).transpose(1, 2)
         return self.dropout(self.conv(embedded).transpose(1, 2).relu())
 
     def forward(self, labels: Tensor) -> Tensor:
-        """labels (B, U) -> (B, U+1, H): output u has seen labels u-context+1 ... u, SOS before the first."""
-        return self._mix(nn.functional.pad(labels, (self.context, 0)))
+        """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
+        return self._convolve(nn.functional.pad(labels, (self.context, 0)))
 
-    def initial_state(self, batch_size: int, device=None, dtype=torch.float32) -> State:
+    def initial_state(
+        self, batch_size: int, device: Optional[torch.device] = None, dtype: torch.dtype = torch.float32
+    ) -> State:
+        """The state before SOS: blanks; label ids have no `dtype`."""
         return (torch.zeros((batch_size, self.context - 1), dtype=torch.int64, device=device),)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
-        seen = torch.cat([state[0], tokens[:, None]], dim=1)
-        return self._mix(seen)[:, 0], (seen[:, 1:],)
+        labels = torch.cat([state[0], tokens[:, None]], dim=1)
+        return self._convolve(labels)[:, 0], (labels[:, 1:],)
+
+    def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
+        seen = torch.cat([state[0], tokens], dim=1)
+        return self._mix(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
-def make_predictor(config: ModelConfig) -> nn.Module:
+Predictor = Union[LstmPredictor, StatelessPredictor]
+
+
+def make_predictor(config: ModelConfig) -> Predictor:
+    """The predictor that `config.predictor` names."""
     if config.predictor == "lstm":
         return LstmPredictor(config.vocab_size, config.predictor_dim, config.predictor_layers, config.predictor_dropout)
     return StatelessPredictor(

@@ -5,14 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SUBSAMPLING_FACTOR = 8
-
-
-def subsampled_length(length):
-    """Encoder frames of `length` feature frames (an int or an int tensor): three strided convolutions."""
-    for _ in range(3):
-        length = (length - 1) // 2 + 1
-    return length
+from hainan_k2.frames import subsampled_length
 
 
 class DepthwiseStriding(nn.Module):

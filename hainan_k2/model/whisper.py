@@ -1,9 +1,9 @@
-"""Whisper's audio encoder (arXiv 2212.04356, section 2.2) as the lower part of a HAINAN encoder.
+"""Whisper's audio encoder (arXiv 2212.04356, section 2.2), with FastConformer layers on top.
 
     log-mel (10 ms) -- 2 convolutions --> 20 ms -- transformer layers --> states -- stack 4 --> 80 ms -- FastConformer
 
-Whisper always hears windows of 30 s, filled up with silence; here it runs on an utterance's true length, which costs a
-tenth for a sentence. Its weights are fine-tuned to that, or frozen and their states kept on disk.
+Whisper encodes windows of 30 s, padded with silence. Here the encoder runs on the true length of an utterance, which
+takes a tenth of the time for a sentence. Its weights are fine-tuned, or frozen with their states stored on disk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hainan_k2.config import ModelConfig
 from hainan_k2.model.attention import relative_positions
 from hainan_k2.model.encoder import ConformerLayer, check_features
 
-STACK = 4  # states of 20 ms in an encoder frame of 80 ms
+STACK = 4  # states of 20 ms per encoder frame of 80 ms
 MEL_BINS = 80
 
 
@@ -28,9 +28,9 @@ def sinusoids(length: int, channels: int, device: torch.device) -> Tensor:
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention and feed-forward, each on a normalised residual branch."""
+    """Self-attention and feed-forward, each a residual branch with a layer norm."""
 
-    def __init__(self, width: int, num_heads: int):
+    def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         if width % num_heads:
             raise ValueError(f"whisper_dim {width} is not a multiple of whisper_heads {num_heads}")
@@ -43,23 +43,24 @@ class TransformerLayer(nn.Module):
         self.linear2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
-        """x (B, T, W), padding (B, T) True where there is no state."""
+        """x (B, T, W), padding (B, T) True where there is no state -> (B, T, W)."""
         x = x + self.attend(self.norm_attention(x), padding)
         return x + self.linear2(nn.functional.gelu(self.linear1(self.norm_feed_forward(x))))
 
     def attend(self, x: Tensor, padding: Tensor) -> Tensor:
+        """Self-attention over the states of each utterance; arguments as for `forward`."""
         batch, time, width = x.shape
         q, k, v = self.qkv(x).view(batch, time, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         scores = torch.matmul(q, k.transpose(2, 3)) * (q.shape[-1] ** -0.5)
-        hidden = padding[:, None, None, :]
-        weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(dim=3)
+        masked = padding[:, None, None, :]
+        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3)
         return self.out(torch.matmul(weights.to(v.dtype), v).transpose(1, 2).reshape(batch, time, width))
 
 
 class WhisperEncoder(nn.Module):
-    """Log-mel features at 10 ms to states at 20 ms."""
+    """Log-mel features, one per 10 ms, to states, one per 20 ms. The default sizes are those of Whisper tiny."""
 
-    def __init__(self, width: int = 384, num_layers: int = 4, num_heads: int = 6):
+    def __init__(self, width: int = 384, num_layers: int = 4, num_heads: int = 6) -> None:
         super().__init__()
         self.width = width
         self.conv1 = nn.Conv1d(MEL_BINS, width, 3, padding=1)
@@ -68,30 +69,30 @@ class WhisperEncoder(nn.Module):
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """features (B, T, 80) as of hainan_k2.frontend.log_mel, lens (B,) -> states (B, ceil(T / 2), W), their lens."""
-        x = nn.functional.gelu(self.conv1(_visible(features, lens).transpose(1, 2)))
-        x = _visible(x.transpose(1, 2), lens).transpose(1, 2)
+        """Features (B, T, 80) from hainan_k2.frontend.log_mel, lens (B,) -> states (B, ceil(T / 2), W), their lens."""
+        x = nn.functional.gelu(self.conv1(_zero_padding(features, lens).transpose(1, 2)))
+        x = _zero_padding(x.transpose(1, 2), lens).transpose(1, 2)
         x = nn.functional.gelu(self.conv2(x)).transpose(1, 2)
         lens = torch.div(lens + 1, 2, rounding_mode="floor")
-        x = x + sinusoids(x.shape[1], self.width, x.device)  # float32, and so is the residual stream under autocast
+        x = x + sinusoids(x.shape[1], self.width, x.device)  # float32, also under autocast
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]
         for layer in self.layers:
             x = layer(x, padding)
         return self.norm_out(x), lens
 
 
-def _visible(x: Tensor, lens: Tensor) -> Tensor:
-    """(B, T, C) with zeros beyond each length, which is what a convolution sees beyond the end of its input."""
+def _zero_padding(x: Tensor, lens: Tensor) -> Tensor:
+    """x (B, T, C) with zeros beyond each length, as convolutions pad their input."""
     return x.masked_fill((torch.arange(x.shape[1], device=x.device) >= lens[:, None])[..., None], 0.0)
 
 
 class WhisperConformer(nn.Module):
-    """WhisperEncoder, its states stacked to 80 ms and projected, then `num_layers` FastConformer layers."""
+    """A WhisperEncoder, a projection of its states stacked to 80 ms, and `num_layers` FastConformer layers."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if config.num_mel_bins != MEL_BINS:
-            raise ValueError(f"num_mel_bins is {config.num_mel_bins}: the Whisper encoder hears {MEL_BINS}")
+            raise ValueError(f"num_mel_bins is {config.num_mel_bins}: the Whisper encoder takes {MEL_BINS}")
         self.d_model = config.d_model
         self.whisper = WhisperEncoder(config.whisper_dim, config.whisper_layers, config.whisper_heads)
         self.project = nn.Linear(STACK * config.whisper_dim, config.d_model)
@@ -99,12 +100,15 @@ class WhisperConformer(nn.Module):
         self.layers = nn.ModuleList(ConformerLayer(config) for _ in range(config.num_layers))
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a padded batch; what stands beyond an utterance's length has no influence on it.
+        """Encode a padded batch. Values beyond an utterance's length have no influence on its frames.
 
-        Args: features (B, T, 80) log-mel in 10 ms frames, or (B, T, W) states of `whisper` computed before, in 20 ms
-          frames; lens (B,) frames of each.
-        Returns: encoder output (B, T', d_model), 80 ms frames; lens (B,) of it.
-        Raises ValueError where a length is not in [1, T].
+        Args:
+          features: (B, T, 80) log-mel, 10 ms frames; or (B, T, W) stored states of `whisper`, 20 ms frames.
+          lens: (B,) int64, number of frames or states of every utterance.
+        Returns:
+          Encoder output (B, T', d_model), 80 ms frames; and its lengths (B,).
+        Raises:
+          ValueError: for a length outside [1, T].
         """
         check_features(features, lens)
         if features.shape[2] == self.whisper.width:
@@ -113,7 +117,7 @@ class WhisperConformer(nn.Module):
             frozen = not self.whisper.conv1.weight.requires_grad
             with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
                 states, lens = self.whisper(features, lens)
-        states = nn.functional.pad(_visible(states, lens), (0, 0, 0, -states.shape[1] % STACK))
+        states = nn.functional.pad(_zero_padding(states, lens), (0, 0, 0, -states.shape[1] % STACK))
         x = self.dropout(self.project(states.reshape(len(states), -1, STACK * states.shape[2])).to(states.dtype))
         lens = torch.div(lens + STACK - 1, STACK, rounding_mode="floor")
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]

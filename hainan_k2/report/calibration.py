@@ -8,7 +8,7 @@ from typing import Optional
 
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.wer import ScoredUtterance
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 BINS = 10
 

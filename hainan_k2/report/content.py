@@ -10,14 +10,14 @@ from typing import Any, Optional
 
 import numpy as np
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import columns
 from hainan_k2.report.media import sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
-from hainan_k2.result import FRAME_SHIFT, Hypothesis
-from hainan_k2.score import score
-from hainan_k2.scoring.wer import Score, ScoredUtterance
+from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.wer import Score, ScoredUtterance, score
 from hainan_k2.search import METHODS
 
 CONFUSIONS = 12  # how many of the most frequent substitutions, deletions and insertions are shown
@@ -164,8 +164,8 @@ def _row(page: Page, decoded: Decoded, label: str) -> dict[str, Any]:
     tokens = [
         {
             "text": page.pieces[token.id],
-            "start": min(first * FRAME_SHIFT, decoded.seconds),
-            "end": min(last * FRAME_SHIFT, decoded.seconds),
+            "start": min(first * ENCODER_FRAME_SHIFT, decoded.seconds),
+            "end": min(last * ENCODER_FRAME_SHIFT, decoded.seconds),
             "confidence": token.confidence,
             "frame": token.frame,
             "duration": token.duration,

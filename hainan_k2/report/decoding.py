@@ -9,10 +9,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from hainan_k2.inference.engine import Decoded
-from hainan_k2.result import WRITERS, Hypothesis
-from hainan_k2.score import Score, file_stem, recogs_lines, score, write_results
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from scipy.stats import t
+
+from hainan_k2.inference.decoded import Decoded
+from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
+from hainan_k2.scoring.wer import Score, score
+from hainan_k2.text import Tokenizer, normalise
+from hainan_k2.writers import WRITERS
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +113,6 @@ def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]
     RTF is the real-time factor, (encoder + search seconds) / `audio` seconds. With several repeats, +- is the 95 %
     confidence interval of the mean search time (Student's t).
     """
-    from scipy.stats import t
 
     encoder = mean(seconds["encoder"])
     wide = max(map(len, ["method", *scores]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Optional, TypeVar
@@ -15,16 +14,20 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig, open_cuts
+from hainan_k2.data.config import DataConfig
+from hainan_k2.data.cuts import open_cuts
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.fsa.k2 import why_no_k2
-from hainan_k2.inference.engine import Decoded, decode_batches, search
+from hainan_k2.inference.batch_search import search_batch
+from hainan_k2.inference.decoded import Decoded
+from hainan_k2.inference.engine import encode_batch
 from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS, Windows
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.content import Detail, Page
 from hainan_k2.report.render import render
 from hainan_k2.result import Hypothesis
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -34,7 +37,6 @@ logger = logging.getLogger(__name__)
 SHOWN = 20  # utterances shown one by one
 PATHS = 8  # texts shown of each lattice
 LATTICE_SECONDS = 60.0  # longer recordings have no lattice on the page: it takes much memory and is unreadable
-COMPARED = ("ar-greedy", "nar-greedy", "sar", "viterbi")  # methods compared with that of a transcript
 
 Item = TypeVar("Item")
 
@@ -47,7 +49,8 @@ def write_decoding(
     rows: Sequence[Row],
     seconds: Mapping[str, Sequence[float]],
     tokenizer: Tokenizer,
-    knowledge: Knowledge,
+    resources: DecodingResources,
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> None:
     """Write the page of a decoding run: a summary of all utterances, and 20 of them in detail.
 
@@ -62,7 +65,7 @@ def write_decoding(
     """
     shown = {d.id for d in evenly(decoded)}
     some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
-    paths = lattice_paths(model, some, tokenizer, knowledge, rows[0].options)
+    paths = lattice_paths(model, some, tokenizer, resources, rows[0].options, windows)
     details = {cut.id: Detail(samples_of(cut), paths.get(cut.id, ())) for cut in some}
     write_page(
         path,
@@ -83,14 +86,14 @@ def write_transcription(
     recognizer: Recognizer,
     results: Sequence[tuple[str, Decoded]],
     rows: Sequence[Row],
-    knowledge: Knowledge,
+    resources: DecodingResources,
     seconds: Optional[Mapping[str, float]] = None,
 ) -> None:
     """Write the page of transcribed recordings.
 
     With references, the summary counts all results, and up to 20 are shown in detail. Without references, up to 20
-    recordings, spread evenly over all, are decoded again by `rows` and by the methods of COMPARED, and the page
-    compares their texts.
+    recordings, spread evenly over all, are decoded again by `rows` and by the methods that METHODS marks as compared,
+    and the page compares their texts.
 
     Args:
       path: HTML file to write.
@@ -102,7 +105,7 @@ def write_transcription(
     model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
     referenced, options = seconds is not None, rows[0].options
     if not referenced:
-        able = [name for name in COMPARED if not (METHODS[name].needs_k2 and why_no_k2())]
+        able = [name for name, method in METHODS.items() if method.compared and not (method.needs_k2 and why_no_k2())]
         rows = [row for row in rows if not METHODS[row.method].oracle]
         rows += [Row(name, name, options) for name in able if name not in [row.method for row in rows]]
     shown, details = [], {}
@@ -110,7 +113,7 @@ def write_transcription(
         samples = read_audio(file)
         if not referenced:
             decoded = Decoded(decoded.id, "", decoded.seconds, {}, {})
-            (outcomes,) = recognizer.decode([file], rows, knowledge, watch=watch)
+            (outcomes,) = recognizer.decode([file], rows, resources, watch=watch)
             for row, outcome in zip(rows, outcomes):
                 if outcome.hypothesis is None:
                     decoded.failures[row.label] = outcome.failure
@@ -119,7 +122,7 @@ def write_transcription(
         paths: tuple[Hypothesis, ...] = ()
         if not why_no_k2() and decoded.seconds <= LATTICE_SECONDS:
             encoded = recognizer.encode([samples])
-            ((best,),) = search(model, *encoded, [_lattice_row(options)], knowledge, [decoded.id])
+            ((best,),) = search_batch(model, *encoded, [_lattice_row(options)], resources, [decoded.id])
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
         shown.append(decoded)
         details[decoded.id] = Detail(samples, paths)
@@ -164,7 +167,12 @@ def samples_of(cut: Cut) -> Optional[np.ndarray]:
 
 
 def lattice_paths(
-    model: Hainan, cuts: CutSet, tokenizer: Tokenizer, knowledge: Knowledge, options: SearchConfig
+    model: Hainan,
+    cuts: CutSet,
+    tokenizer: Tokenizer,
+    resources: DecodingResources,
+    options: SearchConfig,
+    windows: Windows = DEFAULT_WINDOWS,
 ) -> dict[str, tuple[Hypothesis, ...]]:
     """The most probable texts of each cut's lattice, with words, by id. Without k2: a warning, and no texts."""
     if why_no_k2():
@@ -173,9 +181,15 @@ def lattice_paths(
     short = CutSet.from_cuts(cut for cut in cuts if cut.duration <= LATTICE_SECONDS)
     if not len(short):
         return {}
-    data = EvaluationData(short, DataConfig(max_duration=LATTICE_SECONDS, num_workers=0), model.config)
-    batches = decode_batches(model, data, [_lattice_row(options)], tokenizer.pieces, Stopwatch(), knowledge)
-    return {d.id: d.hypotheses["nbest"].alternatives for d in chain.from_iterable(batches) if d.hypotheses}
+    config = DataConfig(max_duration=LATTICE_SECONDS, num_workers=0)
+    device, paths = next(model.parameters()).device, {}
+    for batch in EvaluationData(short, config, model.config, longest=windows.seconds):
+        encoded = encode_batch(model, batch.to(device), windows)
+        (outcomes,) = search_batch(model, *encoded, [_lattice_row(options)], resources, batch.ids)
+        for name, seconds, outcome in zip(batch.ids, batch.seconds, outcomes):
+            if isinstance(outcome, Hypothesis):
+                paths[name] = outcome.with_words(tokenizer.pieces, audio_seconds=seconds).alternatives
+    return paths
 
 
 def _lattice_row(options: SearchConfig) -> Row:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hainan_k2.frames import FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
-from hainan_k2.frontend.features import FRAME_SHIFT, Fbank
+from hainan_k2.frontend.fbank import fbank
+from hainan_k2.frontend.samples import to_waveform
 
 TILE = 2000  # columns of an image, 20 s: browsers limit the width of an image
 RANGE = 14.0  # range of the grey levels, natural log of power: 61 dB
@@ -43,7 +45,7 @@ def spectrogram(samples: np.ndarray) -> Iterator[tuple[str, float]]:
     Raises:
       ValueError: if the samples are shorter than 25 ms.
     """
-    energies = np.asarray(Fbank().extract(np.asarray(samples, dtype=np.float32), SAMPLING_RATE))  # (T, F)
+    energies = fbank(to_waveform(samples)).numpy()  # (T, F)
     high = float(energies.max())
     low = max(high - RANGE, float(np.percentile(energies, 5)))
     loudness = np.clip((energies - low) / max(high - low, 1e-3), 0.0, 1.0)
@@ -51,7 +53,7 @@ def spectrogram(samples: np.ndarray) -> Iterator[tuple[str, float]]:
     levels = np.round(255 * (1 - steps)).astype(np.uint8).T[::-1]  # (F, T), low frequencies at the bottom
     for start in range(0, levels.shape[1], TILE):
         tile = levels[:, start : start + TILE]
-        yield data_uri("image/png", grey_png(tile)), tile.shape[1] * FRAME_SHIFT
+        yield data_uri("image/png", grey_png(tile)), tile.shape[1] * FEATURE_FRAME_SHIFT
 
 
 def grey_png(levels: np.ndarray) -> bytes:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Inputs, shown
 from hainan_k2.report.decoding import table
-from hainan_k2.score import score
 from hainan_k2.scoring.references import References
+from hainan_k2.scoring.wer import score
 from hainan_k2.stopwatch import Stopwatch
 
 logger = logging.getLogger(__name__)

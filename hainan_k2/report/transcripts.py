@@ -13,9 +13,11 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.files.jsonl import append_line
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Input, shown
-from hainan_k2.result import WRITERS, Hypothesis
+from hainan_k2.result import Hypothesis
+from hainan_k2.writers import WRITERS
 
 logger = logging.getLogger(__name__)
 
@@ -211,8 +213,7 @@ class Transcripts:
         return ""
 
     def _record(self, line: dict[str, Any]) -> None:
-        self.ledger.write(json.dumps(line) + "\n")
-        self.ledger.flush()
+        append_line(self.ledger, line)
 
     def __enter__(self) -> Transcripts:
         return self

@@ -1,1 +1,1 @@
-"""Error rates and what they are worth: alignment, significance, word times."""
+"""Word and character error rates, their significance, icefall's result files, errors of word times."""

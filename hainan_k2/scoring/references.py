@@ -1,4 +1,4 @@
-"""Reference texts of recordings, out of the files that people keep them in."""
+"""Reference texts of recordings: from tables, Kaldi's text, LibriSpeech's transcripts, or files beside the audio."""
 
 from __future__ import annotations
 
@@ -14,23 +14,28 @@ from hainan_k2.inference.inputs import Input, shown, utterance_id
 
 
 class References:
-    """The texts that recordings are scored against. ValueError, with file and line, where `source` cannot be read.
+    """The reference texts of recordings, by path or id.
 
-    `source` is one of
-      - a table, .csv or .tsv, whose first line names its columns, `path` and `text` among them;
-      - a file of lines `ID TEXT`: Kaldi's text, LibriSpeech's SPEAKER-CHAPTER.trans.txt;
-      - a folder: every *.trans.txt in it and its subfolders;
-      - an ending, such as .txt: the text of talk.wav is in talk.txt beside it.
+    Args:
+      source: one of
+        - a table, .csv or .tsv, whose first line names the columns, with `path` and `text` among them;
+        - a file of lines `ID TEXT`: Kaldi's text, LibriSpeech's SPEAKER-CHAPTER.trans.txt;
+        - a folder: every *.trans.txt in it and in its subfolders;
+        - a file ending, such as .txt: the text of talk.wav is in talk.txt beside it.
 
-    A key of such a file, path or ID, is that of a recording if it is, in this order, its path, the id of its results,
-    its path as seen from the file's folder or from the folder that was named to be transcribed, or its name, with or
-    without its ending. A text is that of one recording.
+    A path or ID in such a file matches a recording by, in this order: the recording's path, its utterance id, its
+    absolute path, its path relative to the file's folder, its path relative to the input folder given to transcribe.py,
+    its file name; the last two also without the file ending. Each text is used for one recording only.
+
+    Raises:
+      ValueError: with file and line, where `source` cannot be read or has no texts.
     """
 
     def __init__(self, source: str):
-        self.source, self.texts, self.ending, self.folder = source, {}, "", "."
-        self.owners: dict[str, str] = {}  # by key, the path of the recording that has its text
-        self.missing: list[str] = []  # why recordings have none, a line for each
+        self.source, self.ending, self.folder = source, "", "."
+        self.texts: dict[str, str] = {}
+        self.owners: dict[str, str] = {}  # by key of `texts`: path of the recording that uses the text
+        self.missing: list[str] = []  # one line for each recording without a text, with the reason
         if re.fullmatch(r"\.\w[\w.-]*", source) and not os.path.exists(source):
             self.ending = source
             return
@@ -48,7 +53,7 @@ class References:
             raise ValueError(f"--reference {source}: no texts in it")
 
     def of(self, source: Input) -> Optional[str]:
-        """The text of a recording; None, and a line more in `missing`, where there is none."""
+        """The text of a recording. Without one it returns None and adds a line to `missing`."""
         if self.ending:
             path = os.path.splitext(source.path)[0] + self.ending
             try:
@@ -75,12 +80,13 @@ class References:
             yield os.path.splitext(path)[0]
 
     def unused(self) -> int:
-        """How many texts belong to no recording that was asked for."""
+        """The number of texts that no recording used."""
         return len(self.texts) - len(self.owners)
 
 
 def read_text(path: Path) -> str:
-    """A text file, UTF-8 with or without a byte-order mark; ValueError names it, and the line that is not UTF-8."""
+    """The content of a UTF-8 file, with or without a byte-order mark. Raises ValueError with the file, and the line
+    that is not UTF-8."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -93,7 +99,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """ID, text and FILE:LINE of lines `ID TEXT`; the text may be empty."""
+    """(ID, text, FILE:LINE) of every line `ID TEXT`; the text may be empty."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         key, *text = line.split(maxsplit=1)[:2] or [""]
         if key:
@@ -101,8 +107,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def read_table(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The columns `path` and `text`, and FILE:LINE, of comma-separated values, or of a .tsv, where quotation marks are
-    part of the text."""
+    """(path, text, FILE:LINE) of every row of a .csv or .tsv; in a .tsv, quotation marks are part of the text."""
     tabs = path.suffix.lower() == ".tsv"
     rows = csv.reader(
         io.StringIO(read_text(path), newline=""),

@@ -1,7 +1,8 @@
-"""How sure an error rate is: bootstrap over utterances (Bisani & Ney, ICASSP 2004).
+"""Confidence intervals of error rates and significance of differences, by bootstrap over utterances (Bisani & Ney,
+"Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP 2004).
 
-Utterances are drawn again with replacement, as many as there are; the spread of the rates of such draws is
-the spread to expect on other utterances of the same kind.
+Utterances are drawn with replacement, as many as the test set has; the error rates of many such draws vary as they
+would between test sets of the same kind.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ REPLICATES = 1000
 
 @dataclass(frozen=True)
 class Comparison:
-    """`difference` of two error rates (second less first), its interval, and a two-sided p-value: twice how
-    often
-    the resampled difference is zero or has the other sign."""
+    """Two systems on the same utterances: `difference` of their error rates (second minus first), its confidence
+    interval (`low`, `high`), and the two-sided `p_value`: twice the share of draws whose difference is zero or has the
+    other sign."""
 
     difference: float
     low: float
@@ -27,21 +28,26 @@ class Comparison:
 
 
 def bootstrap(errors: Sequence[int], lengths: Sequence[int], replicates: int = REPLICATES, seed: int = 0) -> np.ndarray:
-    """Error rates (replicates,) of resampled sets of utterances with so many errors and reference words each.
+    """Error rates (replicates,) of resampled test sets.
 
-    The same seed draws the same utterances, so the rates of two systems can be compared pairwise.
+    Args:
+      errors, lengths: errors and reference words of each utterance.
+      seed: the same seed draws the same utterances, so that the rates of two systems can be compared draw by draw.
+
+    Raises:
+      ValueError: without utterances, or where the two lists differ in length.
     """
-    errors, lengths, rng = np.asarray(errors), np.asarray(lengths), np.random.default_rng(seed)
     if len(errors) != len(lengths) or not len(errors):
         raise ValueError(f"{len(errors)} error counts, {len(lengths)} lengths: every utterance has both")
-    draws = (rng.integers(0, len(errors), len(errors)) for _ in range(replicates))
-    return np.array([errors[draw].sum() / max(1, lengths[draw].sum()) for draw in draws])
+    counts, words, rng = np.asarray(errors), np.asarray(lengths), np.random.default_rng(seed)
+    draws = (rng.integers(0, len(counts), len(counts)) for _ in range(replicates))
+    return np.array([counts[draw].sum() / max(1, words[draw].sum()) for draw in draws])
 
 
 def interval(
     errors: Sequence[int], lengths: Sequence[int], level: float = 0.95, replicates: int = REPLICATES, seed: int = 0
 ) -> tuple[float, float]:
-    """Confidence interval of an error rate."""
+    """Confidence interval (low, high) of an error rate; `level` is the probability that it holds the true rate."""
     low, high = np.quantile(bootstrap(errors, lengths, replicates, seed), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -54,7 +60,7 @@ def compare(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Comparison:
-    """Paired bootstrap of two systems on the same utterances."""
+    """Paired bootstrap of two systems: errors of each, and the reference words, of the same utterances."""
     differences = bootstrap(second_errors, lengths, replicates, seed) - bootstrap(
         first_errors, lengths, replicates, seed
     )

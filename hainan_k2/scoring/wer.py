@@ -1,4 +1,4 @@
-"""Word and character error rates, aligned and counted by jiwer."""
+"""Word and character error rates; jiwer aligns and counts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Optional
 from hainan_k2.scoring import significance
 
 Words = tuple[str, ...]
-Result = tuple[str, str, str]  # id, reference text, recognised text
+TextPair = tuple[str, str, str]  # utterance id, reference text, hypothesis text
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Counts of an alignment."""
+    """Counts of an alignment of a hypothesis with its reference, in words or in characters."""
 
     hits: int = 0
     substitutions: int = 0
@@ -32,7 +32,7 @@ class Errors:
 
     @property
     def rate(self) -> float:
-        """Errors over reference length; without a reference 0 if there are none, else infinite."""
+        """Errors over reference length, a fraction. For an empty reference: 0 without errors, else infinite."""
         if self.reference_length:
             return self.total / self.reference_length
         return float("inf") if self.total else 0.0
@@ -48,9 +48,11 @@ class Errors:
 
 @dataclass(frozen=True)
 class ScoredUtterance:
-    """An utterance's words, its errors in words and in characters, and its alignment: pairs of runs of words,
-    in
-    order. A pair is correct if its sides are equal; an empty side is an insertion or a deletion."""
+    """One utterance: its words, its errors and its alignment.
+
+    `alignment` splits reference and hypothesis into pairs of word sequences, in order: equal sides are correct words,
+    an empty reference side an insertion, an empty hypothesis side a deletion, all others substitutions.
+    """
 
     id: str
     reference: Words
@@ -60,19 +62,18 @@ class ScoredUtterance:
     alignment: tuple[tuple[Words, Words], ...]
 
     def pairs(self) -> Iterator[tuple[Optional[str], Optional[str]]]:
-        """The alignment word by word, (reference, hypothesis); None for no word."""
-        for reference, hypothesis in self.alignment:  # jiwer's substituted runs are of one length
+        """The alignment word by word, (reference, hypothesis), None for no word."""
+        for reference, hypothesis in self.alignment:  # jiwer's substitutions have equally many words on both sides
             blank = [None] * max(len(reference), len(hypothesis))
             yield from zip(reference or blank, hypothesis or blank)
 
 
 @dataclass(frozen=True)
 class Score:
-    """The score of a set; every measure follows from its utterances. Rates are fractions, not percent.
+    """The score of a test set; every figure derives from its utterances. Rates are fractions, not percent.
 
-    `words` and `characters` are sums over the utterances; characters are those of the words with single
-    spaces between. `empty_references` counts utterances in which nothing is said: all words recognised there
-    are insertions.
+    `words` and `characters` are sums over the utterances; characters include single spaces between words.
+    `empty_references` counts utterances with an empty reference, where every recognised word is an insertion.
     """
 
     utterances: tuple[ScoredUtterance, ...]
@@ -110,14 +111,15 @@ class Score:
         return sum(not u.reference for u in self.utterances)
 
     def wer_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Bootstrap confidence interval of the WER; ValueError without utterances."""
+        """Bootstrap confidence interval of the WER, (low, high). Raises ValueError without utterances."""
         return significance.interval(*self._columns(), level)
 
     def compare(self, other: Score) -> significance.Comparison:
-        """Paired bootstrap of this WER less that of `other`; ValueError unless ids and references agree."""
+        """Paired bootstrap of this WER minus that of `other`. Raises ValueError unless both have the same utterance
+        ids and references."""
         if [(u.id, u.reference) for u in self.utterances] != [(u.id, u.reference) for u in other.utterances]:
             raise ValueError(
-                "only results on the same utterances and references compare; these are "
+                "only results on the same utterances and references can be compared; here are "
                 f"{len(self.utterances)} and {len(other.utterances)} that differ"
             )
         errors, lengths = self._columns()
@@ -137,10 +139,14 @@ class Score:
         )
 
 
-def score(results: Iterable[Result]) -> Score:
-    """Score (id, reference, hypothesis) texts that are normalised alike, split at white space.
+def score(results: Iterable[TextPair]) -> Score:
+    """Score texts that are normalised in the same way; words are split at white space.
 
-    Utterances come back sorted by id. Raises ValueError for an id that comes twice.
+    Args:
+      results: (utterance id, reference text, hypothesis text) of every utterance.
+
+    Returns:
+      The Score, with utterances sorted by id. Raises ValueError where an id occurs twice.
 
     >>> score([("a", "the cat sat", "the cat"), ("b", "", "")]).wer
     0.3333333333333333
@@ -150,7 +156,7 @@ def score(results: Iterable[Result]) -> Score:
     results = sorted(results)
     repeated = [name for name, count in Counter(name for name, _, _ in results).items() if count > 1]
     if repeated:
-        raise ValueError(f"{len(repeated)} utterances have several results, for one {repeated[0]}")
+        raise ValueError(f"{len(repeated)} utterances have several results, e.g. {repeated[0]}")
     if not results:
         return Score(())
     references = [" ".join(reference.split()) for _, reference, _ in results]
@@ -165,7 +171,7 @@ def score(results: Iterable[Result]) -> Score:
                 tuple(hypothesis),
                 _count(word_chunks),
                 _count(character_chunks),
-                tuple(_runs(word_chunks, reference, hypothesis)),
+                tuple(_word_pairs(word_chunks, reference, hypothesis)),
             )
             for (name, _, _), reference, hypothesis, word_chunks, character_chunks in zip(
                 results, words.references, words.hypotheses, words.alignments, characters.alignments
@@ -182,6 +188,9 @@ def _count(chunks: Sequence[Any]) -> Errors:
     return Errors(sizes["equal"], sizes["substitute"], sizes["delete"], sizes["insert"])
 
 
-def _runs(chunks: Sequence[Any], reference: Sequence[str], hypothesis: Sequence[str]) -> Iterator[tuple[Words, Words]]:
+def _word_pairs(
+    chunks: Sequence[Any], reference: Sequence[str], hypothesis: Sequence[str]
+) -> Iterator[tuple[Words, Words]]:
+    """The alignment of `ScoredUtterance` from one utterance's jiwer.AlignmentChunks."""
     for c in chunks:
         yield (tuple(reference[c.ref_start_idx : c.ref_end_idx]), tuple(hypothesis[c.hyp_start_idx : c.hyp_end_idx]))

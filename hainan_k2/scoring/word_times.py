@@ -1,7 +1,7 @@
-"""How exact word times are: `python -m hainan_k2.scoring.word_times --ctm FILE.ctm --corpus DIR`.
+"""Errors of word times: `python -m hainan_k2.scoring.word_times --ctm FILE.ctm --corpus DIR`.
 
-DIR holds LibriSpeech-form alignments (*.alignment.txt): the synthesizer's truth, or a forced alignment. Words that were
-recognised are compared with the words they were aligned to; wrong words have no true time and are counted apart.
+DIR holds reference alignments in LibriSpeech's format (*.alignment.txt), of a synthesizer or of a forced alignment.
+Correctly recognised words are compared with the reference words they align to; the other reference words are counted.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hainan_k2.cli import Parser, fail
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.cli import Parser, errors_in_one_line
+from hainan_k2.text import normalise
 
 Times = list[tuple[str, float, float]]  # word, start and end in seconds
 
 
 @dataclass(frozen=True)
 class TimeErrors:
-    """Hypothesis less truth, in seconds, of `starts` and `ends` of every recognised word."""
+    """Errors of word times, hypothesis minus reference, in seconds: `starts` and `ends` (N,) of N correct words."""
 
     starts: np.ndarray
     ends: np.ndarray
     utterances: int
-    unmatched: int  # true words that were not recognised
+    unmatched: int  # reference words that were not recognised
 
     def __str__(self) -> str:
         parts = [
@@ -34,45 +34,53 @@ class TimeErrors:
             for name, e in (("starts", self.starts), ("ends", self.ends))
         ]
         return (
-            f"{len(self.starts)} words of {self.utterances} utterances ({self.unmatched} true words were not "
+            f"{len(self.starts)} words of {self.utterances} utterances ({self.unmatched} reference words were not "
             "recognised)\n" + "\n".join(parts)
         )
 
 
-def compare_times(truth: dict[str, Times], found: dict[str, Times]) -> TimeErrors:
-    """Errors of the words in `found` that jiwer aligns to the same word of `truth`; ValueError where there is none."""
+def compare_times(references: dict[str, Times], hypotheses: dict[str, Times]) -> TimeErrors:
+    """Errors of the hypothesis words that jiwer aligns to an equal reference word, over utterances that have both.
+
+    Raises:
+      ValueError: where there is no such word.
+    """
     import jiwer
 
-    names = sorted(set(truth) & set(found))
-    pairs, unmatched = [], sum(len(truth[name]) for name in names)
+    names = sorted(set(references) & set(hypotheses))
+    pairs: list[tuple[tuple[str, float, float], tuple[str, float, float]]] = []  # (reference word, hypothesis word)
     for name in names:
-        words = jiwer.process_words(" ".join(w for w, *_ in truth[name]), " ".join(w for w, *_ in found[name]))
+        reference, hypothesis = references[name], hypotheses[name]
+        words = jiwer.process_words(" ".join(w for w, *_ in reference), " ".join(w for w, *_ in hypothesis))
         for chunk in words.alignments[0]:
             if chunk.type == "equal":
                 pairs += zip(
-                    truth[name][chunk.ref_start_idx : chunk.ref_end_idx],
-                    found[name][chunk.hyp_start_idx : chunk.hyp_end_idx],
+                    reference[chunk.ref_start_idx : chunk.ref_end_idx],
+                    hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx],
                 )
     if not pairs:
-        raise ValueError(f"no word to compare: {len(truth)} utterances have true times, {len(found)} were recognised")
-    differences = np.array([(f[1] - t[1], f[2] - t[2]) for t, f in pairs])
-    return TimeErrors(differences[:, 0], differences[:, 1], len(names), unmatched - len(pairs))
+        raise ValueError(
+            f"no word to compare: {len(references)} utterances have reference times, {len(hypotheses)} were recognised"
+        )
+    differences = np.array([(h[1] - r[1], h[2] - r[2]) for r, h in pairs])
+    unmatched = sum(len(references[name]) for name in names) - len(pairs)
+    return TimeErrors(differences[:, 0], differences[:, 1], len(names), unmatched)
 
 
 def read_ctm(path: pathlib.Path) -> dict[str, Times]:
-    """Words by utterance; ValueError names the line that is not CTM."""
-    found: dict[str, Times] = defaultdict(list)
+    """Words with times by utterance. Raises ValueError with the line that is not CTM."""
+    words: dict[str, Times] = defaultdict(list)
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             name, _, start, length, word = line.split()[:5]
-            found[name].append((word, float(start), float(start) + float(length)))
+            words[name].append((word, float(start), float(start) + float(length)))
         except ValueError:
             raise ValueError(f"{path}:{number}: not of the form ID CHANNEL START DURATION WORD") from None
-    return dict(found)
+    return dict(words)
 
 
-def read_truth(corpus: pathlib.Path) -> dict[str, Times]:
-    """Word times by utterance out of every *.alignment.txt below a folder, silences left out."""
+def read_alignments(corpus: pathlib.Path) -> dict[str, Times]:
+    """Words with times by utterance from every *.alignment.txt below a folder, without silences."""
     from lhotse.recipes.librispeech import parse_alignments
 
     return {
@@ -83,14 +91,16 @@ def read_truth(corpus: pathlib.Path) -> dict[str, Times]:
 
 
 def main() -> None:
-    parser = Parser(description=__doc__.split("\n")[0])
-    parser.add_argument("--ctm", type=pathlib.Path, required=True, help="words and times, of decode.py --write ctm")
-    parser.add_argument("--corpus", type=pathlib.Path, required=True, help="folder with *.alignment.txt")
+    parser = Parser(description="Errors of word times against reference alignments.")
+    parser.add_argument(
+        "--ctm", type=pathlib.Path, required=True, help="words with times, written by decode.py --write ctm"
+    )
+    parser.add_argument(
+        "--corpus", type=pathlib.Path, required=True, help="folder with *.alignment.txt, LibriSpeech's format"
+    )
     args = parser.parse_args()
-    try:
-        print(compare_times(read_truth(args.corpus), read_ctm(args.ctm)))
-    except (ValueError, OSError) as error:
-        fail(str(error))
+    with errors_in_one_line():
+        print(compare_times(read_alignments(args.corpus), read_ctm(args.ctm)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Hotwords in searches that choose tokens one after another, without a lattice."""
+"""Hotwords in searches without a lattice, which choose one token after another."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import torch
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.search.emissions import Emissions
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import Knowledge
+from hainan_k2.search.resources import DecodingResources
 
 
-def scaled_hotwords(knowledge: Knowledge, options: SearchConfig, device: torch.device) -> HotwordGraph | None:
-    """The hotwords of `knowledge` with this search's scale, None where there are none."""
-    return None if knowledge.hotwords is None else knowledge.hotwords.to(device).scaled(options.hotword_scale)
+def scaled_hotwords(resources: DecodingResources, options: SearchConfig, device: torch.device) -> HotwordGraph | None:
+    """The hotwords of `resources` on `device`, weights times options.hotword_scale; None where there are none."""
+    hotwords = resources.to(device).hotwords
+    return None if hotwords is None else hotwords.scaled(options.hotword_scale)
 
 
-def add_paid(found: Emissions, hotwords: HotwordGraph | None) -> Emissions:
-    """`found` with what its hotwords are paid added to the scores."""
-    return found if hotwords is None else replace(found, score=found.score + hotwords.score(found.ids()))
+def add_hotword_scores(emissions: Emissions, hotwords: HotwordGraph | None) -> Emissions:
+    """`emissions` with the weights of the hotwords in them added to their scores (B,)."""
+    if hotwords is None:
+        return emissions
+    return replace(emissions, score=emissions.score + hotwords.score(emissions.ids()))

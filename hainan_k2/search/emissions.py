@@ -1,4 +1,4 @@
-"""What searches compute on: the valid frames of a batch without padding, and the tokens that it emitted."""
+"""The input of a search, frames without padding, and its output, emitted tokens: both packed into flat tensors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 @dataclass(frozen=True)
 class Frames:
-    """The N valid frames of a batch, utterance after utterance. Padding is dropped before anything is
-    computed, so that nothing can depend on it."""
+    """The N valid frames of a batch, utterance after utterance. No result can depend on padding: it is dropped."""
 
     values: Tensor  # (N, C)
     lens: Tensor  # (B,) int64
@@ -23,7 +22,7 @@ class Frames:
 
     @classmethod
     def pack(cls, padded: Tensor, lens: Tensor) -> Frames:
-        """From padded (B, T, C) and lens (B,); ValueError where they do not fit."""
+        """From padded (B, T, C) and lens (B,). Raises ValueError for other shapes, and lens outside 0 ... T."""
         if padded.ndim != 3 or lens.shape != padded.shape[:1]:
             raise ValueError(f"encoder output {tuple(padded.shape)}, lens {tuple(lens.shape)}: not (B, T, C) and (B,)")
         counts = lens.tolist()
@@ -34,33 +33,35 @@ class Frames:
         return cls(padded[valid], lens, lens.cumsum(0) - lens, max(counts, default=0))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Frames:
-        """`function` of the values, row by row."""
+        """The same frames with function(values), which maps (N, C) to (N, C')."""
         return Frames(function(self.values), self.lens, self.starts, self.longest)
 
     def utterance(self) -> Tensor:
-        """(N,) int64: the utterance of every row."""
+        """The utterance of every row, (N,) int64."""
         return torch.repeat_interleave(self.lens, output_size=len(self.values))
 
 
 @dataclass(frozen=True)
 class Emissions:
-    """The N tokens that a search emitted for a batch, utterance after utterance, in order.
+    """The N tokens that a search emitted for a batch, utterance after utterance, in order of time."""
 
-    utterance, token, frame, duration: (N,) int64; confidence: (N,) in [0, 1]; score: (B,) float64, natural
-    log.
-    """
-
-    utterance: Tensor
-    token: Tensor
-    frame: Tensor
-    duration: Tensor
-    confidence: Tensor
-    score: Tensor
+    utterance: Tensor  # (N,) int64
+    token: Tensor  # (N,) int64
+    frame: Tensor  # (N,) int64, from the utterance's first frame
+    duration: Tensor  # (N,) int64, frames
+    confidence: Tensor  # (N,) in [0, 1]
+    score: Tensor  # (B,) float64, natural log
 
     def select(self, keep: Tensor) -> Emissions:
-        """Only the tokens where keep (N,) bool holds."""
-        parts = (self.utterance, self.token, self.frame, self.duration, self.confidence)
-        return Emissions(*(part[keep] for part in parts), self.score)
+        """The tokens where keep (N,) bool is true, or those at the indices keep (M,) int64."""
+        return Emissions(
+            self.utterance[keep],
+            self.token[keep],
+            self.frame[keep],
+            self.duration[keep],
+            self.confidence[keep],
+            self.score,
+        )
 
     def ids(self) -> list[tuple[int, ...]]:
         """The token ids of every utterance."""
@@ -70,5 +71,32 @@ class Emissions:
 
     def hypotheses(self, lens: Tensor) -> list[Hypothesis]:
         """One Hypothesis per utterance of lens (B,) frames."""
-        parts = (self.utterance, self.token, self.frame, self.duration, self.confidence, self.score, lens)
-        return hypotheses_from_lists(*(part.tolist() for part in parts))
+        return hypotheses_from_lists(
+            self.utterance.tolist(),
+            self.token.tolist(),
+            self.frame.tolist(),
+            self.duration.tolist(),
+            self.confidence.tolist(),
+            self.score.tolist(),
+            lens.tolist(),
+        )
+
+
+class Decision:
+    """The best token and the best duration of each of N joint outputs.
+
+    Args:
+      logits: (N, V + D), raw.
+      durations: (D,) int64, frames.
+      bias: (N, V) or (N, 1), added to the token logits for the choice, not to the log-probabilities.
+    Attributes:
+      token, duration: (N,) int64, the duration in frames.
+      token_log_prob, duration_log_prob: (N,), natural log.
+    """
+
+    def __init__(self, logits: Tensor, vocab_size: int, durations: Tensor, bias: Tensor | float = 0.0) -> None:
+        tokens, lengths = logits[:, :vocab_size], logits[:, vocab_size:]
+        self.token, index = (tokens + bias).argmax(-1), lengths.argmax(-1)
+        self.duration = durations[index]
+        self.token_log_prob = tokens.log_softmax(-1).gather(1, self.token[:, None])[:, 0]
+        self.duration_log_prob = lengths.log_softmax(-1).gather(1, index[:, None])[:, 0]

@@ -1,12 +1,11 @@
-"""Decoding within a closed grammar: the best path of the encoder-only lattice, composed exactly with the grammar.
+"""Search in a closed grammar: the best path of the encoder-only lattice composed with the grammar, without pruning.
 
-The lattice keeps every token of the grammar at every frame, and no other; so nothing that the grammar allows is ever
-pruned. The score is the path's weight, that of the grammar included; a confidence is a posterior among what the grammar
-allows.
+The lattice has all tokens of the grammar at every frame, and no others. The score is the path's weight, including the
+weight of the grammar. A confidence is a posterior among the paths that the grammar allows.
 
-How far an utterance is from the grammar is told by the best path without it, of viterbi: the model's log-probability of
-that path less that of the best path in the grammar, per frame. An utterance where this is above `grammar_threshold`,
-or that no path in the grammar fits, bears a note; with `grammar_fallback` its result is that of viterbi.
+An utterance is outside the grammar if the model's log-probability of its best path in the grammar is more than
+`grammar_threshold` per frame below that of the best path without one (viterbi), or if no path in the grammar fits. It
+then has a note, and with `grammar_fallback` the result of viterbi.
 """
 
 from __future__ import annotations
@@ -21,35 +20,38 @@ from hainan_k2.fsa.language.grammar import Grammar
 from hainan_k2.fsa.lattices.composition import compose, path_outputs, path_sums
 from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import viterbi
 
-GROUP_ARCS = 2**22  # in k2 at once, unless a single utterance has more: about 700 MB
+GROUP_ARCS = 2**22  # arcs composed at once, unless a single utterance has more: about 700 MB
 OUTSIDE = "outside the grammar"
 FALLBACK = "outside the grammar: viterbi instead"
 
 
 @torch.no_grad()
 def grammar(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
-    """The best paths of encoder_out (B, T, C), lens (B,) in `knowledge.grammar`.
+    """The best paths of encoder_out (B, T, C), lens (B,) in `resources.grammar`.
 
-    An utterance without any path in the grammar has no tokens and a score of -infinity. ValueError where the grammar is
-    too large to be composed with an utterance.
+    An utterance without any path in the grammar has no tokens and a score of -infinity. Raises ValueError where there
+    is no `resources.grammar`, or it is too large to be composed with an utterance.
     """
-    free = viterbi(model, encoder_out, lens, options)
-    found: list[Hypothesis] = []
-    for rows in _groups(lens.tolist(), knowledge.grammar, len(model.durations)):
+    allowed: Grammar = resources.require("grammar")
+    unrestricted = viterbi(model, encoder_out, lens, options)
+    hypotheses: list[Hypothesis] = []
+    for rows in _groups(lens.tolist(), allowed, len(model.durations)):
         longest = max(1, int(lens[rows].max()))
-        found += _judged(model, encoder_out[rows, :longest], lens[rows], options, knowledge.grammar, free[rows])
-    return found
+        part = encoder_out[rows, :longest], lens[rows]
+        hypotheses += _search_group(model, *part, options, allowed, unrestricted[rows])
+    return hypotheses
 
 
 def _groups(lens: list[int], allowed: Grammar, num_durations: int) -> Iterator[slice]:
-    """Neighbouring utterances that can be composed at once."""
+    """Ranges of consecutive utterances that are composed at once."""
     states, arcs = allowed.num_states, len(allowed.arcs)
     start, total = 0, 0
     for i, length in enumerate(lens):
@@ -61,13 +63,19 @@ def _groups(lens: list[int], allowed: Grammar, num_durations: int) -> Iterator[s
     yield slice(start, len(lens))
 
 
-def _judged(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar, free: list[Hypothesis]
+def _search_group(
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    options: SearchConfig,
+    allowed: Grammar,
+    unrestricted: list[Hypothesis],
 ) -> list[Hypothesis]:
-    """The same for a batch that can be composed at once; `free` are the hypotheses of viterbi."""
-    log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
+    """`grammar` for utterances that are composed at once; `unrestricted` are their hypotheses by viterbi."""
+    token_log_probs, duration_log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
     lattice = nar_lattice(
-        *log_probs,
+        token_log_probs,
+        duration_log_probs,
         lens,
         model.durations,
         duration_scale=options.duration_scale,
@@ -81,16 +89,19 @@ def _judged(
     if allowed.transduces:
         outputs = path_outputs(best, allowed.outputs)
         hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
-    own = path_sums(best, best.grammar_score).tolist()
-    return [_noted(*each, options) for each in zip(hypotheses, free, own)]
+    grammar_scores = path_sums(best, best.grammar_score).tolist()
+    return [_with_note(*each, options) for each in zip(hypotheses, unrestricted, grammar_scores)]
 
 
-def _noted(inside: Hypothesis, free: Hypothesis, own: float, options: SearchConfig) -> Hypothesis:
-    """The result of an utterance; `own` is the grammar's part of the score of `inside`."""
-    gap = (free.score - inside.score + own) / max(1, inside.num_frames)
+def _with_note(inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float, options: SearchConfig) -> Hypothesis:
+    """`inside`, or what replaces it, with a note if the utterance is outside the grammar.
+
+    grammar_score: the grammar's part of the score of `inside`.
+    """
+    gap = (unrestricted.score - inside.score + grammar_score) / max(1, inside.num_frames)
     if gap <= options.grammar_threshold:
         return inside
     reason = "no path in it fits" if gap == torch.inf else f"its best path is {gap:.2f} nats per frame below viterbi's"
     if options.grammar_fallback:
-        return replace(free, note=f"{FALLBACK} ({reason})")
+        return replace(unrestricted, note=f"{FALLBACK} ({reason})")
     return replace(inside, note=f"{OUTSIDE} ({reason})")

@@ -1,18 +1,20 @@
-"""n-best searches: the most probable texts of the encoder-only lattice, ordered by something better.
+"""N-best search: a list of the most probable texts of the encoder-only lattice, reordered by another score.
 
-All take the same list: the `num_paths` texts with the most probable alignments. The probability of a text is
-that of all its alignments in the lattice, its total; the times of a text are those of its best alignment, a
-token's confidence is its posterior in the lattice. What they order the list by:
+All methods make the same list: the `num_paths` texts with the most probable alignments. The total of a text is its
+log-probability over all its alignments in the lattice. Its times are those of its best alignment, and the confidence of
+a token is its posterior in the lattice. The list is ordered by
 
     nbest        total
     nbest-lm     total + lm_scale * log P_LM(text)
-    nbest-ar     (1 - ar_weight) * total + ar_weight * log P_AR(text | audio), the predictor's and over all alignments
-    mbr          expected number of word errors, if the list holds the truth with probabilities exp(nbest_scale * total)
+    nbest-ar     (1 - ar_weight) * total + ar_weight * log P_AR(text | audio), with the predictor, over all alignments
+    mbr          - expected number of word errors, each text being true with a probability ~ exp(nbest_scale * total)
 
-These are the scores of the hypotheses, except that mbr gives totals. `nbest-oracle` returns the whole list, out of
-which whoever knows what was said takes the best. AR alignments end exactly on the last frame, as in training, those of
-the lattice may overshoot it: a text may have no AR alignment. An utterance none of whose texts has a score is ordered
-by total, and its note says so. What hotwords pay is part of the total and of log P_AR.
+These are the scores of the hypotheses, but for mbr, whose scores are totals. `nbest-oracle` returns the whole list as
+alternatives, of which the caller takes the nearest to the reference. Weights of hotwords are part of the total and of
+log P_AR.
+
+AR alignments end exactly on the last frame, as in training; those of the lattice may run past it. So a text may have no
+AR alignment. Where no text of an utterance has a score, its list is ordered by total, with a note.
 """
 
 from __future__ import annotations
@@ -20,73 +22,82 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
 from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import WORD_START, Hypothesis
 from hainan_k2.search.biasing import scaled_hotwords
+from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_lattice
 
-ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # options that do not change the list
+NO_SCORE = "no text of the n-best list has a score: ordered by the lattice"
 _LOGITS = 1 << 26  # of the joint at a time, in nbest-ar: 256 MB
 
 
 class Candidates:
-    """The N texts to choose from of a batch's utterances, and their scores, each (N,) float64."""
+    """The n-best lists of a batch: N texts in all, their utterances (N,) int64 and totals (N,) float64."""
 
-    def __init__(self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge):
+    def __init__(
+        self, model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources
+    ) -> None:
         self.model, self.lens = model, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_lattice(model, self.projected, self.lens, options, knowledge)
+        lattice = make_lattice(model, self.projected, self.lens, options, resources)
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
         self.total = text_scores(lattice, self.utterance, self.texts)
 
     @cached_property
     def ar(self) -> Tensor:
-        """log P(text | audio) with the predictor, over all alignments; -inf where a text has none."""
+        """log P_AR(text | audio) over all alignments, (N,) float64; -inf for a text without any."""
         return ar_scores(self.model, self.projected, self.lens, self.utterance, self.texts)
 
-    def hypotheses(self, merit: Tensor, scores: Tensor, count: int) -> list[Hypothesis]:
-        """Every utterance's text of most merit (N,), with its `count` best as alternatives where that is above 1."""
-        empty = torch.ones(len(self.lens), dtype=torch.bool, device=merit.device)
-        empty[self.utterance[merit > -torch.inf]] = False
-        merit = torch.where(empty[self.utterance], self.total, merit)
-        scores = torch.where(empty[self.utterance], self.total, scores)
+    def hypotheses(self, rank_scores: Tensor, scores: Tensor, count: int) -> list[Hypothesis]:
+        """The best text of every utterance by rank_scores (N,); with count > 1, the best `count` as its alternatives.
 
-        order = merit.sort(descending=True, stable=True).indices
+        scores: (N,), those of the hypotheses. Raises ValueError for an utterance whose lattice has no path.
+        """
+        unscored = torch.ones(len(self.lens), dtype=torch.bool, device=rank_scores.device)
+        unscored[self.utterance[rank_scores > -torch.inf]] = False
+        rank_scores = torch.where(unscored[self.utterance], self.total, rank_scores)
+        scores = torch.where(unscored[self.utterance], self.total, scores)
+
+        order = rank_scores.sort(descending=True, stable=True).indices
         order = order[self.utterance[order].sort(stable=True).indices]
         owner = self.utterance[order]
         rank = torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
         rows = order[rank < count]
-        found: list[list[Hypothesis]] = [[] for _ in self.lens]
-        made = self.nbest.select(rows).hypotheses(self.lens, scores[rows])
-        for b, hypothesis in zip(self.utterance[rows].tolist(), made):
-            note = "no text of the n-best list has a score: ordered by the lattice" if empty[b] else ""
-            found[b].append(replace(hypothesis, note=note))
-        silent = [b for b, hypotheses in enumerate(found) if not hypotheses]
-        if silent:
-            raise ValueError(f"utterance {silent[0]} of the batch has no path of finite score: the model fails on it")
-        return [replace(best[0], alternatives=tuple(best) if count > 1 else ()) for best in found]
+        lists: list[list[Hypothesis]] = [[] for _ in self.lens]
+        hypotheses = self.nbest.select(rows).hypotheses(self.lens, scores[rows])
+        for b, hypothesis in zip(self.utterance[rows].tolist(), hypotheses):
+            lists[b].append(replace(hypothesis, note=NO_SCORE if unscored[b] else ""))
+        pathless = [b for b, listed in enumerate(lists) if not listed]
+        if pathless:
+            raise ValueError(f"utterance {pathless[0]} of the batch has no path of finite score: the model fails on it")
+        return [replace(best[0], alternatives=tuple(best) if count > 1 else ()) for best in lists]
 
 
-def ar_scores(model, projected: Tensor, lens: Tensor, utterance: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
-    """tdt_sequence_scores of texts (N) of the utterances utterance (N,), over projected frames (B, T, J).
+def ar_scores(
+    model: Hainan, projected: Tensor, lens: Tensor, utterance: Tensor, texts: Sequence[Sequence[int]]
+) -> Tensor:
+    """tdt_sequence_scores (N,) of N texts, each of an utterance (N,) of projected encoder frames (B, T, J), lens (B,).
 
-    All are computed together, in parts where the logits would be more than 2^26. A text of no frames has nothing to
-    be aligned with: 0 if it is empty, too.
+    All are computed together, in parts of at most 2^26 logits. In an utterance without frames the empty text has score
+    0 and any other -inf.
     """
     sizes, frames = torch.tensor([len(text) for text in texts], device=lens.device), lens[utterance]
     scores = torch.where(sizes == 0, 0.0, -torch.inf).to(torch.float64)
     rows = (frames > 0).nonzero()[:, 0]
     if not len(rows):
         return scores
-    rows = rows[(frames[rows] * (sizes[rows] + 1)).argsort(descending=True)]  # alike ones together
+    rows = rows[(frames[rows] * (sizes[rows] + 1)).argsort(descending=True)]  # similar sizes together
     longest = int(frames.max()) * (int(sizes.max()) + 1)
     channels = model.vocab_size + len(model.durations)
     for part in rows.split(max(1, _LOGITS // (longest * channels))):
@@ -95,14 +106,13 @@ def ar_scores(model, projected: Tensor, lens: Tensor, utterance: Tensor, texts: 
         targets = torch.tensor(padded, dtype=torch.int64, device=lens.device).view(len(part), width)
         predicted = model.joiner.project_predictor(model.predictor(targets))
         logits = model.joiner.logits(projected[utterance[part], :length, None], predicted[:, None])
-        found = tdt_sequence_scores(logits, targets, frames[part], sizes[part], model.durations)
-        scores[part] = found.double()
+        scores[part] = tdt_sequence_scores(logits, targets, frames[part], sizes[part], model.durations).double()
     return scores
 
 
-def expected_errors(utterance: Tensor, scores: Tensor, words: Sequence[Sequence]) -> Tensor:
-    """Expected number of word errors (N,) of each text if the others of its utterance are true with probabilities
-    in proportion to exp(scores)."""
+def expected_errors(utterance: Tensor, scores: Tensor, words: Sequence[Sequence[Any]]) -> Tensor:
+    """The expected number of word errors (N,) of each text, if each text of its utterance is true with a probability
+    in proportion to exp(score). Minimum Bayes risk over an n-best list (Goel and Byrne, 2000)."""
     import kaldialign
 
     risk = torch.zeros_like(scores)
@@ -117,67 +127,97 @@ def expected_errors(utterance: Tensor, scores: Tensor, words: Sequence[Sequence]
     return risk
 
 
-def words_of(text: Sequence[int], pieces: Sequence[str] | None) -> list:
-    """The words of token ids, or without pieces the tokens themselves."""
+def words_of(text: Sequence[int], pieces: Sequence[str] | None) -> list[Any]:
+    """The words of a text of token ids; without pieces, the ids themselves."""
     return list(text) if pieces is None else "".join(pieces[i] for i in text).replace(WORD_START, " ").split()
 
 
-def by_total(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    """(merit, scores), each (N,): what to order by, and what to report; so do the others below."""
-    return found.total, found.total
+def by_total(candidates: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
+    """(rank scores, scores), each (N,): by the first the list is ordered, the second are those of the hypotheses."""
+    return candidates.total, candidates.total
 
 
-def by_lm(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    score = _mix(1.0, found.total, options.lm_scale, knowledge.lm.to(found.total.device).score(found.texts))
+def by_lm(candidates: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
+    """As `by_total`, plus the language model's score."""
+    score = _mix(1.0, candidates.total, options.lm_scale, resources.require("lm").score(candidates.texts))
     return score, score
 
 
-def by_ar(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    hotwords = scaled_hotwords(knowledge, options, found.total.device)
-    ar = found.ar if hotwords is None else found.ar + hotwords.score(found.texts)
-    score = _mix(1.0 - options.ar_weight, found.total, options.ar_weight, ar)
+def by_ar(candidates: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
+    """As `by_total`, interpolated with the predictor's score."""
+    hotwords = scaled_hotwords(resources, options, candidates.total.device)
+    ar = candidates.ar if hotwords is None else candidates.ar + hotwords.score(candidates.texts)
+    score = _mix(1.0 - options.ar_weight, candidates.total, options.ar_weight, ar)
     return score, score
 
 
-def by_expected_errors(found: Candidates, options: SearchConfig, knowledge: Knowledge) -> tuple[Tensor, Tensor]:
-    words = [words_of(text, knowledge.pieces) for text in found.texts]
-    return -expected_errors(found.utterance, options.nbest_scale * found.total, words), found.total
+def by_expected_errors(
+    candidates: Candidates, options: SearchConfig, resources: DecodingResources
+) -> tuple[Tensor, Tensor]:
+    """Ordered by expected word errors, fewest first; the scores are totals."""
+    words = [words_of(text, resources.pieces) for text in candidates.texts]
+    return -expected_errors(candidates.utterance, options.nbest_scale * candidates.total, words), candidates.total
 
 
 def _mix(weight: float, scores: Tensor, other_weight: float, others: Tensor) -> Tensor:
-    """The weighted sum; what has weight 0 does not count even where it is -inf."""
-    return sum(w * s for w, s in ((weight, scores), (other_weight, others)) if w != 0)
+    """weight * scores + other_weight * others, (N,). A term of weight 0 is left out: it may be -inf."""
+    if not other_weight:
+        return weight * scores
+    if not weight:
+        return other_weight * others
+    return weight * scores + other_weight * others
 
 
 @dataclass(frozen=True)
 class NbestSearch:
-    """A search function that orders its list by one of the above; `whole` returns all of it as alternatives."""
+    """A search function that orders its list by one of the functions above; `whole`: all texts are alternatives."""
 
-    order: Callable[[Candidates, SearchConfig, Knowledge], tuple[Tensor, Tensor]]
+    order: Callable[[Candidates, SearchConfig, DecodingResources], tuple[Tensor, Tensor]]
     whole: bool = False
 
     def __call__(
-        self, model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+        self,
+        model: Hainan,
+        encoder_out: Tensor,
+        lens: Tensor,
+        options: SearchConfig,
+        resources: DecodingResources = NO_RESOURCES,
     ) -> list[Hypothesis]:
         """The best texts of encoder_out (B, T, C), lens (B,)."""
-        return self._search(model, encoder_out, lens, [options], knowledge)[0]
+        return self._search(model, encoder_out, lens, [options], resources)[0]
 
     def sweep(
-        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], knowledge: Knowledge = NOTHING
+        self,
+        model: Hainan,
+        encoder_out: Tensor,
+        lens: Tensor,
+        points: Sequence[SearchConfig],
+        resources: DecodingResources = NO_RESOURCES,
     ) -> list[list[Hypothesis]]:
-        """The same at each of several points, from one list: they may differ in the options `ORDERING` only."""
+        """The same with each of several options, from one list. They may differ in the options `ORDERING` alone.
+
+        Raises ValueError where they differ in others, which change the list.
+        """
         same = {name: getattr(points[0], name) for name in ORDERING}
         if any(replace(point, **same) != points[0] for point in points):
-            raise ValueError(f"the points of a sweep differ in more than {', '.join(ORDERING)}: their lists do, too")
-        return self._search(model, encoder_out, lens, points, knowledge)
+            raise ValueError(f"the points of a sweep differ in more than {', '.join(ORDERING)}: so do their lists")
+        return self._search(model, encoder_out, lens, points, resources)
 
     @torch.no_grad()
     def _search(
-        self, model, encoder_out: Tensor, lens: Tensor, points: Sequence[SearchConfig], knowledge: Knowledge
+        self,
+        model: Hainan,
+        encoder_out: Tensor,
+        lens: Tensor,
+        points: Sequence[SearchConfig],
+        resources: DecodingResources,
     ) -> list[list[Hypothesis]]:
-        found = Candidates(model, encoder_out, lens, points[0], knowledge)
+        resources = resources.to(encoder_out.device)
+        candidates = Candidates(model, encoder_out, lens, points[0], resources)
         return [
-            found.hypotheses(*self.order(found, point, knowledge), point.num_paths if self.whole else point.nbest)
+            candidates.hypotheses(
+                *self.order(candidates, point, resources), point.num_paths if self.whole else point.nbest
+            )
             for point in points
         ]
 

@@ -2,72 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
 
 from hainan_k2.config import check_options, option
 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How to search. A method takes the fields that its help names; scores are natural logarithms."""
+    """How to search. Method.options says which of these a method takes; scores are natural logarithms (nats)."""
 
-    max_symbols: int = option(10, "ar-*: tokens on one frame, after which time moves on by one frame", at_least=1)
-    sar_rounds: int = option(1, "sar*: rounds of refinement at most; it stops when nothing changes", at_least=1)
-    duration_scale: float = option(
-        1.0, "*viterbi*, grammar, graph, nbest*, mbr: weight of the durations' log-probabilities", at_least=0
-    )
-    blank_penalty: float = option(0.0, "*viterbi*, grammar, graph, nbest*, mbr, ar-beam: subtracted for every blank")
-    token_bonus: float = option(0.0, "*viterbi*, grammar, graph, nbest*, mbr, ar-beam: added for every token")
-    top_k: int = option(4, "*viterbi*, nbest*, mbr: tokens kept per frame, blank beside them", at_least=1)
-    beam: int = option(4, "ar-beam: hypotheses kept per utterance", at_least=1)
-    beam_durations: int = option(2, "ar-beam: most probable durations tried at each step", at_least=1)
-    nbest: int = option(
-        1, "ar-beam, nbest, nbest-lm, nbest-ar, mbr: hypotheses returned, of `beam` or `num_paths`", at_least=1
-    )
-    num_paths: int = option(
-        20, "nbest*, mbr: texts to choose from, those of the best paths through the lattice", at_least=1
-    )
+    max_symbols: int = option(10, "tokens on one frame at most; then time moves on by one frame", at_least=1)
+    sar_rounds: int = option(1, "rounds of refinement at most; a round that changes nothing is the last", at_least=1)
+    duration_scale: float = option(1.0, "weight of the durations' log-probabilities", at_least=0)
+    blank_penalty: float = option(0.0, "subtracted from the score for every blank, nats")
+    token_bonus: float = option(0.0, "added to the score for every token, nats")
+    top_k: int = option(4, "tokens kept per frame, beside blank", at_least=1)
+    beam: int = option(4, "hypotheses kept per utterance", at_least=1)
+    beam_durations: int = option(2, "most probable durations tried at each step", at_least=1)
+    nbest: int = option(1, "hypotheses returned, out of --beam or --num-paths", at_least=1)
+    num_paths: int = option(20, "texts on the n-best list, those of the best paths through the lattice", at_least=1)
     nbest_scale: float = option(
-        1.0, "mbr: weight of the log-probabilities; less than 1 makes them more alike", at_least=0
+        1.0, "scale of the log-probabilities of the texts; below 1 the texts become more equally likely", at_least=0
     )
-    lm_scale: float = option(
-        0.3, "viterbi-lm, graph, nbest-lm: weight of the language model's log-probabilities", at_least=0
-    )
-    lodr_scale: float = option(
-        0.1, "viterbi-lm: weight of the low-order model's log-probabilities, subtracted", at_least=0
-    )
+    lm_scale: float = option(0.3, "weight of the language model's log-probabilities", at_least=0)
+    lodr_scale: float = option(0.1, "weight of the log-probabilities of --lodr-lm, which are subtracted", at_least=0)
     search_beam: float = option(
-        12.0, "graph: states this much worse than a frame's best are left", above=0, infinite=True
+        12.0, "states of the graph this much worse than the best of the frame are pruned, nats", above=0, infinite=True
     )
     output_beam: float = option(
-        8.0, "graph: paths this much worse than the best are left out of the lattice", above=0, infinite=True
+        8.0, "paths this much worse than the best are pruned from the lattice, nats", above=0, infinite=True
     )
-    min_active_states: int = option(30, "graph: states kept on a frame however bad they are, about", at_least=0)
-    max_active_states: int = option(2000, "graph: states kept on a frame at most, about", at_least=1)
+    min_active_states: int = option(30, "states of the graph kept per frame at least, about", at_least=0)
+    max_active_states: int = option(2000, "states of the graph kept per frame at most, about", at_least=1)
     ar_weight: float = option(
-        0.5, "nbest-ar: share of the predictor's score, from 0 to 1; the lattice has the rest", at_least=0, at_most=1
+        0.5, "weight of the predictor's score, from 0 to 1; the lattice's score has the rest", at_least=0, at_most=1
     )
     grammar_threshold: float = option(
         0.5,
-        "grammar: nats per frame that the best path in the grammar may lie below "
-        "viterbi's before the utterance counts as outside of it",
+        "an utterance is outside the grammar if its best path in the grammar is this much worse than viterbi's, "
+        "nats per frame",
         at_least=0,
     )
-    grammar_fallback: bool = option(False, "grammar: give viterbi's result for utterances outside the grammar")
+    grammar_fallback: bool = option(False, "return viterbi's result for utterances outside the grammar")
     lattice_beam: float = option(
         8.0,
-        "*viterbi*, nbest*, mbr: while the lattice is composed with a language model or "
-        "hotwords, paths this much worse than the best are dropped",
+        "paths this much worse than the best are pruned while the lattice is composed with a language model or "
+        "hotwords, nats",
         above=0,
         infinite=True,
     )
-    lattice_states: int = option(32, "*viterbi*, nbest*, mbr: and states beyond this number on a frame", at_least=1)
-    hotword_scale: float = option(
-        1.0, "ar-*, sar*, *viterbi*, nbest*, mbr: what a hotword of weight 1 adds per token", at_least=0
-    )
+    lattice_states: int = option(32, "states kept per frame in that composition", at_least=1)
+    hotword_scale: float = option(1.0, "added to the score per token of a hotword of weight 1, nats", at_least=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
         if self.min_active_states >= self.max_active_states:
             raise ValueError(
@@ -75,11 +62,4 @@ class SearchConfig:
                 f"{self.max_active_states}"
             )
 
-
-def options_of(method: str) -> tuple[str, ...]:
-    """The options that a method takes: those whose help begins with its name, or a pattern of it."""
-    return tuple(
-        f.name
-        for f in fields(SearchConfig)
-        if any(fnmatchcase(method, name) for name in f.metadata["help"].split(":")[0].split(", "))
-    )
+    help_title = "search options"

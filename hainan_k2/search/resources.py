@@ -1,22 +1,123 @@
-"""What a search may know beside the model: language models, grammars, hotwords. Loaded once, used for every batch."""
+"""Decoding resources: language models, word graphs, grammars and hotwords that a search uses beside the model.
+
+`load_resources` reads them from files; `DecodingResources.to` moves them to the model's device, once for all batches.
+Importing this file loads neither torch nor k2, so that commands can make their options of `ResourceConfig` quickly.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Optional
+
+from hainan_k2.config import option
+
+if TYPE_CHECKING:
+    import torch
+
+    from hainan_k2.fsa.language.grammar import Grammar
+    from hainan_k2.fsa.language.hotwords import HotwordGraph
+    from hainan_k2.fsa.language.ngram import NgramLm
+    from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+    from hainan_k2.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """Loaded knowledge; None where none was given. A method says in `Method.needs` which of it it cannot do without."""
+class DecodingResources:
+    """Loaded resources; None where none was given. `Method.needs` and `Method.uses` name fields of this class."""
 
-    lm: Optional[Any] = None  # hainan_k2.fsa.language.ngram.NgramLm
-    lodr_lm: Optional[Any] = None  # the same, of low order: what viterbi-lm subtracts
-    graph: Optional[Any] = None  # hainan_k2.fsa.lattices.decoding_graph.DecodingGraph
-    grammar: Optional[Any] = None  # hainan_k2.fsa.language.grammar.Grammar
-    hotwords: Optional[Any] = None  # hainan_k2.fsa.language.hotwords.HotwordGraph
-    pieces: Optional[Sequence[str]] = field(default=None, metadata={"file": False})  # text of every token
+    lm: Optional[NgramLm] = None  # over tokens
+    lodr_lm: Optional[NgramLm] = None  # over tokens, of low order: viterbi-lm subtracts it
+    graph: Optional[DecodingGraph] = None  # lexicon and LM over words
+    grammar: Optional[Grammar] = None
+    hotwords: Optional[HotwordGraph] = None
+    pieces: Optional[Sequence[str]] = None  # the text of every token, (V,)
+    _moved: dict[Any, DecodingResources] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def given(self) -> tuple[str, ...]:
+        """The names of the resources that were read from files, in the order of the fields."""
+        return tuple(name for name in FROM_FILES if getattr(self, name) is not None)
+
+    def require(self, name: str) -> Any:
+        """The resource of that name; ValueError where it was not given."""
+        resource = getattr(self, name)
+        if resource is None:
+            raise ValueError(f"this needs --{name.replace('_', '-')}: DecodingResources has no {name}")
+        return resource
+
+    def to(self, device: torch.device) -> DecodingResources:
+        """These resources with their tensors on `device`. They are copied once: later calls return the same object.
+
+        Word graphs and grammars are moved, and remembered, when they are compiled (DecodingGraph, Grammar).
+        """
+        if device not in self._moved:
+            tensors = {name: getattr(self, name) for name in ("lm", "lodr_lm", "hotwords")}
+            moved = {name: resource.to(device) for name, resource in tensors.items() if resource is not None}
+            self._moved[device] = replace(self, **moved)
+            self._moved[device]._moved[device] = self._moved[device]
+        return self._moved[device]
 
 
-NOTHING = Knowledge()
+FROM_FILES = ("lm", "lodr_lm", "graph", "grammar", "hotwords")  # the fields that have a flag
+NO_RESOURCES = DecodingResources()
+
+
+@dataclass(frozen=True)
+class ResourceConfig:
+    """Files of decoding resources: LM, graph, grammar, hotwords. An empty name means none."""
+
+    lm: str = option("", "n-gram LM over tokens, ARPA")
+    lodr_lm: str = option("", "n-gram LM of low order over tokens, ARPA, that viterbi-lm subtracts from --lm")
+    graph: str = option("", "word graph of hainan-compile-graph: LG.safetensors or TLG.safetensors")
+    grammar: str = option(
+        "",
+        "closed grammar: a text, OpenFst text or binary, .safetensors of hainan-compile-grammar, "
+        "or the name of an example (digits, dates, home, spelling)",
+    )
+    isymbols: str = option("", "symbol table of the input labels of an OpenFst --grammar, lines `symbol id`")
+    osymbols: str = option("", "symbol table of its output labels; without one the output is the label numbers")
+    hotwords: str = option("", "phrases to expect, one per line, each with an optional ' :weight' behind it")
+
+    help_title = "decoding resources: LM, graph, grammar, hotwords"
+
+
+def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingResources:
+    """Read the files that `config` names. Raises ValueError with the file and line of what is wrong."""
+    from hainan_k2.fsa.language.grammar_files import load_grammar
+    from hainan_k2.fsa.language.hotword_list import read_hotwords
+    from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+
+    hotwords = read_hotwords(config.hotwords, tokenizer) if config.hotwords else None
+    graph = DecodingGraph.read(config.graph, tokenizer.pieces) if config.graph else None
+    if not config.grammar and (config.isymbols or config.osymbols):
+        raise ValueError("--isymbols and --osymbols are the symbols of --grammar: give it as well")
+    grammar = load_grammar(config.grammar, tokenizer, config.isymbols, config.osymbols) if config.grammar else None
+    return DecodingResources(
+        lm=_load_lm(config.lm, tokenizer),
+        lodr_lm=_load_lm(config.lodr_lm, tokenizer),
+        graph=graph,
+        grammar=grammar,
+        hotwords=hotwords,
+        pieces=tokenizer.pieces,
+    )
+
+
+def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
+    from hainan_k2.fsa.language.ngram import NgramLm
+
+    if not path:
+        return None
+    lm = NgramLm.read(path, tokenizer.pieces)
+    if lm.missing:
+        shown = " ".join(lm.missing[:5]) + (" ..." if len(lm.missing) > 5 else "")
+        logger.warning(
+            "%s has neither <unk> nor %d of %d tokens (%s): it gives them probability 0",
+            path,
+            len(lm.missing),
+            tokenizer.vocab_size - 1,
+            shown,
+        )
+    return lm

@@ -1,14 +1,17 @@
-"""Sweeps: options given several values, and the rows of a table that they make."""
+"""Sweeps: options with several values, and the rows of results that they make."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from itertools import product
 from typing import Any, get_type_hints
 
-from hainan_k2.search import SearchConfig
-from hainan_k2.search.options import options_of
+from hainan_k2.search.methods import METHODS
+from hainan_k2.search.options import SearchConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,23 +23,42 @@ class Row:
     options: SearchConfig
 
 
-def grid(cls: type) -> type:
-    """The options of `cls`, where a number may be several, with commas between."""
-    hints = get_type_hints(cls)
+class Default(tuple[Any, ...]):
+    """The values of an option that was not given."""
+
+
+def grid(cls: Any) -> Any:
+    """The options of a dataclass, in which a number may have several values, with commas between."""
+    hints: dict[str, Any] = get_type_hints(cls)
 
     def several(f: Any) -> tuple[str, Any, Any]:
-        if hints[f.name] not in (int, float):
-            return f.name, hints[f.name], field(default=f.default, metadata=f.metadata)
-        return f.name, tuple[hints[f.name], ...], field(default=(f.default,), metadata=f.metadata)
+        kind = hints[f.name]
+        if kind not in (int, float):
+            return f.name, kind, field(default=f.default, metadata=f.metadata)
+        several_values = tuple[kind, ...]  # type: ignore[valid-type]
+        return f.name, several_values, field(default=Default((f.default,)), metadata=f.metadata)
 
-    return make_dataclass(cls.__name__, [several(f) for f in fields(cls)], frozen=True)
+    namespace = {"help_title": cls.help_title, "help_page": staticmethod(_help_page)}
+    return make_dataclass(cls.__name__, [several(f) for f in fields(cls)], frozen=True, namespace=namespace)
+
+
+def _help_page(argv: Sequence[str], prog: str, example: str) -> Any:
+    """What --help shows of a command that takes these options (hainan_k2.cli)."""
+    from hainan_k2.search.help import help_page  # here: only --help needs it
+
+    return help_page(argv, prog, example)
 
 
 SearchGrid = grid(SearchConfig)
 
 
 def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
-    """A row for every method and every combination of the values of options that it takes.
+    """A row for every method and every combination of the values of the options that it takes.
+
+    A warning names each option that was given and that none of the methods takes.
+
+    >>> [row.label for row in make_rows(["viterbi-lm", "sar"], SearchGrid(lm_scale=(0.1, 0.2)))]
+    ['viterbi-lm lm_scale=0.1', 'viterbi-lm lm_scale=0.2', 'sar']
 
     Args:
       chosen: a SearchGrid; None takes every option's default.
@@ -44,19 +66,35 @@ def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
       ValueError: for an option without a value, with several that none of the methods takes, or a bad value.
     """
     chosen = chosen or SearchGrid()
-    values = {f.name: getattr(chosen, f.name) for f in fields(chosen)}
-    values = {name: tuple(dict.fromkeys(v)) if isinstance(v, tuple) else (v,) for name, v in values.items()}
-    for name, given in values.items():
+    values = {f.name: _values(chosen, f) for f in fields(chosen)}
+    taken = {option for method in methods for option in METHODS[method].options}
+    for name, several in values.items():
         flag = "--" + name.replace("_", "-")
-        if not given:
+        if not several:
             raise ValueError(f"{flag} has no value")
-        if len(given) > 1 and not any(name in options_of(method) for method in methods):
-            raise ValueError(f"{flag} has {len(given)} values, but {', '.join(methods)} take no {name}")
+        if name in taken:
+            continue
+        if len(several) > 1:
+            raise ValueError(f"{flag} has {len(several)} values, but {', '.join(methods)} take no {name}")
+        if _given(chosen, name):
+            logger.warning("%s is not used by %s", flag, ", ".join(methods))
     rows = []
     for method in dict.fromkeys(methods):
-        swept = [name for name in options_of(method) if len(values[name]) > 1]
+        swept = [name for name in values if name in METHODS[method].options and len(values[name]) > 1]
         for point in product(*(values[name] for name in swept)):
             options = SearchConfig(**{**{name: v[0] for name, v in values.items()}, **dict(zip(swept, point))})
             label = " ".join([method, *(f"{name}={value:g}" for name, value in zip(swept, point))])
             rows.append(Row(label, method, options))
     return rows
+
+
+def _values(chosen: Any, f: Any) -> tuple[Any, ...]:
+    """The distinct values of an option, in order."""
+    value = getattr(chosen, f.name)
+    return tuple(dict.fromkeys(value)) if isinstance(value, tuple) else (value,)
+
+
+def _given(chosen: Any, name: str) -> bool:
+    """Whether an option was given; one that is true or false counts as given if it is not the default."""
+    value = getattr(chosen, name)
+    return not isinstance(value, Default) and value != SearchConfig.__dataclass_fields__[name].default

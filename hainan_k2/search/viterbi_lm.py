@@ -1,11 +1,11 @@
-"""Viterbi search with an n-gram language model over tokens, composed with the lattice while both are pruned.
+"""Viterbi search with an n-gram language model over tokens, composed with the lattice and pruned at the same time.
 
-The score is the best path's weight: tokens, durations, penalties and bonus as in viterbi, `lm_scale` times the
-model's log-probability of the tokens as a sentence, minus `lodr_scale` times that of a second, low-order model where
-there is one: low-order density ratio, which takes out what the encoder has learnt of language by itself (Zheng et al.,
-arXiv 2203.16776). A token's confidence is its posterior in the lattice that the search leaves.
+The score is the best path's weight: tokens, durations, penalties and bonus as in viterbi, plus `lm_scale` times the
+LM's log-probability of the tokens as a sentence. With a second LM of low order, `lodr_scale` times its log-probability
+is subtracted: low-order density ratio, which removes the encoder's internal language model (Zheng et al., arXiv
+2203.16776). The confidence of a token is its posterior in the pruned lattice.
 
-An utterance of which the model allows no path has the result of viterbi and a note.
+Where the LM allows no path of an utterance, the result is that of viterbi, with a note.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NOTHING, Knowledge
+from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_lattice, viterbi
 
 NO_PATH = "no path that the language model allows: the best one without it"
@@ -26,16 +27,22 @@ NO_PATH = "no path that the language model allows: the best one without it"
 
 @torch.no_grad()
 def viterbi_lm(
-    model, encoder_out: Tensor, lens: Tensor, options: SearchConfig, knowledge: Knowledge = NOTHING
+    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
-    """The best paths of encoder_out (B, T, C), lens (B,), with `knowledge.lm` and, if given, `knowledge.lodr_lm`."""
-    scorers = [(knowledge.lm, options.lm_scale)]
-    if knowledge.lodr_lm is not None:
-        scorers.append((knowledge.lodr_lm, -options.lodr_scale))
+    """The best paths of encoder_out (B, T, C), lens (B,), with `resources.lm` and, if given, `resources.lodr_lm`.
+
+    Raises ValueError where there is no `resources.lm`.
+    """
+    resources = resources.to(encoder_out.device)
+    scorers = [(resources.require("lm"), options.lm_scale)]
+    if resources.lodr_lm is not None:
+        scorers.append((resources.lodr_lm, -options.lodr_scale))
     projected = model.joiner.project_encoder(encoder_out)
-    lattice = make_lattice(model, projected, lens, options, knowledge, scorers)
-    found = hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
-    lost = [i for i, hypothesis in enumerate(found) if hypothesis.score == -torch.inf]
-    for i, hypothesis in zip(lost, viterbi(model, encoder_out[lost], lens[lost], options, knowledge) if lost else []):
-        found[i] = replace(hypothesis, note=NO_PATH)
-    return found
+    lattice = make_lattice(model, projected, lens, options, resources, scorers)
+    hypotheses = hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
+    pathless = [i for i, hypothesis in enumerate(hypotheses) if hypothesis.score == -torch.inf]
+    if pathless:
+        without_lm = viterbi(model, encoder_out[pathless], lens[pathless], options, resources)
+        for i, hypothesis in zip(pathless, without_lm):
+            hypotheses[i] = replace(hypothesis, note=NO_PATH)
+    return hypotheses

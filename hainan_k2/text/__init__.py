@@ -1,1 +1,11 @@
-"""Normalised text and the tokenizer."""
+"""Text: its normal form, and the tokenizer. Importing this package is light: sentencepiece loads with a tokenizer.
+
+>>> from hainan_k2.text import Tokenizer, normalise
+>>> normalise("Call Dr. Smith at 10:30!")
+'call doctor smith at ten thirty'
+"""
+
+from hainan_k2.text.normalise import normalise
+from hainan_k2.text.tokenizer import Tokenizer
+
+__all__ = ["Tokenizer", "normalise"]

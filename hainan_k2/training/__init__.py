@@ -1,1 +1,1 @@
-"""Training: objective, optimizer, loop, checkpoints, validation, logs."""
+"""Training: objective, optimizer, training loop, validation, logs, curves."""

@@ -1,4 +1,4 @@
-"""The weights that training begins with, `train.py --init-from`: of a checkpoint, or of a model directory."""
+"""Initial weights of a training, `train.py --init-from`: a checkpoint, a model directory, or the released model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from hainan_k2.formats.model_dir import RELEASED, read_model
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 
-_FREE = ("dropout", "predictor_dropout", "joiner_dropout", "ctc")  # may differ: weights mean the same with and without
+logger = logging.getLogger(__name__)
+
+_FREE = ("dropout", "predictor_dropout", "joiner_dropout", "ctc")  # may differ: the weights fit all the same
+_TRAINING_HEADS = {"simple_am", "simple_lm", "ctc"}  # model directories have none of these
 
 
 class Initial(NamedTuple):
-    """A trained model to begin with: where it is, its dimensions, its weights."""
+    """A trained model that training starts from: its path, its dimensions and its weights."""
 
     source: str
     config: ModelConfig
@@ -27,30 +30,34 @@ class Initial(NamedTuple):
 
 
 def read_initial(name: str, tokenizer: Tokenizer) -> Initial:
-    """The model of a checkpoint file, of a model directory, or, named "released", of the package.
+    """Read the initial model.
+
+    Args:
+      name: a checkpoint of train.py, a model directory of export.py, or "released", the model in this package.
+      tokenizer: that of --lang-dir. A model directory must have the same tokens; a checkpoint, which has no tokenizer,
+        the same number of tokens.
 
     Raises:
-      ValueError: where it is none of these, damaged, or of other tokens than the tokenizer's. A checkpoint says nothing
-        but how many tokens there are.
+      ValueError: where `name` is none of these, damaged, or has other tokens.
     """
     path = RELEASED if name == "released" else Path(name)
     if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
         path = path.parent
     if (path / "config.json").is_file():
-        model, theirs, _ = read_model(path)
+        model, its_tokenizer, _ = read_model(path)
         config, weights = model.config, model.state_dict()
-        if theirs.pieces != tokenizer.pieces:
+        if its_tokenizer.pieces != tokenizer.pieces:
             raise ValueError(f"{path} has other tokens than --lang-dir: give its own folder, --lang-dir {path}")
     elif path.is_file():
         config, weights = model_of_state(load_checkpoint(path), path)
     else:
         raise ValueError(
-            f"--init-from {name}: there is none of what it takes: a checkpoint of train.py "
-            "(EXP_DIR/epoch-N.safetensors), a model directory of export.py (with config.json), released"
+            f"--init-from {name} is none of these: a checkpoint of train.py (EXP_DIR/epoch-N.safetensors), "
+            "a model directory of export.py (with config.json), released"
         )
     if config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
-            f"{path} has {config.vocab_size} tokens, --lang-dir {tokenizer.vocab_size}: use the one that "
+            f"{path} has {config.vocab_size} tokens, --lang-dir {tokenizer.vocab_size}: use the --lang-dir that "
             "it was trained with"
         )
     return Initial(str(path), config, weights)
@@ -59,11 +66,16 @@ def read_initial(name: str, tokenizer: Tokenizer) -> Initial:
 def choose_dimensions(
     preset: Optional[str], dimensions: dict[str, Any], vocab_size: int, initial: Optional[Initial]
 ) -> ModelConfig:
-    """The dimensions to train: those of `initial` where it is given and no preset is, else the preset's (M if None);
-    `dimensions` on top.
+    """The dimensions of the model to train.
+
+    Args:
+      preset: name of a preset; None takes the dimensions of `initial`, or preset M where that is None as well.
+      dimensions: single options of ModelConfig, which override the preset's or the initial model's.
+      vocab_size: number of tokens V, blank included.
+      initial: the model that training starts from.
 
     Raises:
-      ValueError: where the weights of `initial` are for others.
+      ValueError: where the weights of `initial` do not fit these dimensions.
     """
     if preset is None and initial is not None:
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
@@ -74,24 +86,28 @@ def choose_dimensions(
         changed = [name for name, value in as_dict(initial.config).items() if as_dict(same)[name] != value]
         if changed:
             raise ValueError(
-                f"{initial.source} was trained with another {', '.join(changed)}: without --preset, and "
-                "without these options, training takes its dimensions"
+                f"{initial.source} was trained with another {', '.join(changed)}: leave out --preset and "
+                "these options, and training takes its dimensions"
             )
     return config
 
 
-def begin_with(model: Hainan, initial: Initial) -> None:
-    """Put the weights in. Heads that `initial` does not have, as model directories lack those that only training uses,
-    keep their random weights; which these are is logged."""
-    wanted = model.state_dict()
-    found = {name: value for name, value in initial.weights.items() if name in wanted}
-    wrong = [name for name, value in found.items() if value.shape != wanted[name].shape]
-    heads = sorted({name.split(".")[0] for name in wanted if name not in found})
-    unknown = [name for name in initial.weights if name not in wanted and not name.startswith("ctc.")]
-    if wrong or unknown or not set(heads) <= {"simple_am", "simple_lm", "ctc"}:
+def load_initial(model: Hainan, initial: Initial) -> None:
+    """Copy the initial weights into the model. Heads that only training uses, and that `initial` may lack, keep their
+    random weights; the log names them.
+
+    Raises:
+      ValueError: where weights are missing, unknown or of another shape.
+    """
+    own = model.state_dict()
+    weights = {name: value for name, value in initial.weights.items() if name in own}
+    wrong = [name for name, value in weights.items() if value.shape != own[name].shape]
+    heads = sorted({name.split(".")[0] for name in own if name not in weights})
+    unknown = [name for name in initial.weights if name not in own and not name.startswith("ctc.")]
+    if wrong or unknown or not set(heads) <= _TRAINING_HEADS:
         raise ValueError(
             f"{initial.source} has weights that do not fit its own dimensions: "
             f"{', '.join([*wrong, *unknown, *heads][:3])}"
         )
-    model.load_state_dict(found, strict=False)
-    logging.info("weights of %s%s", initial.source, f"; {', '.join(heads)} begin at random" if heads else "")
+    model.load_state_dict(weights, strict=False)
+    logger.info("weights of %s%s", initial.source, f"; {', '.join(heads)} start at random" if heads else "")

@@ -1,4 +1,4 @@
-"""Ctrl-C at a time when it does no harm."""
+"""Delay Ctrl-C until an update or a checkpoint is complete."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from contextlib import contextmanager
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """What is done inside is done whole: a SIGINT that comes meanwhile is raised again at the end.
+    """A context that SIGINT does not interrupt: a signal that arrives inside is raised again at its end.
 
-    An update that is half made, or made and not counted, could not be resumed exactly. Outside the main thread, which
-    alone gets signals, nothing is to be done.
+    Training could not resume exactly from half an update, or from an update that is not counted. Only the main thread
+    gets signals; in other threads the context does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-        if came:
+        if received:
             signal.raise_signal(signal.SIGINT)

@@ -1,8 +1,9 @@
-"""What training minimises: the (pruned) TDT loss under stochastic predictor masking, with an auxiliary CTC loss."""
+"""The training objective: the full or pruned TDT loss with a randomly masked predictor, and an auxiliary CTC loss."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,31 +17,39 @@ from hainan_k2.stopwatch import Stopwatch
 
 @dataclass(frozen=True)
 class LossConfig:
+    """Options of the training objective."""
+
+    help_title = "loss options"
+
     loss: str = option("pruned", "transducer loss", ("pruned", "full"))
-    backend: str = option("auto", "where lattices are summed", ("auto", "k2", "torch"))
+    backend: str = option("auto", "what sums over lattices", ("auto", "k2", "torch"))
     prune_band: int = option(5, "S: label positions per frame that the pruned loss keeps", at_least=1)
     simple_scale: float = option(
-        0.5, "weight of the simple (additive joint) loss once warmed up; 1 at the start", at_least=0
+        0.5, "weight of the simple (additive joint) loss after the warm-up; it starts at 1", at_least=0
     )
-    prune_warmup: int = option(500, "updates over which the pruned loss grows from weight 0.1 to 1", at_least=0)
+    prune_warmup: int = option(500, "updates over which the weight of the pruned loss rises from 0.1 to 1", at_least=0)
     mask_prob: float = option(
-        0.5, "probability that the predictor is masked, per utterance and label position", at_least=0, at_most=1
+        0.5, "probability that the predictor is masked, for each utterance and label position", at_least=0, at_most=1
     )
     sigma: float = option(0.05, "logit under-normalisation: subtracted from token log-probabilities", at_least=0)
-    omega: float = option(0.0, "probability per batch of the plain RNN-T loss in place of TDT", at_least=0, at_most=1)
+    omega: float = option(
+        0.0, "probability, for each batch, of the RNN-T loss in place of the TDT loss", at_least=0, at_most=1
+    )
     fastemit: float = option(0.0, "FastEmit lambda", at_least=0)
-    clamp: float = option(0.0, "clamp of the loss's gradients with respect to logits; 0 = none", at_least=0)
+    clamp: float = option(
+        0.0, "gradients of the loss with respect to logits are clamped to +-this; 0 = no clamp", at_least=0
+    )
     ctc_scale: float = option(0.3, "weight of the auxiliary CTC loss; 0 = none", at_least=0)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` (scalar, to be minimised) is per label; `parts` are sums over the batch, in nats."""
+    """Losses of a batch: `total`, a scalar per label to minimise, and its `parts`, sums over the batch in nats."""
 
     total: Tensor
     parts: dict[str, Tensor]
     labels: int
-    unspelled: list[int]  # utterances that a loss has no path for: they add nothing to it
+    unalignable: list[int]  # utterances, by index, that have no path in a loss: they add nothing to it
 
     @property
     def finite(self) -> bool:
@@ -51,7 +60,10 @@ class Losses:
 
 
 def warmup_scales(config: LossConfig, updates: int) -> tuple[float, float]:
-    """Weights of the simple and of the pruned loss: bands are worth little before the simple joint has learnt."""
+    """Weights of the simple and of the pruned loss after `updates` updates, as in icefall.
+
+    The simple joint must learn before the bands that it chooses are any good, so the pruned loss starts at weight 0.1.
+    """
     done = min(1.0, updates / max(1, config.prune_warmup))
     return 1.0 - done * (1.0 - config.simple_scale), 0.1 + 0.9 * done
 
@@ -65,15 +77,27 @@ def transducer_losses(
     config: LossConfig,
     watch: Stopwatch,
 ) -> dict[str, Tensor]:
-    """Per-utterance losses (B,): {'tdt': full} or {'simple': ..., 'tdt': pruned}; inf where no path spells the labels.
+    """Transducer losses of each utterance, in nats.
 
-    encoder_out (B, T, C), lens (B,), targets (B, U) padded with anything but blank, target_lens (B,). The predictor is
-    masked, and omega and sigma apply, in training mode only. `watch` adds up "predictor + joint", "simple loss" and
-    "transducer loss", forward passes all.
+    In training mode the predictor is masked at random (arXiv 2410.02597, section 3), and omega and sigma apply.
+
+    Args:
+      encoder_out, lens: (B, T, C) and (B,), in encoder frames.
+      targets, target_lens: (B, U), padded with any token but blank, and (B,).
+      watch: gets the seconds of the forward passes as "predictor + joint", "simple loss" and "transducer loss".
+
+    Returns:
+      {"tdt": (B,)} for the full loss, {"simple": (B,), "tdt": (B,)} for the pruned one; inf for an utterance whose
+      labels have no path through its frames.
     """
     durations = model.durations
-    sigma = config.sigma if model.training else 0.0
-    options = dict(reduction="none", backend=config.backend, fastemit_lambda=config.fastemit, clamp=config.clamp)
+    options: dict[str, Any] = {
+        "reduction": "none",
+        "backend": config.backend,
+        "fastemit_lambda": config.fastemit,
+        "clamp": config.clamp,
+        "sigma": config.sigma if model.training else 0.0,
+    }
     rnnt = model.training and config.omega > 0 and float(torch.rand(())) < config.omega
     with watch.section("predictor + joint"):
         predicted = model.predictor(targets)
@@ -86,7 +110,7 @@ def transducer_losses(
             logits = model.joiner.logits(enc_proj[:, :, None], pred_proj[:, None])
         loss = fsa.rnnt_loss if rnnt else fsa.tdt_loss
         with watch.section("transducer loss"):
-            return {"tdt": loss(logits, targets, lens, target_lens, durations, sigma=sigma, **options)}
+            return {"tdt": loss(logits, targets, lens, target_lens, durations, **options)}
     with watch.section("simple loss"):
         simple, occupancy = fsa.tdt_loss_simple(
             model.simple_am(encoder_out),
@@ -97,27 +121,29 @@ def transducer_losses(
             durations,
             reduction="none",
             backend=config.backend,
-            return_occupancy=True,
         )
         bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
     with watch.section("predictor + joint"):
         logits = model.joiner.logits(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
     with watch.section("transducer loss"):
         if rnnt:
-            pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, sigma=sigma, **options)
+            pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, **options)
         else:
-            pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, sigma=sigma, **options)
+            pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, **options)
     return {"simple": simple, "tdt": pruned}
 
 
 def ctc_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets: Tensor, target_lens: Tensor) -> Tensor:
-    """Per-utterance CTC losses (B,); inf, without a gradient, where the frames are too few for the labels."""
+    """CTC losses of each utterance (B,), in nats; inf, without a gradient, where the frames are too few for the labels.
+
+    Shapes as for `transducer_losses`.
+    """
     log_probs = model.ctc_log_probs(encoder_out).transpose(0, 1).float()
     losses = torch.nn.functional.ctc_loss(
         log_probs, targets, lens, target_lens, blank=BLANK, reduction="none", zero_infinity=True
     )
     inside = torch.arange(1, targets.shape[1], device=lens.device) < target_lens[:, None]
-    repeats = ((targets[:, 1:] == targets[:, :-1]) & inside).sum(1)  # a blank must stand between equal labels
+    repeats = ((targets[:, 1:] == targets[:, :-1]) & inside).sum(1)  # CTC needs a blank between equal labels
     return losses.masked_fill(lens < target_lens + repeats, float("inf"))
 
 
@@ -131,23 +157,27 @@ def hainan_losses(
     updates: int,
     watch: Stopwatch,
 ) -> Losses:
-    """Losses of a batch: features (B, T, F), lens (B,), targets (B, U), target_lens (B,), after `updates` updates."""
+    """The objective of a batch.
+
+    Args:
+      features, lens: (B, T, F) and (B,), in feature frames.
+      targets, target_lens: (B, U), padded with any token but blank, and (B,).
+      updates: updates done so far, for the warm-up of the pruned loss.
+      watch: gets the seconds of each part.
+    """
     with watch.section("encoder"):
         encoder_out, lens = model.encoder(features, lens)
     parts = transducer_losses(model, encoder_out, lens, targets, target_lens, config, watch)
     if model.ctc is not None and config.ctc_scale > 0:
         with watch.section("CTC loss"):
             parts["ctc"] = ctc_losses(model, encoder_out, lens, targets, target_lens)
-    # inf says that no path spells the labels (counted, adds nothing); NaN is an error and must stay visible
+    # inf means that the labels have no path: the utterance is counted and adds nothing. NaN is an error and remains.
     impossible = {name: value == float("inf") for name, value in parts.items()}
     sums = {name: value.masked_fill(impossible[name], 0.0).sum() for name, value in parts.items()}
     simple, tdt = warmup_scales(config, updates) if "simple" in sums else (0.0, 1.0)
     weights = {"simple": simple, "tdt": tdt, "ctc": config.ctc_scale}
     labels = int(target_lens.sum())
-    total = sum(weights[name] * value for name, value in sums.items()) / max(1, labels)
-    return Losses(
-        total,
-        {k: v.detach() for k, v in sums.items()},
-        labels,
-        torch.stack(list(impossible.values())).any(0).nonzero()[:, 0].tolist(),
-    )
+    first, *others = (weights[name] * value for name, value in sums.items())
+    total = sum(others, first) / max(1, labels)
+    unalignable = torch.stack(list(impossible.values())).any(0).nonzero()[:, 0].tolist()
+    return Losses(total, {name: value.detach() for name, value in sums.items()}, labels, unalignable)

@@ -1,29 +1,35 @@
-"""The record of a training run: one JSON line per update, TensorBoard, and a progress bar or log lines."""
+"""Logs of a training: a JSON line per update and per epoch, TensorBoard, and a progress bar or log lines."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import pathlib
 import sys
 import time
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from hainan_k2.files.jsonl import read_lines
+from hainan_k2.files.jsonl import append_line, read_lines, write_lines
+
+logger = logging.getLogger(__name__)
 
 
 class TrainLog:
-    """Writes `updates.jsonl`, `epochs.jsonl` and `tensorboard/` in an experiment's directory.
+    """Writes updates.jsonl, epochs.jsonl and tensorboard/ in the experiment folder.
 
-    A resumed run continues the files at its checkpoint: what an earlier run wrote after that is removed, since the same
-    updates are about to be made again. So each update stands there once, however often training was killed.
+    A resumed run removes the lines after its checkpoint, since it repeats those updates. So the files hold each update
+    once, however often training was killed.
+
+    Args:
+      exp_dir: the experiment folder.
+      updates, epoch: updates done, and the epoch in progress (from 1), of the checkpoint that training resumes from.
+      log_every: updates between log lines where stderr is no terminal.
     """
 
     def __init__(self, exp_dir: pathlib.Path, updates: int, epoch: int, log_every: int):
+        from torch.utils.tensorboard import SummaryWriter
+
         self.log_every = log_every
         keep_through(exp_dir / "updates.jsonl", "update", updates)
         keep_through(exp_dir / "epochs.jsonl", "epoch", epoch - 1)
@@ -37,23 +43,28 @@ class TrainLog:
             leave=True,
             bar_format="{desc} {percentage:3.0f}% |{bar}| {postfix}",
         )
-        self.started, self.heard_before, self.heard = time.monotonic(), 0.0, 0.0
+        self.started, self.audio_before, self.audio = time.monotonic(), 0.0, 0.0  # seconds
 
-    def begin(self, heard: float) -> None:
-        """Start the clock; `heard` (seconds of audio) is what earlier runs did."""
-        self.started, self.heard_before, self.heard = time.monotonic(), heard, heard
+    def begin(self, audio_seconds: float) -> None:
+        """Start the clock of a run that resumes after `audio_seconds` of audio."""
+        self.started, self.audio_before, self.audio = time.monotonic(), audio_seconds, audio_seconds
 
     def update(self, values: dict[str, Any], progress: float, seconds: float) -> None:
-        """One update: its values, the fraction of training done, and the seconds of audio it heard."""
-        self.heard += seconds
-        self.updates.write(json.dumps(values) + "\n")
-        self.updates.flush()
+        """Log an update.
+
+        Args:
+          values: losses and the like by name; "update", "epoch", "loss" and "lr" must be among them.
+          progress: fraction of the training that is done.
+          seconds: seconds of audio in the update's batch.
+        """
+        self.audio += seconds
+        append_line(self.updates, values)
         for name in ("loss", "tdt", "simple", "ctc", "grad_norm", "lr"):
             if name in values:
                 self.board.add_scalar(f"train/{name}", values[name], values["update"])
         elapsed = time.monotonic() - self.started
-        speed = (self.heard - self.heard_before) / max(elapsed, 1e-9)
-        left = (self.heard / progress - self.heard) / max(speed, 1e-9) if progress > 0 else float("nan")
+        speed = (self.audio - self.audio_before) / max(elapsed, 1e-9)
+        left = (self.audio / progress - self.audio) / max(speed, 1e-9) if progress > 0 else float("nan")
         line = (
             f"epoch {values['epoch']} update {values['update']} loss {values['loss']:.3f} lr {values['lr']:.2e} "
             f"{speed:.0f} x real time, {clock(left)} left"
@@ -61,16 +72,15 @@ class TrainLog:
         self.bar.update(progress - self.bar.n)
         self.bar.set_postfix_str(line)
         if self.bar.disable and values["update"] % self.log_every == 0:
-            logging.info(line)
+            logger.info(line)
 
     def epoch(self, values: dict[str, Any]) -> None:
-        """The end of an epoch: validation figures, null in epochs.jsonl where they are not finite."""
-        self.epochs.write(json.dumps({k: None if v != v else v for k, v in values.items()}) + "\n")  # no NaN in JSON
-        self.epochs.flush()
+        """Log an epoch with its validation figures; NaN becomes null in epochs.jsonl."""
+        append_line(self.epochs, {k: None if v != v else v for k, v in values.items()})
         for name, value in values.items():
             if name not in ("epoch", "update") and value == value:
                 self.board.add_scalar(f"dev/{name}", value, values["epoch"])
-        logging.info(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()))
+        logger.info(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()))
 
     def close(self) -> None:
         self.bar.close()
@@ -80,7 +90,7 @@ class TrainLog:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
+    """Seconds as h:mm:ss; "?" where they are not finite."""
     if seconds != seconds or seconds == float("inf"):
         return "?"
     minutes, rest = divmod(int(seconds), 60)
@@ -88,8 +98,5 @@ def clock(seconds: float) -> str:
 
 
 def keep_through(path: pathlib.Path, key: str, last: int) -> None:
-    """Keep the lines of a log whose `key` is at most `last`."""
-    kept = [line for line in read_lines(path) if line[key] <= last]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    os.replace(partial, path)
+    """Remove the lines of a JSON lines file whose `key` is above `last`."""
+    write_lines(path, (line for line in read_lines(path) if line[key] <= last))

@@ -14,15 +14,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hainan_k2.config import fail, parse
+from hainan_k2.cli import fail, parse
 from hainan_k2.decode import DecodeConfig
 from hainan_k2.fsa.language.grammar_files import find_grammar
 from hainan_k2.search import METHODS, check_methods
-from hainan_k2.search.load_resources import KnowledgeConfig
+from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
 
 
-def check(methods: tuple[str, ...], made: list[str], files: KnowledgeConfig) -> None:
+def check(methods: tuple[str, ...], made: list[str], files: ResourceConfig) -> None:
     """Check that the methods exist, that each has the resources it needs, and that the given files exist.
 
     Raises:
@@ -41,7 +41,7 @@ def check(methods: tuple[str, ...], made: list[str], files: KnowledgeConfig) -> 
 
 def main() -> None:
     sys.argv[0], made, *argv = sys.argv[1:]
-    config, _, files = parse(argv, "", DecodeConfig, SearchGrid, KnowledgeConfig)
+    config, _, files = parse(argv, "", DecodeConfig, SearchGrid, ResourceConfig)
     try:
         check(config.method, made.split(), files)
     except ValueError as error:

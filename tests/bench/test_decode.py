@@ -1,10 +1,12 @@
+"""bench.py decode: every method is measured, and what it reports follows from its measurements."""
+
 import json
 
 import pytest
 import torch
 
-from hainan_k2.bench import decode as bench_decode
-from hainan_k2.bench.decode import main, mean_interval, measure, noise, random_model
+from hainan_k2.bench.decode import main, measure, noise, random_model
+from hainan_k2.bench.decode_report import Timing, mean_interval, table
 from hainan_k2.search import METHODS, SearchConfig
 
 SMALL = ["--preset", "tiny", "--vocab-size", "20", "--seconds", "2", "--repeats", "2", "--device", "cpu"]
@@ -46,14 +48,14 @@ def test_every_method_and_batch_size_is_measured(tmp_path, capsys):
         (["--wer", "setup.cfg"], "setup.cfg is not a summary"),
     ],
 )
-def test_what_cannot_be_measured_is_said_in_one_line(flags, message, capsys, tmp_path):
+def test_errors_are_one_line(flags, message, capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         main([*SMALL, "--out-dir", str(tmp_path), *flags])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_random_model_speaks():
+def test_the_random_model_emits_tokens():
     model = random_model("tiny", 20)
     audio = noise(4.0, model, 4)
     assert [len(row) for row in audio] == [400, 346, 293, 240]
@@ -63,9 +65,9 @@ def test_the_random_model_speaks():
 
 
 def test_derived_figures_and_intervals():
-    timing = bench_decode.Timing("sar", 8, 60.0, 2.0, 0.1, 0.5, 0.1, 3.0, None)
+    timing = Timing("sar", 8, 60.0, 2.0, 0.1, 0.5, 0.1, 3.0, None)
     assert (timing.share, timing.latency, timing.throughput) == (0.25, 2.5, 24.0)
-    assert bench_decode.table([timing]).splitlines()[1].endswith(" -")
+    assert table([timing]).splitlines()[1].endswith(" -")
     assert mean_interval([2.0]) == (2.0, 0.0)
     centre, half = mean_interval([1.0, 2.0, 3.0])
     assert (centre, half) == (2.0, pytest.approx(4.3027 / 3**0.5, rel=1e-4))

@@ -1,4 +1,4 @@
-"""bench.py loss: what it measures gives gradients, what it reports follows from what it measured."""
+"""bench.py loss: every method gives gradients, and what it reports follows from its measurements."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 from hainan_k2 import bench
 from hainan_k2.bench import loss as bench_loss
-from hainan_k2.bench.loss import BenchConfig, Case, make_step
-from hainan_k2.fsa.losses import tdt as loss
+from hainan_k2.bench.loss import Case, LossBenchConfig, make_step
+from hainan_k2.fsa.losses import backends
 from tests.fsa.losses.batches import BACKENDS
 
 SIZES = {"encoder_dim": 6, "predictor_dim": 5, "joiner_dim": 4, "durations": (0, 1, 2)}
@@ -25,13 +25,13 @@ CPU = torch.device("cpu")
     "method", ["pruned-3", "log-softmax", *(f"{k}-{b}" for k in ("full", "loss") for b in BACKENDS)]
 )
 def test_every_method_gives_gradients(method):
-    gradients = make_step(Case(method, 2, 12, 5, 7), BenchConfig(**SIZES), CPU)()
+    gradients = make_step(Case(method, 2, 12, 5, 7), LossBenchConfig(**SIZES), CPU)()
     assert all(g.isfinite().all() and g.abs().sum() > 0 for g in gradients)
 
 
 def test_backends_and_wide_bands_are_the_same_problem():
-    """The cases draw the same inputs: in a band of all labels the pruned gradient is the full one."""
-    config, sizes = BenchConfig(**SIZES), (2, 12, 5, 7)
+    """All methods get the same inputs; with a band of all labels the pruned loss has the gradient of the full one."""
+    config, sizes = LossBenchConfig(**SIZES), (2, 12, 5, 7)
     by_method = {name: make_step(Case(name, *sizes), config, CPU)() for name in ("full-torch", "pruned-6", "pruned-5")}
     # The joint's own weights (from the third on) take no part in the simple loss.
     for a, b in zip(by_method["full-torch"][2:], by_method["pruned-6"][2:]):
@@ -65,7 +65,7 @@ def test_report(monkeypatch, tmp_path, capsys):
 
 
 def test_without_k2_the_rest_is_measured(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(loss, "why_no_k2", lambda: "k2 is not installed")
+    monkeypatch.setattr(backends, "why_no_k2", lambda: "k2 is not installed")
     monkeypatch.setattr(bench_loss, "measure", lambda *arguments: (1.0, 1))
     bench.main(["loss", *TINY.split(), "--frames", "9", "--out-dir", str(tmp_path)])
     rows = json.loads((tmp_path / "bench-loss.json").read_text())["rows"]
@@ -75,7 +75,7 @@ def test_without_k2_the_rest_is_measured(monkeypatch, tmp_path, capsys):
 
 
 def test_runs_as_a_script_from_anywhere(tmp_path):
-    """Measured for real, in processes of their own: the logits' gradient is as large as the logits."""
+    """A real measurement, in new processes: the gradient of the logits is as large as the logits."""
     script = Path(bench.__file__).resolve().parents[1] / "bench.py"
     command = f"loss {TINY} --batch 16 --frames 500 --labels 9 --vocab 100 --methods loss-torch --out-dir out"
     done = subprocess.run(
@@ -103,7 +103,7 @@ def test_runs_as_a_script_from_anywhere(tmp_path):
         (["loss", "--vocab", "1"], "vocab is 1"),
         (["loss", "--repeats", "0"], "repeats is 0"),
         (["loss", "--device", "abacus"], "abacus"),
-        (["loss", "--unheard-of", "1"], "--unheard-of"),
+        (["loss", "--no-such-option", "1"], "--no-such-option"),
     ],
 )
 def test_user_errors_end_with_one_line_and_exit_code_2(argv, message, capsys):

@@ -12,7 +12,7 @@ WORDS = "ALFA BRAVO COCOA DELTA ECHO FOX".split()
 
 
 def babble(num_samples: int, seed: int) -> np.ndarray:
-    """Float64 (N,) at about the level of speech, with loud and faint stretches."""
+    """Float64 (N,) at about the level of speech, with loud and faint parts."""
     rng = np.random.default_rng(seed)
     noise = np.convolve(rng.standard_normal(num_samples + 15), np.hanning(16), mode="valid")
     return 0.05 * noise * (1e-3 + np.sin(np.arange(num_samples) / 1500) ** 2)

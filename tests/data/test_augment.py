@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.data.augment import NoiseMix, SpecAugment, generator, perturb_speed, warp_time
-from hainan_k2.frontend.features import Fbank
+from hainan_k2.data.extractors import Fbank
 from tests.data.corpus import write_cuts
 
 MASKS = SpecAugment(time_warp=0, prob=1.0)
@@ -21,7 +21,7 @@ def runs(zeros: torch.Tensor) -> list[int]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 600), st.integers(0, 10**6))
-def test_masks_keep_within_their_limits(frames, seed):
+def test_masks_stay_within_their_limits(frames, seed):
     features = torch.ones(frames, 80)
     masked = MASKS(features, random.Random(seed)) == 0
     frame_runs, bin_runs = runs(masked.all(1)), runs(masked.all(0))
@@ -49,7 +49,7 @@ def test_probability():
     assert torch.equal(SpecAugment(prob=0.0)(features, random.Random(0)), features)
 
 
-def test_nothing_left_on_changes_nothing():
+def test_without_any_augmentation_nothing_changes():
     off = SpecAugment(time_warp=0, freq_masks=0, time_masks=0, prob=1.0)
     features = torch.randn(300, 80)
     assert torch.equal(off(features, random.Random(0)), features)
@@ -86,7 +86,7 @@ def test_warp_agrees_with_numpy_interpolation():
     np.testing.assert_allclose(warped.numpy(), expected, atol=1e-9)
 
 
-def test_choices_follow_from_seed_epoch_and_cut_alone():
+def test_choices_depend_on_seed_epoch_and_cut_only():
     features = torch.randn(500, 80)
     augment = SpecAugment(prob=1.0)
 
@@ -122,7 +122,7 @@ def test_speed_perturbation_scales_times_and_keeps_texts(tmp_path):
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1, 0.95])
-def test_perturbed_cuts_have_as_many_frames_as_their_manifests_say(tmp_path, factor):
+def test_perturbed_cuts_have_the_frames_of_their_manifests(tmp_path, factor):
     cuts = write_cuts(tmp_path / "wav", 20).perturb_speed(factor)
     stored = cuts.compute_and_store_features(Fbank(), tmp_path / "feats", num_jobs=1, progress_bar=False)
     for cut, with_features in zip(cuts, stored):
@@ -131,7 +131,7 @@ def test_perturbed_cuts_have_as_many_frames_as_their_manifests_say(tmp_path, fac
         assert frames == with_features.num_frames == with_features.load_features().shape[0]
 
 
-def test_noise_comes_at_the_wanted_level_and_keeps_cuts(tmp_path):
+def test_noise_has_the_requested_level_and_cuts_keep_their_ids(tmp_path):
     speech, noise = write_cuts(tmp_path / "speech", 8), write_cuts(tmp_path / "noise", 3)
     noisy = NoiseMix(noise, snr=(5.0, 5.0), prob=1.0)(speech, random.Random(0))
     assert list(noisy.ids) == list(speech.ids)

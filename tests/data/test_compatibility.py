@@ -1,4 +1,4 @@
-"""A lhotse and a torch that do not work with each other are told in one line before anything is trained."""
+"""Incompatible versions of lhotse and torch are reported in one line before training."""
 
 import pytest
 import torch
@@ -9,11 +9,11 @@ from tests.toy import train_command
 
 
 def refuse_arguments(sampler, **arguments):
-    """Takes the arguments that the installed lhotse does not give."""
+    """Requires the argument that the installed lhotse does not pass."""
     raise TypeError("object.__init__() takes exactly one argument (the instance to initialize)")
 
 
-def test_a_pair_that_does_not_fit_is_refused(toy, monkeypatch, capsys):
+def test_incompatible_versions_are_refused(toy, monkeypatch, capsys):
     check_lhotse.cache_clear()
     monkeypatch.setattr(torch.utils.data.Sampler, "__init__", refuse_arguments)
     with pytest.raises(SystemExit) as stopped:
@@ -24,6 +24,6 @@ def test_a_pair_that_does_not_fit_is_refused(toy, monkeypatch, capsys):
     assert line.endswith("torch 2 needs lhotse 1.33 or newer, torch 1.13 needs lhotse 1.32.1")
 
 
-def test_the_installed_pair_fits():
+def test_the_installed_versions_are_compatible():
     check_lhotse.cache_clear()
     check_lhotse()

@@ -36,7 +36,7 @@ def kept_ids(out_dir: Path, split: str = "train") -> list[str]:
 
 
 @pytest.mark.parametrize("aligned", [False, True])
-def test_a_sound_corpus_gives_what_lhotse_gives(tmp_path, aligned):
+def test_manifests_of_a_corpus_without_problems_equal_those_of_lhotse(tmp_path, aligned):
     corpus = write_corpus(tmp_path, "train")
     if aligned:
         (chapter_of(corpus) / "1-10.alignment.txt").write_text(
@@ -54,7 +54,7 @@ def test_a_sound_corpus_gives_what_lhotse_gives(tmp_path, aligned):
         assert cut.load_audio().shape == (1, cut.num_samples)
 
 
-def test_truncated_audio_missing_and_empty_transcript_are_named_and_the_rest_goes_on(tmp_path):
+def test_utterances_with_problems_are_named_and_the_others_kept(tmp_path):
     corpus = write_corpus(tmp_path, "train")
     chapter = chapter_of(corpus)
     truncated = chapter / "1-10-0001.flac"
@@ -115,10 +115,11 @@ def test_an_id_of_an_earlier_split_is_a_duplicate(tmp_path, caplog):
     corpus = write_corpus(tmp_path, "dev", 6)
     prepare(corpus, tmp_path / "out", "train", "dev")
     assert kept_ids(tmp_path / "out", "dev") == ["1-10-0004", "1-10-0005"]
-    assert caplog.text.count("duplicate id: ") == 4
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert sum(message.startswith("duplicate id") for message in warnings) == len(warnings) == 4
 
 
-def test_a_list_of_utterances_from_anywhere(tmp_path):
+def test_a_list_of_utterances(tmp_path):
     path = tmp_path / "line.wav"
     soundfile.write(path, babble(11025, seed=1), 11025)
     utterances = [
@@ -143,7 +144,7 @@ def failure(capsys, *arguments) -> str:
     return lines[0]
 
 
-def test_nothing_left_is_an_error_after_the_other_splits_are_done(tmp_path, capsys):
+def test_a_split_without_utterances_is_an_error_after_the_other_splits_are_written(tmp_path, capsys):
     corpus = write_corpus(tmp_path, "train", 2)
     write_corpus(tmp_path, "dev", 2, speaker=2)
     (chapter_of(corpus) / "1-10.trans.txt").unlink()
@@ -176,7 +177,7 @@ def test_alignments_reach_their_utterances(tmp_path):
     assert [u.alignment for u in utterances] == [(), times]
 
 
-def test_a_rerun_gives_the_same_and_no_partial_file_stays(tmp_path):
+def test_a_second_run_writes_the_same_files_and_leaves_no_partial_ones(tmp_path):
     corpus = write_corpus(tmp_path, "train")
     contents = []
     for _ in range(2):

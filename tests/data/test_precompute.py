@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,8 @@ from lhotse import CutSet
 
 from hainan_k2.compute_features import main
 from hainan_k2.data import precompute as module
+from hainan_k2.data.extractors import Fbank, FbankConfig
 from hainan_k2.data.precompute import precompute
-from hainan_k2.frontend.features import Fbank, FbankConfig
 from tests.data.corpus import write_cuts
 
 SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "compute_features.py"
@@ -51,7 +52,7 @@ def test_other_rates_and_bins(tmp_path):
         assert cut.sampling_rate == 16000
 
 
-def test_what_is_done_is_not_done_again(manifests, caplog, monkeypatch):
+def test_finished_features_are_not_computed_again(manifests, caplog, monkeypatch):
     first = command(manifests, "--split", "train")
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
         patch.setattr(module, "perturb_speed", None)
@@ -59,7 +60,19 @@ def test_what_is_done_is_not_done_again(manifests, caplog, monkeypatch):
     assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
 
 
-def test_other_options_or_cuts_are_done_anew(manifests):
+def test_finished_features_of_an_older_version_are_not_computed_again(manifests, caplog, monkeypatch):
+    command(manifests, "--split", "train")
+    marker = manifests.parent / "fbank" / "librispeech_cuts_train.done"
+    options = json.loads(marker.read_text())
+    options["features"].update(device="cpu", backend="auto")
+    marker.write_text(json.dumps(options))
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(module, "perturb_speed", None)
+        command(manifests, "--split", "train")
+    assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
+
+
+def test_features_of_other_options_or_cuts_are_computed_again(manifests):
     assert len(command(manifests, "--split", "train")) == 8
     assert len(command(manifests, "--split", "train", "--speed-perturb", "train")) == 24
     assert command(manifests, "--split", "train", "--num-mel-bins", "40")[0].num_features == 40
@@ -67,7 +80,7 @@ def test_other_options_or_cuts_are_done_anew(manifests):
     assert len(command(manifests, "--split", "train")) == 9
 
 
-def test_an_interrupted_run_leaves_nothing_that_looks_done(manifests, monkeypatch):
+def test_an_interrupted_run_is_not_taken_as_finished(manifests, monkeypatch):
     whole = command(manifests, "--split", "train")
     out = manifests.parent / "fbank"
     extract, calls = Fbank.extract, []
@@ -114,7 +127,7 @@ def test_several_jobs_give_the_same_features_in_the_same_order(manifests):
         assert a.id == b.id and np.array_equal(a.load_features(), b.load_features())
 
 
-def test_audio_that_is_gone_is_an_error(manifests, capsys):
+def test_missing_audio_is_an_error(manifests, capsys):
     (manifests.parent / "train" / "utt003.wav").unlink()
     with pytest.raises(SystemExit) as stopped:
         command(manifests, "--split", "train")

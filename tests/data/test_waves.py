@@ -1,4 +1,4 @@
-"""Augmentation of samples: repeatable, as strong as asked, and never of another length."""
+"""Augmentation of samples: reproducible, of the requested strength, and of unchanged length."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def power(samples, low, high):
     phone=st.booleans(),
     files=st.booleans(),
 )
-def test_the_same_numbers_give_the_same_samples(length, epoch, reverb, noise, band, phone, files):
+def test_equal_random_numbers_give_equal_samples(length, epoch, reverb, noise, band, phone, files):
     config = WaveConfig(reverb_prob=reverb, noise_prob=noise, band_prob=band, telephone_prob=phone)
     samples, noises = speech()[:length], [speech(0.1, 1), speech(0.02, 2)] if files else []
     before = samples.copy()
@@ -72,13 +72,13 @@ def test_silence_stays_silent():
 
 @settings(max_examples=25, deadline=None)
 @given(snr=st.floats(-5, 40), slope=st.floats(0, 2))
-def test_noise_is_as_far_below_as_asked(snr, slope):
+def test_noise_has_the_requested_ratio(snr, slope):
     samples = speech(0.5)
     noise = add_noise(samples, coloured_noise(len(samples), slope, generator(0, 0, "n")), snr) - samples.astype(float)
     assert 10 * np.log10(np.mean(np.square(samples, dtype=float)) / np.mean(noise**2)) == pytest.approx(snr, abs=0.05)
 
 
-def test_colours_fall_as_their_slopes_say():
+def test_coloured_noise_has_the_requested_slope():
     for slope in (0.0, 1.0, 2.0):
         noise = coloured_noise(1 << 17, slope, generator(0, 0, "n"))
         octaves = 10 * np.log10(power(noise, 400, 800) / power(noise, 3200, 6400))
@@ -89,13 +89,13 @@ def test_a_click_decays_by_60_db_in_the_reverberation_time():
     click = np.zeros(2 * RATE, np.float32)
     click[1000] = 1.0
     for rt60 in (0.2, 0.8):
-        heard = reverberate(click, rt60, 0.0, generator(0, 0, "r")).astype(np.float64) ** 2
-        assert heard[:1000].max() < 1e-12 and heard[1000] == heard.max()
-        assert heard[1001:].sum() == pytest.approx(heard[1000], rel=1e-3)  # 0 dB
-        assert heard.sum() == pytest.approx(1.0, rel=1e-3)  # the power stays
+        energy = reverberate(click, rt60, 0.0, generator(0, 0, "r")).astype(np.float64) ** 2
+        assert energy[:1000].max() < 1e-12 and energy[1000] == energy.max()
+        assert energy[1001:].sum() == pytest.approx(energy[1000], rel=1e-3)  # 0 dB
+        assert energy.sum() == pytest.approx(1.0, rel=1e-3)  # the power is unchanged
         at = 1000 + int(0.1 * RATE * rt60)
         half = int(0.5 * RATE * rt60)
-        blocks = [heard[i : i + 400].mean() for i in (at, at + half)]
+        blocks = [energy[i : i + 400].mean() for i in (at, at + half)]
         assert 10 * np.log10(blocks[0] / blocks[1]) == pytest.approx(30, abs=2)
 
 
@@ -114,7 +114,7 @@ def test_telephones_round_to_255_values():
     assert len(np.unique(telephone(speech()))) <= 255
 
 
-def test_an_excerpt_goes_round():
+def test_an_excerpt_repeats_short_noise():
     noise = np.arange(5.0)
     for epoch in range(10):
         part = excerpt(noise, 12, generator(0, epoch, "e"))
@@ -133,13 +133,13 @@ def test_an_excerpt_goes_round():
         (dict(cutoff=(3000.0, 8000.0)), "cutoff"),
     ],
 )
-def test_configurations_that_are_refused(options, words):
+def test_invalid_configurations(options, words):
     with pytest.raises(ValueError, match=words):
         WaveConfig(**options)
 
 
 @pytest.mark.parametrize("shape", [(2, 100), (0,)])
-def test_shapes_that_are_refused(shape):
+def test_invalid_shapes(shape):
     with pytest.raises(ValueError, match="samples of shape"):
         augment_waveform(np.zeros(shape), generator(0, 0, "a"), WaveConfig())
 

@@ -1,8 +1,8 @@
-"""Mutated PyTorch archives, one after the other: `python -m tests.files.fuzz_torch_archives FOLDER COUNT ARCHIVE ...`.
+"""A fuzzer of the reader of PyTorch archives: `python -m tests.files.fuzz_torch_archives FOLDER COUNT ARCHIVE ...`.
 
-Each is read, or refused with a ValueError of one line that names it. Anything else ends the process: another exception,
-a crash in C, memory MEGABYTES above what the sound archives take, SECONDS of processor time for one file. Prints
-{name: how many were refused} as JSON.
+Every mutated archive must be read, or refused with a ValueError of one line that names it. The process ends with an
+error for another exception, a crash in C, memory of more than MEGABYTES above that of the intact archives, or SECONDS
+of processor time for one file. Prints {name: number of refused archives} as JSON.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def mutate_bytes(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate(content: bytes, rng: random.Random) -> bytes:
-    """The archive's bytes changed; or those of a file in it, with a directory and checksums that fit."""
+    """The archive with changed bytes, or with a changed file, and a directory and checksums that match."""
     if rng.random() < 0.3:
         return mutate_bytes(content, rng)
     written = io.BytesIO()

@@ -1,4 +1,4 @@
-"""One atomic write: the old file or the new one, whatever goes wrong, and nothing left beside it."""
+"""Atomic writes: the old file or the new one, whatever fails, and no other files."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from hainan_k2.files.atomic import atomic_file, remove_partial_files, write_atomic
+from hainan_k2.files.atomic import atomic_file, atomic_text, remove_partial_files, write_atomic
 
 
 def test_text_and_bytes(tmp_path):
@@ -16,6 +16,16 @@ def test_text_and_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"\x00" and os.listdir(tmp_path) == ["a"]
     (tmp_path / "plain").write_text("")
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_stream_of_text(tmp_path):
+    with atomic_text(tmp_path / "a") as stream:
+        stream.write("größer\r\n")
+    assert (tmp_path / "a").read_bytes() == "größer\r\n".encode()
+    with pytest.raises(ZeroDivisionError), atomic_text(tmp_path / "a") as stream:
+        stream.write("new")
+        1 / 0  # noqa: B018
+    assert (tmp_path / "a").read_bytes() == "größer\r\n".encode() and os.listdir(tmp_path) == ["a"]
 
 
 def full_disk(monkeypatch, name):
@@ -44,12 +54,12 @@ def test_an_exception_in_the_block_passes_through(tmp_path):
     assert (tmp_path / "a").read_text() == "old" and os.listdir(tmp_path) == ["a"]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"No such file or directory: '{tmp_path}/none/a'"):
         write_atomic(tmp_path / "none" / "a", "x")
 
 
-def test_links_and_devices_stay_what_they_are(tmp_path):
+def test_links_and_devices_are_preserved(tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
     write_atomic(tmp_path / "link", "new")
@@ -65,7 +75,7 @@ def test_long_names(tmp_path):
     assert os.listdir(tmp_path) == ["n" * 255]
 
 
-def test_what_a_kill_left_is_removed(tmp_path):
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
     stream = atomic_file(tmp_path / "a")
     stream.__enter__().write(b"half")  # and the process is killed
     (tmp_path / ".hidden").write_text("mine")

@@ -1,4 +1,4 @@
-"""The container: all that fits in it comes back, the library of the format reads it, every changed bit is noticed."""
+"""Containers: contents are read as written, safetensors reads them too, and every changed bit is detected."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def path(tmp_path):
     return tmp_path / "a.safetensors"
 
 
-def test_all_types_and_shapes_come_back(path):
+def test_all_types_and_shapes_are_read_again(path):
     tensors, facts = read_container(path, POEM)
     assert facts == FACTS and set(tensors) == set(everything())
     for name, value in everything().items():
@@ -46,7 +46,7 @@ def test_all_types_and_shapes_come_back(path):
     tensors["of F32"][0, 0] = 1  # memory of its own
 
 
-def test_the_library_reads_it_and_its_files_are_read(path):
+def test_the_safetensors_library_and_this_reader_read_each_others_files(path):
     for name, value in load_file(path).items():
         assert value.dtype == everything()[name].dtype and torch.equal(value, everything()[name]), name
     theirs = {name: value.contiguous().clone() for name, value in everything().items()}
@@ -54,7 +54,7 @@ def test_the_library_reads_it_and_its_files_are_read(path):
     assert metadata == {"a": "b"} and all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
-def test_every_flipped_bit_and_every_truncation_is_noticed(tmp_path):
+def test_every_flipped_bit_and_every_truncation_is_detected(tmp_path):
     write_container(tmp_path / "a", POEM, {"w": torch.arange(6).float(), "yes": torch.tensor([True])}, {"x": [1]})
     whole = (tmp_path / "a").read_bytes()
     changed = [
@@ -69,7 +69,7 @@ def test_every_flipped_bit_and_every_truncation_is_noticed(tmp_path):
 
 
 def sealed(content):
-    """With the checksum that fits: what somebody could hand over who means harm."""
+    """The data with a matching checksum, as an attacker could make it."""
     at = content.index(b'"sha256":"') + 10
     blank = content[:at] + b"0" * 64 + content[at + 64 :]
     return content[:at] + hashlib.sha256(blank).hexdigest().encode() + content[at + 64 :]
@@ -99,12 +99,12 @@ def test_mutations_with_a_fitting_checksum_are_read_or_refused(tmp_path):
     [
         ({"kind": "novel"}, "b holds a novel, not a poem"),
         ({"format": "hainan_k2 9"}, "format 'hainan_k2 9'; this version of hainan_k2 reads 'hainan_k2 1': make it"),
-        ({"facts": "[1]"}, "its facts are no JSON object"),
+        ({"facts": "[1]"}, "its facts are not a JSON object"),
         ({"facts": "["}, "cannot be read as a poem: "),
         ({"facts": "[" * 100000}, "cannot be read as a poem: "),
     ],
 )
-def test_sound_files_of_other_contents(tmp_path, change, message):
+def test_intact_files_of_other_contents(tmp_path, change, message):
     metadata = {"format": "hainan_k2 1", "kind": "poem", "sha256": "0" * 64, "facts": "{}", **change}
     (tmp_path / "b").write_bytes(sealed(b"".join(serialise({"w": torch.zeros(2)}, metadata))))
     with pytest.raises(ValueError, match=message) as error:
@@ -112,14 +112,15 @@ def test_sound_files_of_other_contents(tmp_path, change, message):
     assert "\n" not in str(error.value)
 
 
-def test_files_of_others_are_told_apart(tmp_path):
+def test_files_of_other_programs_are_recognised(tmp_path):
     torch.save({"w": torch.zeros(2)}, tmp_path / "torch.pt")
     (tmp_path / "theirs").write_bytes(save({"w": torch.zeros(2)}))
     (tmp_path / "text").write_text("hello")
     for name, message in (
         (
             "torch.pt",
-            "zip archive, of an older version of hainan_k2, of torch or of another program; make it anew with `a poet`",
+            "zip archive, of an older version of hainan_k2, of torch or of another program; make it again with "
+            "`a poet`",
         ),
         ("theirs", "holds tensors of another program, not a poem of `a poet`"),
         ("text", "damaged, or of another program than `a poet`"),
@@ -143,7 +144,7 @@ def test_tensors_of_impossible_sizes(tmp_path):
             deserialise(len(header).to_bytes(8, "little") + header + bytes(8))
 
 
-def test_what_cannot_be_written_leaves_no_file(tmp_path):
+def test_invalid_contents_leave_no_file(tmp_path):
     for tensors, facts, error in (
         ({"s": torch.eye(2).to_sparse()}, {}, ValueError),
         ({}, {"x": object()}, TypeError),

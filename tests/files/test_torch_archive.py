@@ -1,4 +1,4 @@
-"""The one reader of foreign PyTorch checkpoints: what torch.save writes of tensors is read, nothing else is."""
+"""The reader of other programs' PyTorch checkpoints: reads dicts of tensors and refuses everything else."""
 
 import collections
 import io
@@ -51,7 +51,7 @@ def same(ours, theirs):
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_what_torch_saves_is_read(tmp_path, protocol):
+def test_files_of_torch_save_are_read(tmp_path, protocol):
     torch.save(state(), tmp_path / "a.pt", pickle_protocol=protocol)
     read = read_torch_archive(tmp_path / "a.pt")
     same(read, state())
@@ -106,12 +106,15 @@ STORAGE, LARGE = torch.zeros(4).storage(), torch.zeros(9999).storage()
         (rebuilt("text", 0, (1,), (1,)), "impossible tensor"),
         (rebuilt(STORAGE, 0, ("x",), (1,)), "impossible tensor"),
         ([rebuilt(LARGE, 0, (9999,), (1,)) for _ in range(4)], "more values than the file has room for"),
-        (Reduced(torch._utils._rebuild_parameter, "text", True, collections.OrderedDict()), "of what is no tensor"),
+        (
+            Reduced(torch._utils._rebuild_parameter, "text", True, collections.OrderedDict()),
+            "of an object that is not a tensor",
+        ),
     ],
 )
-def test_all_else_is_refused_by_name(tmp_path, content, message):
+def test_other_objects_are_refused_by_name(tmp_path, content, message):
     torch.save({"a": content}, tmp_path / "a.pt")
-    with pytest.raises(ValueError, match=f"^{tmp_path}/a.pt is no PyTorch checkpoint .*{message}") as error:
+    with pytest.raises(ValueError, match=f"^{tmp_path}/a.pt is not a readable PyTorch checkpoint.*{message}") as error:
         read_torch_archive(tmp_path / "a.pt")
     assert "\n" not in str(error.value)
 
@@ -146,7 +149,7 @@ def rewritten(path, change, **options):
 def test_archives_that_torch_does_not_write(tmp_path, change, options, message):
     torch.save({"w": torch.zeros(4)}, tmp_path / "a.pt")
     rewritten(tmp_path / "a.pt", change, **options)
-    with pytest.raises(ValueError, match=f"a.pt is no PyTorch checkpoint that can be read: .*{message}"):
+    with pytest.raises(ValueError, match=f"a.pt is not a readable PyTorch checkpoint: .*{message}"):
         read_torch_archive(tmp_path / "a.pt")
 
 
@@ -159,7 +162,7 @@ def test_other_files_and_a_flipped_bit(tmp_path):
     (tmp_path / "flipped.pt").write_bytes(content[:at] + b"\x01" + content[at + 1 :])
     for name, message in (
         ("old.pt", "torch before 1.6"),
-        ("text.pt", "no zip archive"),
+        ("text.pt", "not a zip archive"),
         ("flipped.pt", "Bad CRC-32"),
         ("none.pt", "No such file"),
     ):
@@ -167,14 +170,14 @@ def test_other_files_and_a_flipped_bit(tmp_path):
             read_torch_archive(tmp_path / name)
 
 
-def test_programs_are_not_run(tmp_path):
+def test_programs_are_not_executed(tmp_path):
     torchscript(tmp_path / "script.pt", tmp_path / "harmed")
     torch.save({"a": Command(tmp_path / "harmed")}, tmp_path / "zip.pt")
     (tmp_path / "raw.pt").write_bytes(pickle.dumps(Command(tmp_path / "harmed")))
     for name, message in (
         ("script.pt", "a TorchScript archive, a program, and no program is run"),
         ("zip.pt", "it uses posix.system"),
-        ("raw.pt", "it is no zip archive"),
+        ("raw.pt", "it is not a zip archive"),
     ):
         with pytest.raises(ValueError, match=message):
             read_torch_archive(tmp_path / name)

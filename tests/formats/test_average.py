@@ -1,4 +1,4 @@
-"""The running average against the mean of the very samples, in float64."""
+"""The running average against the mean of the samples, in float64."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hainan_k2.model.hainan import Hainan
 
 
 def walk(model, seed):
-    """A step of training, as it were."""
+    """Change all weights, like an update."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in model.state_dict().values():
@@ -19,7 +19,7 @@ def walk(model, seed):
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_the_mean_between_any_two_checkpoints_survives_the_disk_and_resuming(tmp_path, every):
+def test_the_mean_between_any_two_checkpoints_after_saving_and_resuming(tmp_path, every):
     torch.manual_seed(0)
     model = Hainan(ModelConfig.preset("tiny", vocab_size=9))
     average, samples, states = RunningAverage(every), [], {0: None}

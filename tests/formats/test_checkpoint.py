@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.files.container import write_container
+from hainan_k2.formats.average import average_states
 from hainan_k2.formats.checkpoint import (
     KIND,
-    average_states,
     load_checkpoint,
     load_model,
     save_checkpoint,
@@ -47,7 +47,7 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     assert load_checkpoint(tmp_path / "a.safetensors") == {"lr": 1.0}
 
 
-def test_tensors_are_named_by_the_keys_that_lead_to_them(tmp_path):
+def test_tensors_are_named_by_their_path_of_keys(tmp_path):
     save_checkpoint(tmp_path / "a.safetensors", {"model": {"w": torch.zeros(2)}, "state": [{3: torch.ones(1)}]})
     assert sorted(load_file(tmp_path / "a.safetensors")) == ["model/w", "state/0/3"]
     with pytest.raises(ValueError, match="two tensors of the checkpoint are named a/b"):
@@ -55,20 +55,20 @@ def test_tensors_are_named_by_the_keys_that_lead_to_them(tmp_path):
 
 
 def write(path, state):
-    """A sound container with any state."""
+    """An intact container with any state."""
     write_container(path, KIND, {"w": torch.zeros(2)}, {"state": state})
 
 
 @pytest.mark.parametrize(
     "state", [None, [], 1, {"dict": 3}, {"tensor": "x"}, {"dict": [[[1], 2]]}, {"x": 1}, {"dict": [[1]]}]
 )
-def test_states_that_save_checkpoint_does_not_write(tmp_path, state):
+def test_malformed_states(tmp_path, state):
     write(tmp_path / "a.safetensors", state)
-    with pytest.raises(ValueError, match="a.safetensors is not complete: make it anew with"):
+    with pytest.raises(ValueError, match="a.safetensors is not complete: make it again with"):
         load_checkpoint(tmp_path / "a.safetensors")
 
 
-def test_models_that_cannot_be(tmp_path):
+def test_malformed_models(tmp_path):
     make_epochs(tmp_path, 1)
     sound = load_checkpoint(tmp_path / "epoch-1.safetensors")
     name = next(iter(sound["model"]))
@@ -81,7 +81,7 @@ def test_models_that_cannot_be(tmp_path):
         ({"provenance": []}, "holds no model"),
         ({"model_config": {**sound["model_config"], "vocab_size": 10**6}}, "does not fit its own"),
         ({"model": {**sound["model"], name: torch.zeros(1)}}, "does not fit its own dimensions"),
-        ({"model": {**sound["model"], "more": torch.zeros(1)}}, "more has no place"),
+        ({"model": {**sound["model"], "more": torch.zeros(1)}}, "more is not part of the model"),
     ):
         save_checkpoint(tmp_path / "epoch-2.safetensors", {**sound, **change})
         with pytest.raises(ValueError, match=f"epoch-2.safetensors.*{message}") as error:
@@ -95,7 +95,7 @@ def test_models_that_cannot_be(tmp_path):
 
 def test_experiments_of_an_older_version(tmp_path):
     (tmp_path / "epoch-3.pt").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="only checkpoints of an older version .*epoch-3.pt.*train it anew"):
+    with pytest.raises(ValueError, match="only checkpoints of an older version .*epoch-3.pt.*train it again"):
         select_checkpoints(tmp_path, None, 1)
 
 

@@ -1,4 +1,4 @@
-"""A tiny FastConformer-TDT with another toolkit's weights gives that toolkit's outputs."""
+"""A tiny FastConformer-TDT with NeMo's weights gives NeMo's outputs."""
 
 import json
 import pathlib
@@ -83,8 +83,8 @@ def test_tdt_loss(golden, model, encoded, backend):
 
 
 def test_greedy_search(golden, model, encoded):
-    found = METHODS["ar-greedy"].function(model, *encoded, SearchConfig(max_symbols=10))
-    for i, hypothesis in enumerate(found):
+    hypotheses = METHODS["ar-greedy"].function(model, *encoded, SearchConfig(max_symbols=10))
+    for i, hypothesis in enumerate(hypotheses):
         tokens, frames, durations = (golden[f"out/greedy_{name}_{i}"] for name in ("tokens", "frames", "durations"))
         assert list(hypothesis.ids) == (tokens + 1).tolist()
         assert [t.frame for t in hypothesis.tokens] == frames.tolist()
@@ -101,7 +101,7 @@ def test_greedy_search(golden, model, encoded):
         (lambda c, w: c.pop("heads"), "config lacks heads"),
     ],
 )
-def test_what_does_not_fit_is_named(golden, change, message):
+def test_weights_that_do_not_fit_are_named(golden, change, message):
     config, weights = parts(golden)
     change(config, weights)
     with pytest.raises(ValueError, match=message):
@@ -174,8 +174,8 @@ def test_any_published_shape_maps_one_to_one(changes):
     assert loaded.durations == ours.durations and not loaded.training
 
 
-def test_weights_out_of_an_archive(tmp_path):
-    """As NeMo writes it: an uncompressed tar of model_config.yaml and of what torch.save made of a state_dict."""
+def test_weights_of_an_archive(tmp_path):
+    """An archive like NeMo's: an uncompressed tar of model_config.yaml and of a state_dict written by torch.save."""
     torch.manual_seed(3)
     ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False)).eval()
     config, weights = published_form(ours)
@@ -211,7 +211,7 @@ def test_archives_that_are_refused(tmp_path):
     for name, message in (
         ("none.nemo", "does not hold one file"),
         ("link.nemo", "does not hold one file"),
-        ("gz.nemo", "no uncompressed tar"),
+        ("gz.nemo", "not an uncompressed tar"),
         ("list.ckpt", "no dict of tensors"),
         ("missing.nemo", "No such file"),
     ):

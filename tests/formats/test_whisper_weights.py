@@ -15,7 +15,7 @@ def encoder(width=8, seed=0):
 
 
 def ct2_names(state):
-    """The encoder's weights under CTranslate2's names."""
+    """The encoder's weights by CTranslate2's names."""
     kinds = {
         "norm_attention": "self_attention/layer_norm",
         "qkv": "self_attention/linear_0",
@@ -48,7 +48,7 @@ def ct2_file(state, version=6, specification="WhisperSpec"):
 
 
 def hugging_face(state):
-    """The encoder's weights under Hugging Face's names: the key has no bias there."""
+    """The encoder's weights by Hugging Face's names, where the key has no bias."""
     names = {
         "norm_attention": "self_attn_layer_norm",
         "out": "self_attn.out_proj",
@@ -57,22 +57,22 @@ def hugging_face(state):
         "linear2": "fc2",
         "norm_out": "layer_norm",
     }
-    found = {}
+    theirs = {}
     for name, value in state.items():
         *layer, part, kind = name.split(".")
         stem = "model.encoder." + (f"layers.{layer[1]}." if layer else "")
         if part == "qkv":
             for letter, third in zip("qkv", value.chunk(3)):
                 if (letter, kind) != ("k", "bias"):
-                    found[f"{stem}self_attn.{letter}_proj.{kind}"] = third.clone()
+                    theirs[f"{stem}self_attn.{letter}_proj.{kind}"] = third.clone()
         else:
-            found[f"{stem}{names.get(part, part)}.{kind}"] = value
-    found["model.encoder.embed_positions.weight"] = torch.zeros(4, 8)
-    return found
+            theirs[f"{stem}{names.get(part, part)}.{kind}"] = value
+    theirs["model.encoder.embed_positions.weight"] = torch.zeros(4, 8)
+    return theirs
 
 
 def keyless(source):
-    """Its state with the key's bias at zero."""
+    """The state of `source` with a zero bias for the key."""
     state = {name: value.clone() for name, value in source.state_dict().items()}
     state["layers.0.qkv.bias"][8:16] = 0.0
     return state
@@ -115,7 +115,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         read_whisper(tmp_path / "x.whl")
 
 
-def test_no_mutation_of_a_file_gets_through_as_anything_but_a_value_error(tmp_path):
+def test_mutated_files_are_read_or_raise_a_value_error(tmp_path):
     good, path = ct2_file(encoder().state_dict()), tmp_path / "model.bin"
     random = np.random.default_rng(0)
     refused = 0
@@ -132,13 +132,13 @@ def test_no_mutation_of_a_file_gets_through_as_anything_but_a_value_error(tmp_pa
     assert refused > 50
 
 
-def test_a_pickle_that_runs_code_is_not_run(tmp_path):
+def test_a_pickle_with_code_is_not_executed(tmp_path):
     class Trap:
         def __reduce__(self):
             return (open, (str(tmp_path / "sprung"), "w"))
 
     torch.save({"model_state_dict": Trap()}, tmp_path / "trap.pt")
-    with pytest.raises(ValueError, match="trap.pt is no PyTorch checkpoint that can be read: it uses .*open"):
+    with pytest.raises(ValueError, match="trap.pt is not a readable PyTorch checkpoint: it uses .*open"):
         read_whisper(tmp_path / "trap.pt")
     assert not (tmp_path / "sprung").exists()
 

@@ -9,7 +9,7 @@ import soundfile
 
 from tests.data.corpus import babble
 
-# That libsndfile reads and does not write.
+# Encodings that libsndfile reads and does not write.
 UNWRITTEN = {("AIFF", "DWVW_12"), ("MP3", "MPEG_LAYER_I"), ("MP3", "MPEG_LAYER_II"), ("WAV", "MPEG_LAYER_III")}
 KINDS = [
     (container, encoding)
@@ -19,12 +19,12 @@ KINDS = [
     if (container, encoding) not in UNWRITTEN
 ]
 NAMES = [f"{container}-{encoding}" for container, encoding in KINDS]
-# Whose header states no length (that of XI as libsndfile writes it): what is missing cannot be told.
+# Containers whose header states no length (XI: as libsndfile writes it): truncation is not detected.
 UNTOLD = ("PAF", "PVF", "IRCAM", "XI", "SD2")
 
 
 def write(folder: Path, container: str, encoding: str, seconds: float = 2.0) -> tuple[Path, np.ndarray]:
-    """The file, named by what it is, and its samples (N,): at 16 kHz, in encodings of telephones at 8 kHz."""
+    """A file named by its container and encoding, and its samples (N,): 16 kHz, for telephone encodings 8 kHz."""
     rate = 8000 if container == "WVE" or encoding.startswith(("G7", "NMS")) else 16000
     samples = babble(int(seconds * rate), seed=1)
     path = folder / f"{container}-{encoding}.{container.lower()}"
@@ -59,3 +59,11 @@ def ogg_pages(content: bytes) -> list[bytes]:
         pages.append(content[:size])
         content = content[size:]
     return pages
+
+
+def u32(value, order="little"):
+    return value.to_bytes(4, order)
+
+
+def frame(header, size):
+    return bytes.fromhex(header).ljust(size, b"\0")

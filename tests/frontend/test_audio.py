@@ -46,7 +46,7 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(read_audio(tmp_path / "a.wav"), (left + right) / 2, atol=1e-6)
 
 
-def test_resampling_removes_what_the_lower_rate_cannot_hold():
+def test_resampling_removes_frequencies_above_the_lower_rate():
     mixed = sine(16000) + sine(16000, hertz=6000)
     np.testing.assert_allclose(resample(mixed, 16000, 8000)[500:-500], sine(8000)[500:-500], atol=0.01)
 
@@ -69,9 +69,9 @@ def test_usual_rates_are_resampled_exactly(rate):
 def test_odd_rates_are_resampled_nearly_and_cheaply(rate):
     up, down = ratio(rate, 16000)
     assert abs(up * rate / (down * 16000) - 1) < 2.1e-5 and down <= 48000
-    found = resample(sine(rate).astype(np.float32), rate, 16000)
-    assert abs(len(found) - 16000) <= 1
-    np.testing.assert_allclose(found[500:-500], sine(16000)[500 : len(found) - 500], atol=0.03)
+    resampled = resample(sine(rate).astype(np.float32), rate, 16000)
+    assert abs(len(resampled) - 16000) <= 1
+    np.testing.assert_allclose(resampled[500:-500], sine(16000)[500 : len(resampled) - 500], atol=0.03)
 
 
 def test_the_resampling_filter_is_made_once(monkeypatch):
@@ -109,7 +109,7 @@ def test_damaged_in_the_middle(tmp_path):
         decode_audio(path)
 
 
-def test_wav_of_a_pipe_has_no_length_and_is_read(tmp_path):
+def test_wav_without_a_length_is_read(tmp_path):
     path = damaged(tmp_path, "a.wav", 1.0)
     content = bytearray(path.read_bytes())
     content[40:44] = b"\xff\xff\xff\xff"
@@ -117,7 +117,7 @@ def test_wav_of_a_pipe_has_no_length_and_is_read(tmp_path):
     assert len(decode_audio(path)[0]) == 32000
 
 
-def test_files_that_are_no_audio(tmp_path):
+def test_files_that_are_not_audio(tmp_path):
     for name, content, message in [
         ("missing.wav", None, "no such file"),
         ("zero.wav", b"", "not an audio file"),
@@ -132,7 +132,7 @@ def test_files_that_are_no_audio(tmp_path):
         decode_audio(tmp_path)
 
 
-def test_no_samples_and_samples_that_are_no_numbers(tmp_path):
+def test_empty_files_and_samples_that_are_not_finite(tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     with pytest.raises(ValueError, match="empty.wav: empty"):
         decode_audio(tmp_path / "empty.wav")

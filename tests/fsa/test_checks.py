@@ -1,4 +1,4 @@
-"""Lattices that k2 would abort on, or that it would misunderstand, are refused by every function that takes one."""
+"""Every function that takes a lattice refuses those on which k2 would abort or return wrong results."""
 
 import inspect
 
@@ -12,7 +12,7 @@ k2 = pytest.importorskip("k2")
 
 LENS = torch.tensor([3, 2])
 GRAMMAR = "0 1 1 0\n1 2 -1 0\n2"
-TAKERS = {
+FUNCTIONS = {
     "shortest_path": lambda lattice, path: hainan_k2.shortest_path(lattice),
     "compose": lambda lattice, path: hainan_k2.compose(lattice, k2.Fsa.from_str(GRAMMAR)),
     "draw_lattice": lambda lattice, path: hainan_k2.draw_lattice(lattice, path, "abcdef"),
@@ -37,16 +37,16 @@ def cyclic():
     return k2.create_fsa_vec([k2.Fsa.from_str("0 0 1 0\n0 1 -1 0\n1")])
 
 
-def test_these_are_all_public_functions_that_take_one():
-    taking = {
+def test_these_are_all_public_functions_that_take_a_lattice():
+    takes_lattice = {
         name
         for name in hainan_k2.fsa.__all__
         if {"lattice", "best"} & set(inspect.signature(getattr(hainan_k2.fsa, name)).parameters)
     }
-    assert taking == set(TAKERS)
+    assert takes_lattice == set(FUNCTIONS)
 
 
-@pytest.mark.parametrize("name", TAKERS)
+@pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(
     "lattice, message",
     [
@@ -56,10 +56,10 @@ def test_these_are_all_public_functions_that_take_one():
         (lambda: torch.zeros(3), "is of type Tensor: a k2.Fsa is needed"),
     ],
 )
-def test_what_is_no_batch_of_sorted_lattices(tmp_path, name, lattice, message):
-    TAKERS[name](make(), tmp_path / "good.txt")
+def test_other_arguments_are_refused(tmp_path, name, lattice, message):
+    FUNCTIONS[name](make(), tmp_path / "good.txt")
     with pytest.raises(ValueError, match=message):
-        TAKERS[name](lattice(), tmp_path / "bad.txt")
+        FUNCTIONS[name](lattice(), tmp_path / "bad.txt")
 
 
 def test_hypotheses_of_other_batch_sizes():

@@ -1,4 +1,4 @@
-"""500 broken files: each is read, or refused in one line; nothing crashes, hangs or shows a C++ trace."""
+"""500 damaged files: each is read or refused in one line, without a crash, an endless loop or a C++ trace."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Decoding a set: what a failing search leaves of it, who picks the oracle's texts."""
+"""Decoding a set: utterances whose search fails, rows that are searched together, the choice of oracles."""
 
 import logging
 from dataclasses import replace
@@ -8,15 +8,16 @@ import torch
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batches import Batch
-from hainan_k2.inference import engine as evaluate
-from hainan_k2.inference.engine import Evaluator, decode_batches, nearest, runs
+from hainan_k2.inference import batch_search
+from hainan_k2.inference.batch_search import group_rows
+from hainan_k2.inference.decoded import nearest
+from hainan_k2.inference.engine import decode_batches
 from hainan_k2.inference.failures import FailureLog
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Token
 from hainan_k2.search import METHODS, Method
 from hainan_k2.search.sweep import Row, SearchGrid, make_rows
 from hainan_k2.stopwatch import Stopwatch
-from hainan_k2.training.objective import LossConfig
 
 PIECES = ["<blk>", "<unk>", "▁a", "▁b", "c", "▁d"]
 
@@ -38,7 +39,7 @@ def batch(lens):
 def failing(lens, error):
     """A search that raises `error` on utterances of so many encoder frames."""
 
-    def function(model, encoder_out, frames, options, knowledge):
+    def function(model, encoder_out, frames, options, resources):
         if set(frames.tolist()) & lens:
             raise error
         assert encoder_out.shape[1] == frames.max()
@@ -48,7 +49,7 @@ def failing(lens, error):
 
 
 def decode(model, batches, rows):
-    return [d for found in decode_batches(model, batches, rows, PIECES, Stopwatch()) for d in found]
+    return [utterance for batch in decode_batches(model, batches, rows, PIECES, Stopwatch()) for utterance in batch]
 
 
 def test_an_utterance_that_fails_loses_no_other(model, monkeypatch, caplog):
@@ -86,7 +87,7 @@ def test_a_sweep_that_fails_is_searched_row_by_row(model, monkeypatch):
     class Frail:
         __call__ = staticmethod(failing({20}, ValueError()))
 
-        def sweep(self, model, encoder_out, lens, points, knowledge):
+        def sweep(self, model, encoder_out, lens, points, resources):
             raise ValueError("too large")
 
     monkeypatch.setitem(METHODS, "frail", Method("frail", Frail(), False, "fails", sweeps=("lm_scale",)))
@@ -97,9 +98,9 @@ def test_a_sweep_that_fails_is_searched_row_by_row(model, monkeypatch):
     assert decoded[1].failures == {"frail 1": "ValueError", "frail 2": "ValueError"}
 
 
-def test_what_is_searched_together():
+def test_rows_that_are_searched_together():
     rows = make_rows(["nbest-lm", "nbest", "ar-greedy"], SearchGrid(lm_scale=(0.1, 0.2), top_k=(2, 4)))
-    assert [[row.label for row in run] for run in runs(rows)] == [
+    assert [[row.label for row in run] for run in group_rows(rows)] == [
         ["nbest-lm top_k=2 lm_scale=0.1", "nbest-lm top_k=2 lm_scale=0.2"],
         ["nbest-lm top_k=4 lm_scale=0.1", "nbest-lm top_k=4 lm_scale=0.2"],
         ["nbest top_k=2"],
@@ -110,7 +111,7 @@ def test_what_is_searched_together():
 
 @pytest.mark.parametrize("error", [TypeError("a mistake"), IndexError("a mistake"), RuntimeError("a mistake")])
 def test_a_mistake_in_a_search_is_logged_with_its_traceback_once_and_counted(model, monkeypatch, caplog, error):
-    monkeypatch.setattr(evaluate, "failures", FailureLog())
+    monkeypatch.setattr(batch_search, "failures", FailureLog())
     monkeypatch.setitem(METHODS, "wrong", Method("wrong", failing({10, 20}, error), False, "raises"))
     rows = [replace(make_rows(["viterbi"])[0], method="wrong", label="wrong")]
     decoded = decode(model, [batch([80, 160, 240]), batch([80])], rows)
@@ -119,9 +120,9 @@ def test_a_mistake_in_a_search_is_logged_with_its_traceback_once_and_counted(mod
     assert [bool(record.exc_info) for record in caplog.records] == [True, False, False, False, False]
     assert caplog.text.count("Traceback") == 1 and "in function" in caplog.text
     assert {record.name for record in caplog.records} == {"hainan_k2.inference.failures"}
-    (kind, file, _), count = evaluate.failures.counts.popitem()
-    assert (kind, file, count) == (type(error).__name__, __file__, 5) and not evaluate.failures.counts
-    assert caplog.messages[-1].startswith(f"wrong failed on utterance id-80: {why} (test_evaluate.py:")
+    (kind, file, _), count = batch_search.failures.counts.popitem()
+    assert (kind, file, count) == (type(error).__name__, __file__, 5) and not batch_search.failures.counts
+    assert caplog.messages[-1].startswith(f"wrong failed on utterance id-80: {why} (test_engine.py:")
     assert caplog.messages[-1].endswith(", no. 5 of this kind)")
 
 
@@ -147,23 +148,6 @@ def test_errors_of_the_input_stay_one_line(caplog):
     assert "Traceback" not in caplog.text and not log.counts
 
 
-def test_validation_encodes_every_batch_once(model):
-    class Letters:
-        pieces = PIECES
-
-        def encode(self, text):
-            return [2 + "ab".index(word) for word in text.split()]
-
-    encoded = []
-    hook = model.encoder.register_forward_hook(lambda module, inputs, outputs: encoded.append(len(inputs[0])))
-    try:
-        figures = Evaluator([batch([160, 80]), batch([240])], Letters()).validate(model, LossConfig())
-    finally:
-        hook.remove()
-    assert encoded == [2, 1]
-    assert set(figures) == {"dev_loss", "dev_wer", "dev_wer_nar"} and 0 < figures["dev_loss"] < 1000
-
-
 def test_every_row_has_its_seconds(model):
     pytest.importorskip("k2")
     watch = Stopwatch()
@@ -179,10 +163,10 @@ def test_the_oracle_takes_the_text_with_the_fewest_word_errors():
         return Hypothesis(tuple(Token(id, 3 * n, 1, 1.0) for n, id in enumerate(ids)), 0.0, 30).with_words(PIECES)
 
     texts = [hypothesis(2, 5), hypothesis(3, 4), hypothesis(2, 3), hypothesis(2, 3, 4)]
-    found = replace(texts[0], alternatives=tuple(texts))
-    best = nearest(found, "A, b!")
-    assert best.text == "a b" and best.alternatives == found.alternatives
-    assert nearest(found, "d").text == "a d" and nearest(found, "x y").text == "a d"  # the first of equals
+    listed = replace(texts[0], alternatives=tuple(texts))
+    best = nearest(listed, "A, b!")
+    assert best.text == "a b" and best.alternatives == listed.alternatives
+    assert nearest(listed, "d").text == "a d" and nearest(listed, "x y").text == "a d"  # the first of equals
 
 
 def test_oracles_are_picked_from_the_list_of_nbest(model):

@@ -21,12 +21,12 @@ def touch(path):
     return path
 
 
-def told(items, root):
+def summary(items, root):
     """(path below the root, "" or why it fails or is skipped) of every item."""
     return [(os.path.relpath(i.path, root), (i.failure or i.skipped).replace(f"{root}/", "")) for i in items]
 
 
-def test_links_to_folders_are_followed_once_and_circles_told(tmp_path):
+def test_links_to_folders_are_followed_once_and_circles_are_skipped(tmp_path):
     root, other = tmp_path / "root", tmp_path / "other"
     for name in ("b/x.wav", "z.flac"):
         touch(root / name)
@@ -36,8 +36,8 @@ def test_links_to_folders_are_followed_once_and_circles_told(tmp_path):
     (root / "c").symlink_to(other)
     (root / "d").symlink_to(other)
     (other / "back").symlink_to(tmp_path)
-    found = search_folder(str(root))
-    assert told(found, root) == [
+    items = search_folder(str(root))
+    assert summary(items, root) == [
         ("a", f"the folder {root}/b again".replace(f"{root}/", "")),
         ("b/up", f"the folder {root} again"),
         ("b/x.wav", ""),
@@ -47,10 +47,10 @@ def test_links_to_folders_are_followed_once_and_circles_told(tmp_path):
         ("d", "the folder c again"),
         ("z.flac", ""),
     ]
-    assert [i.place for i in found if not i.skipped] == ["b/x.wav", "c/y.wav", "z.flac"]
+    assert [i.place for i in items if not i.skipped] == ["b/x.wav", "c/y.wav", "z.flac"]
 
 
-def test_what_is_no_file_is_told(tmp_path, caplog):
+def test_paths_that_are_no_files_are_named(tmp_path, caplog):
     caplog.set_level("INFO")
     touch(tmp_path / "a.wav")
     touch(tmp_path / "notes.txt")
@@ -59,8 +59,8 @@ def test_what_is_no_file_is_told(tmp_path, caplog):
     (tmp_path / "self.wav").symlink_to(tmp_path / "self.wav")
     os.mkfifo(tmp_path / "pipe.wav")
     os.mkfifo(tmp_path / "pipe")
-    found = search_folder(str(tmp_path))
-    assert told(found, tmp_path) == [
+    items = search_folder(str(tmp_path))
+    assert summary(items, tmp_path) == [
         ("a.wav", ""),
         ("gone", "a link that leads nowhere"),
         ("gone.wav", "gone.wav: a link that leads nowhere"),
@@ -68,8 +68,8 @@ def test_what_is_no_file_is_told(tmp_path, caplog):
         ("pipe.wav", "pipe.wav: a named pipe, not a file"),
         ("self.wav", f"self.wav: {os.strerror(errno.ELOOP)}"),
     ]
-    assert [i.path for i in found if i.skipped] == [f"{tmp_path}/gone", f"{tmp_path}/pipe"]
-    assert f"{tmp_path}: 1 files are not named like audio, and left out" in caplog.text
+    assert [i.path for i in items if i.skipped] == [f"{tmp_path}/gone", f"{tmp_path}/pipe"]
+    assert f"{tmp_path}: left out 1 files without an audio file ending" in caplog.text
     inputs = Inputs([str(tmp_path), f"{tmp_path}/a.wav"], lambda path: False)
     assert len(list(inputs)) == 4 and inputs.left_out == {"skipped": 2, "named more than once": 1}
     assert f"skipped: {tmp_path}/pipe: a named pipe, not a file" in caplog.text
@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_read_costs_no_other(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert told(search_folder(str(tmp_path)), tmp_path) == [
+    assert summary(search_folder(str(tmp_path)), tmp_path) == [
         ("a/x.wav", ""),
         ("locked", "locked: folder cannot be read: Permission denied"),
     ]
@@ -100,7 +100,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("a.wav") and access(path, mode))
     touch(tmp_path / "b.wav")
-    assert told(search_folder(str(tmp_path)), tmp_path) == [("a.wav", "a.wav: Permission denied"), ("b.wav", "")]
+    assert summary(search_folder(str(tmp_path)), tmp_path) == [("a.wav", "a.wav: Permission denied"), ("b.wav", "")]
 
 
 def test_bad_arguments_are_failures_among_the_others(tmp_path):
@@ -108,8 +108,8 @@ def test_bad_arguments_are_failures_among_the_others(tmp_path):
     (tmp_path / "empty").mkdir()
     long, inside = "x" * 300, f"{good}/b.wav"
     arguments = [good, long, inside, f"{tmp_path}/none.wav", f"{tmp_path}/empty", f"{tmp_path}/*.mp3", long + "*", good]
-    found = list(find_audio(arguments))
-    assert [i.failure for i in found] == [
+    items = list(find_audio(arguments))
+    assert [i.failure for i in items] == [
         "",
         f"{long}: File name too long",
         f"{inside}: Not a directory",

@@ -13,7 +13,8 @@ from hainan_k2.frontend import audio
 from hainan_k2.frontend.audio import decode_audio, read_audio, resample
 from hainan_k2.inference import recognizer as module
 from hainan_k2.inference.recognizer import Recognizer
-from hainan_k2.inference.windows import WindowConfig, encode_audio
+from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.inference.windows import encode_audio
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
 from tests.toy import ROOT, make_lang
@@ -38,27 +39,27 @@ def test_a_file_in_blocks_is_the_file_as_a_whole(recognizer, tmp_path, monkeypat
     samples = np.stack([babble(round(13.37 * rate), seed) for seed in range(channels)], axis=1)
     soundfile.write(path, samples, rate, subtype="FLOAT")
     monkeypatch.setattr(audio, "BLOCK", 30_011)  # the seams of blocks lie anywhere in the windows
-    heard = []
+    encoded = []
 
-    def listen(*arguments):
-        heard.append(encode_audio(*arguments)[0])
-        return heard[-1], torch.tensor([heard[-1].shape[1]])
+    def encode(*arguments):
+        encoded.append(encode_audio(*arguments)[0])
+        return encoded[-1], torch.tensor([encoded[-1].shape[1]])
 
-    monkeypatch.setattr(module, "encode_audio", listen)
-    (found,) = recognizer.stream([path])
+    monkeypatch.setattr(module, "encode_audio", encode)
+    (result,) = recognizer.stream([path])
     whole = read_audio(path)
     expected = encode_audio(recognizer.model, recognizer.spec, [whole], WINDOWS.windows())[0]
-    assert torch.equal(heard[0], expected)  # blocks change where samples are read, not the windows that are encoded
-    assert found.seconds == len(whole) / 16000 and len(found.hypothesis.tokens) > 20
+    assert torch.equal(encoded[0], expected)  # blocks change where samples are read, not the windows that are encoded
+    assert result.seconds == len(whole) / 16000 and len(result.hypothesis.tokens) > 20
     joined = decode_audio(path)[0]
     np.testing.assert_allclose(whole, resample(joined.mean(axis=1), rate, 16000), atol=1e-5)
     (array,) = recognizer.stream([joined], sampling_rate=rate)
-    torch.testing.assert_close(heard[1], heard[0], atol=1e-4, rtol=1e-4)
-    assert array.hypothesis.text == found.hypothesis.text and array.seconds == found.seconds
+    torch.testing.assert_close(encoded[1], encoded[0], atol=1e-4, rtol=1e-4)
+    assert array.hypothesis.text == result.hypothesis.text and array.seconds == result.seconds
 
 
-class Deaf(torch.nn.Module):
-    """An encoder that says nothing about many frames quickly."""
+class Zeros(torch.nn.Module):
+    """A fast encoder whose output is zero."""
 
     def forward(self, features, lens):
         return torch.zeros(len(features), (features.shape[1] + 7) // 8, 64), (lens + 7) // 8
@@ -68,15 +69,15 @@ class Deaf(torch.nn.Module):
 def test_never_all_samples_are_in_memory(tmp_path, monkeypatch, rate):
     tokenizer = Tokenizer(make_lang(tmp_path))
     model = random_model("tiny", tokenizer.vocab_size, seed=1)
-    model.encoder = Deaf()
-    deaf = Recognizer(model, tokenizer, windows=WINDOWS)
+    model.encoder = Zeros()
+    recognizer = Recognizer(model, tokenizer, windows=WINDOWS)
     monkeypatch.setattr(audio, "BLOCK", 1 << 17)
     soundfile.write(tmp_path / "long.wav", np.zeros(480 * rate, np.int16), rate)
-    tracemalloc.start()  # numpy tells it of its arrays, torch does not
-    (found,) = deaf.stream([tmp_path / "long.wav"], "nar-greedy")
+    tracemalloc.start()  # sees the arrays of numpy, not those of torch
+    (result,) = recognizer.stream([tmp_path / "long.wav"], "nar-greedy")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.seconds == 480
+    assert result.seconds == 480
     assert peak < 480 * 16000 * 4 / 2, f"{peak / 2**20:.1f} MB, all samples being 29.3"
 
 
@@ -93,8 +94,8 @@ def test_damage_behind_the_first_window_costs_no_other(recognizer, tmp_path, mon
     assert bad.hypothesis is None and bad.seconds == 0.0
 
 
-SEAMS = 0.05  # by so many character errors a long recording may be worse than its parts by themselves
-SAID = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+SEAMS = 0.05  # the character error rate of a long recording may be this much higher than that of its parts
+TEXT = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 
 
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "viterbi"])
@@ -103,13 +104,13 @@ def test_a_long_recording_is_recognised_as_well_as_its_parts(released, method):
         pytest.importorskip("k2")
     part = read_audio(ROOT / "tests" / "data" / "jfk.flac")  # 11 s, so the seams at 16 and 28 s are inside of words
     (alone,) = released.transcribe([part], method)
-    (found,) = released.transcribe([np.concatenate([part] * 3)], method)
-    expected = list(" ".join([SAID] * 3))
+    (result,) = released.transcribe([np.concatenate([part] * 3)], method)
+    expected = list(" ".join([TEXT] * 3))
 
     def errors(text):
         return edit_distance(expected, list(text))["total"] / len(expected)
 
     limit = errors(" ".join([alone.text] * 3)) + SEAMS
-    assert errors(found.text) <= limit, found.text
-    lost = [word.text for word in found.words if not any(seam <= word.start < seam + 4 for seam in (16, 28))]
+    assert errors(result.text) <= limit, result.text
+    lost = [word.text for word in result.words if not any(seam <= word.start < seam + 4 for seam in (16, 28))]
     assert errors(" ".join(lost)) > limit, "context would not be missed"

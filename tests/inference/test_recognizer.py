@@ -74,21 +74,21 @@ def test_arrays_of_any_kind_are_what_files_are(recognizer, tmp_path):
     samples = babble(24000, seed=7).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
     expected = plain(recognizer.transcribe([tmp_path / "a.wav"])[0])
-    stereo = np.stack([samples * 2, np.zeros_like(samples)], axis=1)  # the mean of the channels is what is heard
+    stereo = np.stack([samples * 2, np.zeros_like(samples)], axis=1)  # channels are averaged
     for array in (samples, samples.astype(np.float64), stereo):
         assert plain(recognizer.transcribe([array])[0]) == expected
     integers = np.round(samples * 32768).astype(np.int16)
     assert plain(recognizer.transcribe([integers])[0]) == plain(recognizer.transcribe([integers / 32768.0])[0])
     low = resample(samples, 16000, 8000)
     soundfile.write(tmp_path / "low.wav", low, 8000, subtype="FLOAT")
-    found = recognizer.transcribe([low], sampling_rate=8000)[0]
-    assert plain(found) == plain(recognizer.transcribe([str(tmp_path / "low.wav")])[0])
+    hypothesis = recognizer.transcribe([low], sampling_rate=8000)[0]
+    assert plain(hypothesis) == plain(recognizer.transcribe([str(tmp_path / "low.wav")])[0])
 
 
 def test_times_lie_within_the_audio(recognizer):
-    found = recognizer.transcribe([read_audio(JFK)])[0]
-    assert found.words and found.text == " ".join(word.text for word in found.words)
-    assert all(0 <= word.start <= word.end <= 11.0 for word in found.words)
+    hypothesis = recognizer.transcribe([read_audio(JFK)])[0]
+    assert hypothesis.words and hypothesis.text == " ".join(word.text for word in hypothesis.words)
+    assert all(0 <= word.start <= word.end <= 11.0 for word in hypothesis.words)
 
 
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy", "sar"])
@@ -110,7 +110,7 @@ def test_without_k2(model, recognizer, method, tmp_path):
         ("a.wav", "is a list"),
     ],
 )
-def test_what_cannot_be_heard_is_named(recognizer, audio, message):
+def test_what_cannot_be_read_is_named(recognizer, audio, message):
     with pytest.raises(ValueError, match=message):
         recognizer.transcribe(audio)
 
@@ -260,11 +260,11 @@ def test_killed_midway_nothing_is_lost_and_resume_does_the_rest(model, folder, t
     assert lines.read_text().count("\n") == 5
     with open(lines, "a") as file:  # a result that was written and not noted, and one that was cut off
         file.write(f"{folder}/z4.wav words\n{folder}/half a li")
-    heard = []
+    encoded = []
     original = Recognizer.encode
-    monkeypatch.setattr(Recognizer, "encode", lambda self, batch: heard.append(len(batch)) or original(self, batch))
+    monkeypatch.setattr(Recognizer, "encode", lambda self, batch: encoded.append(len(batch)) or original(self, batch))
     assert call("--model", model, folder, *OUT, "--out-dir", out, "--resume", "true") == 0
-    assert sum(heard) == 12 - 5
+    assert sum(encoded) == 12 - 5
     for path in whole.rglob("*.*"):
         assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes(), path
     assert call("--model", model, folder, *OUT, "--out-dir", out, "--resume", "true", "--sar-rounds", "3") == 2

@@ -1,4 +1,4 @@
-"""Long recordings, stretch by stretch."""
+"""Long recordings, searched segment by segment."""
 
 import functools
 from dataclasses import replace
@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.inference.segments import join, pauses, search_stretches, takes_whole
+from hainan_k2.inference.segments import Limits, find_cuts, join, search_segments
 from hainan_k2.result import Hypothesis, Token
-from hainan_k2.search import METHODS, NOTHING, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources, SearchConfig
 from hainan_k2.search.sweep import Row
 from tests.oracles.search import Speaker, encoder_output
 
@@ -29,33 +29,33 @@ def test_cuts_lie_in_the_widest_gaps(steps, rest, longest):
     for pause, duration in steps:
         frame += pause
         tokens.append(Token(1, frame, duration, 1.0))
-    said = Hypothesis(tuple(tokens), 0.0, frame + rest + 1)
-    cuts = pauses(said, longest)
-    edges = [0, *cuts, said.num_frames]
+    hypothesis = Hypothesis(tuple(tokens), 0.0, frame + rest + 1)
+    cuts = find_cuts(hypothesis, longest)
+    edges = [0, *cuts, hypothesis.num_frames]
     sizes = [b - a for a, b in zip(edges, edges[1:])]
     assert max(sizes) <= longest and all(2 * size >= longest for size in sizes[:-1])
-    inside = [any(start < frame < end for start, end in said.spans()) for frame in range(said.num_frames)]
+    inside = [any(start < frame < end for start, end in hypothesis.spans()) for frame in range(hypothesis.num_frames)]
     for begin, cut in zip(edges, cuts):
         choices = range(begin + (longest + 1) // 2, begin + longest + 1)
-        assert not inside[cut] or all(inside[frame] for frame in choices if frame < said.num_frames)
+        assert not inside[cut] or all(inside[frame] for frame in choices if frame < hypothesis.num_frames)
 
 
 @pytest.mark.parametrize("longest, whole", [(30, False), (400, True)])
-def test_viterbi_in_stretches_is_that_of_its_parts(longest, whole):
+def test_viterbi_in_segments_is_that_of_its_parts(longest, whole):
     pytest.importorskip("k2")
     encoded, _ = encoder_output(5, [200])
     row = Row("viterbi", "viterbi", SearchConfig())
-    found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"], longest)
+    joined = search_segments(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], longest)
     lens = torch.tensor([200])
-    cuts = pauses(METHODS["nar-greedy"].function(speaker(), encoded, lens, SearchConfig())[0], longest)
+    cuts = find_cuts(METHODS["nar-greedy"].function(speaker(), encoded, lens, SearchConfig())[0], longest)
     assert bool(cuts) != whole
     tokens, begin = [], 0
     for part in encoded[0].tensor_split(cuts):
         (alone,) = METHODS["viterbi"].function(speaker(), part[None], torch.tensor([len(part)]), SearchConfig())
         tokens += [(t.id, t.frame + begin, t.duration) for t in alone.tokens]
         begin += len(part)
-    assert tokens and [(t.id, t.frame, t.duration) for t in found.tokens] == tokens
-    assert found.num_frames == begin == 200
+    assert tokens and [(t.id, t.frame, t.duration) for t in joined.tokens] == tokens
+    assert joined.num_frames == begin == 200
 
 
 def test_what_is_joined():
@@ -64,7 +64,7 @@ def test_what_is_joined():
     both = join([first, second, first], PIECES)
     assert [(t.id, t.frame) for t in both.tokens] == [(1, 2), (2, 4), (4, 10), (1, 17), (2, 19)]
     assert both.score == -4.0 and both.num_frames == 25 and both.output is None
-    assert both.note == "2 of 3 stretches: outside; alternatives of a long recording are not joined"
+    assert both.note == "2 of 3 segments: outside; the alternatives of segments are not joined"
     assert both.with_words(PIECES).text == "abd ab"  # a word may cross a seam
     graph = Hypothesis((Token(1, 1, 1, 1.0), Token(3, 2, 1, 1.0)), 0.0, 5, output=(("A C", 0, 2),))
     mixed = join([first, graph], PIECES)
@@ -73,48 +73,44 @@ def test_what_is_joined():
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_failure_of_one_stretch_is_that_of_the_recording(monkeypatch, fails):
-    def dislikes_loudness(model, encoder_out, lens, options, knowledge):
+def test_a_segment_that_fails_fails_the_recording(monkeypatch, fails):
+    def refuse_loud(model, encoder_out, lens, options, resources):
         if float(encoder_out.abs().max()) > 100:
             raise ValueError("too loud")
         return METHODS["nar-greedy"].function(model, encoder_out, lens, options)
 
-    monkeypatch.setitem(METHODS, "mbr", replace(METHODS["mbr"], function=dislikes_loudness))
+    monkeypatch.setitem(METHODS, "mbr", replace(METHODS["mbr"], function=refuse_loud))
     encoded, _ = encoder_output(5, [90])
     encoded[0, 70] = 1e3 if fails else 0.0
     row = Row("mbr", "mbr", SearchConfig())
-    found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"], 30)
-    assert found == "ValueError: too loud" if fails else found.num_frames == 90
+    joined = search_segments(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], 30)
+    assert joined == "ValueError: too loud" if fails else joined.num_frames == 90
 
 
-def test_lists_are_made_of_shorter_stretches(monkeypatch):
+def test_nbest_lists_are_made_of_shorter_segments(monkeypatch):
     lengths = {}
 
-    def listen(model, encoder_out, lens, options, knowledge):
+    def record(model, encoder_out, lens, options, resources):
         lengths.setdefault(encoder_out.shape[1] > 125, []).extend(lens.tolist())
         return METHODS["nar-greedy"].function(model, encoder_out, lens, options)
 
     encoded, _ = encoder_output(5, [900])
     for method, longest in (("nbest-lm", 125), ("viterbi-lm", 375)):
         lengths.clear()
-        monkeypatch.setitem(METHODS, method, replace(METHODS[method], function=listen))
+        monkeypatch.setitem(METHODS, method, replace(METHODS[method], function=record))
         row = Row(method, method, SearchConfig())
-        found = search_stretches(speaker(), encoded[0], row, NOTHING, "x", PIECES + ["e"])
+        joined = search_segments(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], longest)
         sizes = sum(lengths.values(), [])
-        assert sum(sizes) == found.num_frames == 900 and longest / 2 <= max(sizes) <= longest, method
+        assert sum(sizes) == joined.num_frames == 900 and longest / 2 <= max(sizes) <= longest, method
         assert set(lengths) == {longest > 125}
 
 
 def test_which_methods_take_any_length():
-    def whole(method, knowledge=NOTHING):
-        return takes_whole(Row(method, method, SearchConfig()), knowledge)
+    def limits(method, resources=NO_RESOURCES):
+        return Limits.of(Row(method, method, SearchConfig()), resources)
 
-    assert [name for name in METHODS if whole(name)] == [
-        "ar-greedy",
-        "ar-beam",
-        "nar-greedy",
-        "sar",
-        "viterbi",
-        "sar-viterbi",
-    ]
-    assert not whole("viterbi", Knowledge(hotwords=object())) and whole("sar", Knowledge(hotwords=object()))
+    unlimited = ["ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"]
+    assert [name for name in METHODS if limits(name) is None] == unlimited
+    hotwords = DecodingResources(hotwords=object())
+    assert limits("viterbi", hotwords) == limits("viterbi-lm") == Limits(375, 375) and limits("sar", hotwords) is None
+    assert limits("mbr") == Limits(375, 125)

@@ -1,4 +1,4 @@
-"""Words as they are spoken: the same as afterwards, whatever the pieces that the samples come in."""
+"""Streams: the same words as those of the whole recording, whatever the sizes of the blocks."""
 
 import functools
 import io
@@ -16,11 +16,13 @@ from hainan_k2 import transcribe
 from hainan_k2.bench.decode import random_model
 from hainan_k2.formats.model_dir import write_model
 from hainan_k2.frontend.spec import FeatureSpec
-from hainan_k2.inference.streaming import LiveConfig, LiveWords, pcm_blocks, show, transcribe_live
+from hainan_k2.inference.pcm import pcm_blocks
+from hainan_k2.inference.streaming import WordStream, show, transcribe_stream
+from hainan_k2.inference.window_sizes import StreamConfig
 from hainan_k2.inference.windows import encode_audio
 from hainan_k2.result import Token
 from hainan_k2.search import METHODS, SearchConfig
-from hainan_k2.search.streaming import LiveGreedy
+from hainan_k2.search.streaming import StreamingGreedy
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
 from tests.inference.test_windows import ragged
@@ -28,7 +30,7 @@ from tests.oracles.search import DURATION_SETS, Speaker, encoder_output
 from tests.toy import make_lang
 
 PIECES = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
-CONFIG = LiveConfig(hop=0.48, ahead=0.24, behind=0.8)
+CONFIG = StreamConfig(hop=0.48, ahead=0.24, behind=0.8)
 SPEC = FeatureSpec()
 
 
@@ -51,12 +53,12 @@ def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, dur
     speaker, options = Speaker(seed, durations=durations, predictor=predictor), SearchConfig(max_symbols=max_symbols)
     encoded, lens = encoder_output(seed, [length])
     whole = METHODS[method].function(speaker, encoded, lens, options)[0].tokens
-    search, found = LiveGreedy(speaker, options, method == "ar-greedy"), []
+    search, tokens = StreamingGreedy(speaker, options, method == "ar-greedy"), []
     for piece in torch.tensor_split(encoded[0, :length], sorted(places)):
-        found += search.accept(piece)
-    assert search.heard == length
-    assert [(t.id, t.frame, t.duration) for t in found] == [(t.id, t.frame, t.duration) for t in whole]
-    assert [t.confidence for t in found] == pytest.approx([t.confidence for t in whole])
+        tokens += search.accept(piece)
+    assert search.num_frames == length
+    assert [(t.id, t.frame, t.duration) for t in tokens] == [(t.id, t.frame, t.duration) for t in whole]
+    assert [t.confidence for t in tokens] == pytest.approx([t.confidence for t in whole])
 
 
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy"])
@@ -65,7 +67,7 @@ def test_ragged_pieces_give_the_words_of_the_whole(method, seed):
     samples = babble(80_017, seed).astype(np.float32)
     encoded = encode_audio(model(), SPEC, [samples], CONFIG.windows())
     offline = METHODS[method].function(model(), *encoded, SearchConfig())[0].with_words(PIECES, audio_seconds=5.001)
-    updates = list(transcribe_live(model(), SPEC, PIECES, ragged(samples, seed), CONFIG, SearchConfig(), method))
+    updates = list(transcribe_stream(model(), SPEC, PIECES, ragged(samples, seed), CONFIG, SearchConfig(), method))
     words = [word for update in updates for word in update.words]
     assert [(w.text, w.start, w.end) for w in words] == [(w.text, w.start, w.end) for w in offline.words]
     assert len(words) > 5 and sum(bool(update.words) for update in updates) > 3
@@ -73,17 +75,17 @@ def test_ragged_pieces_give_the_words_of_the_whole(method, seed):
     assert any(update.partial for update in updates) and not updates[-1].partial
 
 
-def test_latency_is_the_hop_and_what_is_heard_ahead():
-    heard = 0
+def test_latency_is_hop_plus_ahead():
+    given = 0
 
     def blocks():
-        nonlocal heard
+        nonlocal given
         for block in np.split(babble(64_000, seed=3).astype(np.float32), 400):
-            heard += len(block)
+            given += len(block)
             yield block
 
-    for update in transcribe_live(model(), SPEC, PIECES, blocks(), CONFIG, SearchConfig()):
-        assert heard / 16000 - update.seconds <= CONFIG.hop + CONFIG.ahead + 0.01  # of a block
+    for update in transcribe_stream(model(), SPEC, PIECES, blocks(), CONFIG, SearchConfig()):
+        assert given / 16000 - update.seconds <= CONFIG.hop + CONFIG.ahead + 0.01  # of a block
 
 
 def test_a_word_is_final_when_the_next_one_begins():
@@ -93,7 +95,7 @@ def test_a_word_is_final_when_the_next_one_begins():
     def final(text, frame):
         return " ".join(word.text for word in words.accept(tokens(text, frame), 50))
 
-    words = LiveWords(PIECES)
+    words = WordStream(PIECES)
     assert final("▁a", 0) == ""
     assert final("e", 3) == ""
     assert final("▁b e ▁d", 5) == "ae be"
@@ -111,8 +113,8 @@ class Dribble(io.BytesIO):
 
 def test_pcm_in_pieces_of_half_samples():
     samples = np.array([0, 1, -1, 32767, -32768, 5, 300, -300, 9], dtype="<i2")
-    found = np.concatenate(list(pcm_blocks(Dribble(samples.tobytes()))))
-    assert found.dtype == np.float32 and np.array_equal(found * 32768, samples)
+    samples_read = np.concatenate(list(pcm_blocks(Dribble(samples.tobytes()))))
+    assert samples_read.dtype == np.float32 and np.array_equal(samples_read * 32768, samples)
     with pytest.raises(ValueError, match="ends within a sample"):
         list(pcm_blocks(Dribble(samples.tobytes() + b"x")))
 
@@ -144,13 +146,13 @@ def test_pcm_of_any_length(size):
 @pytest.mark.parametrize("samples", [400, 8000, 48_001, 48_009, 50_000, 99_999])
 def test_seconds_never_run_backwards(samples):
     audio = babble(samples, seed=1).astype(np.float32)
-    seconds = [u.seconds for u in transcribe_live(model(), SPEC, PIECES, [audio], CONFIG, SearchConfig())]
+    seconds = [u.seconds for u in transcribe_stream(model(), SPEC, PIECES, [audio], CONFIG, SearchConfig())]
     assert seconds == sorted(seconds) and seconds[-1] == round(samples / 16000, 3)
 
 
 def test_lines_of_json_and_a_terminal(monkeypatch):
     updates = list(
-        transcribe_live(model(), SPEC, PIECES, [babble(30_000, 1).astype(np.float32)], CONFIG, SearchConfig())
+        transcribe_stream(model(), SPEC, PIECES, [babble(30_000, 1).astype(np.float32)], CONFIG, SearchConfig())
     )
     out = io.StringIO()
     show(updates, out)
@@ -165,11 +167,11 @@ def test_lines_of_json_and_a_terminal(monkeypatch):
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="method sar needs the end of the audio"):
-        list(transcribe_live(model(), SPEC, PIECES, [], CONFIG, SearchConfig(), "sar"))
+    with pytest.raises(ValueError, match="method sar needs the whole recording"):
+        list(transcribe_stream(model(), SPEC, PIECES, [], CONFIG, SearchConfig(), "sar"))
     with pytest.raises(ValueError, match="at least 400 samples"):
-        list(transcribe_live(model(), SPEC, PIECES, [np.zeros(100, np.float32)], CONFIG, SearchConfig()))
-    (silent,) = transcribe_live(model(), SPEC, PIECES, [], CONFIG, SearchConfig())
+        list(transcribe_stream(model(), SPEC, PIECES, [np.zeros(100, np.float32)], CONFIG, SearchConfig()))
+    (silent,) = transcribe_stream(model(), SPEC, PIECES, [], CONFIG, SearchConfig())
     assert silent.seconds == 0 and not silent.words
 
 
@@ -184,17 +186,17 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         transcribe.main([*command, *options])
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    found = lines(pcm)
-    assert [round(line["seconds"] / 0.48) for line in found[:4]] == [1, 2, 3, 4] and found[-1]["seconds"] == 3.0
+    updates = lines(pcm)
+    assert [round(line["seconds"] / 0.48) for line in updates[:4]] == [1, 2, 3, 4] and updates[-1]["seconds"] == 3.0
     assert lines(b"")[0]["words"] == []
     for arguments, message in (
         ((b"abc",), "ends within a sample"),
-        ((pcm, "--method", "sar"), "needs the end"),
+        ((pcm, "--method", "sar"), "needs the whole recording"),
         ((pcm, "--hotwords", "x.txt"), "--hotwords cannot be used with --stream"),
         ((pcm, "a.wav"), "takes samples from standard input"),
         ((b"fLaC" + pcm,), "standard input is a FLAC file"),
         ((pcm, "--method", "ar-greedy,nar-greedy"), "takes one --method"),
-        ((pcm, "--method", "all"), "method all needs the end"),
+        ((pcm, "--method", "all"), "method all needs the whole recording"),
         ((pcm, "--max-symbols", "1,2"), "takes one value of every option"),
         ((pcm, "--ahead", "0"), "at least 1 encoder frame"),
     ):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from hainan_k2.fsa.language.grammar_files import load_grammar
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 from tests.fsa.language.grammars import accepts
 from tests.toy import ROOT, WORDS
 
@@ -131,12 +131,12 @@ def check_distribution(path, symbols):
     return lm
 
 
-def test_a_token_lm_knows_every_token(lang):
+def test_a_token_lm_has_every_token(lang):
     assert check_distribution(lang / "tokens.arpa", Tokenizer(lang).pieces).order == 2
 
 
 @pytest.mark.parametrize("order", [1, 3])
-def test_a_word_lm_knows_the_words_of_its_text_and_those_it_is_given(lang, tmp_path, order):
+def test_a_word_lm_has_the_words_of_its_text_and_of_the_symbol_table(lang, tmp_path, order):
     (tmp_path / "words.txt").write_text("<eps> 0\nzulu 1\n#0 2\n<s> 3\n</s> 4\n")
     succeed(
         "train_lm",
@@ -252,7 +252,7 @@ def test_broken_arpa_files_are_refused_with_their_line(lang, tmp_path, refuse, t
         ("words.txt", None, "make it with `hainan-make-lexicon`"),
     ],
 )
-def test_what_makes_no_graph_is_refused(lang, tmp_path, refuse, name, text, complaint):
+def test_broken_inputs_of_a_graph_are_refused(lang, tmp_path, refuse, name, text, complaint):
     pytest.importorskip("k2")
     (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n1\n")
     for copied in ("bpe.model", "words.txt", "lexicon.txt"):

@@ -13,7 +13,7 @@ from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
 from hainan_k2.lang import compile_grammar
 from hainan_k2.lang.train_bpe import train_bpe, write_lang
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.toy import ROOT
 
@@ -92,14 +92,14 @@ def test_openfst_texts(toy, tmp_path, call, text, options):
         ("0 1 9\n1", "g:1: unknown symbol '9': not in the symbol table of 2"),
     ],
 )
-def test_what_is_refused(toy, tmp_path, call, text, message):
+def test_broken_grammars_are_refused(toy, tmp_path, call, text, message):
     (tmp_path / "g").write_text(text)
     (tmp_path / "i.txt").write_text("<eps> 0\nalfa 1\n")
     command = (compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", tmp_path / "g")
     table = ("--isymbols", tmp_path / "i.txt")
     assert call(*command, *(table if text[0] == "0" else ())) == (2, "", f"{tmp_path}/{message}")
     if text[0] == "s":
-        message = "g is no OpenFst file: level, symbol tables and acceptor are of those alone"
+        message = "g is no OpenFst file: level, symbol tables and acceptor are for those only"
         assert call(*command, *table) == (2, "", f"{tmp_path}/{message}")
 
 
@@ -111,7 +111,7 @@ def test_broken_symbol_tables(toy, tmp_path, call):
     assert (code, log) == (2, f"{tmp_path}/i.txt:2: a symbol table has lines `symbol id`, not 'alfa'")
 
 
-def test_what_is_missing(toy, tmp_path, call):
+def test_missing_options_and_files(toy, tmp_path, call):
     assert call(compile_grammar.main) == (2, "", "give --grammar and --lang-dir")
     command = (compile_grammar.main, "--lang-dir", toy / "lang", "--grammar", tmp_path / "g")
     assert call(*command) == (2, "", f"{tmp_path}/g: No such file or directory")
@@ -195,7 +195,7 @@ def test_decoding_refuses(toy, untrained, tmp_path, call):
     command = decoding(toy, untrained)
     assert call(*command) == (2, "", "method grammar needs --grammar")
     (tmp_path / "g").write_text("0 1 alfa\n1 0 <eps>\n0 1 <eps>\n1")
-    message = f"{tmp_path}/g: epsilon cycle through state 1: it could go round without hearing anything"
+    message = f"{tmp_path}/g: epsilon cycle through state 1: it could repeat without a token"
     assert call(*command, "--grammar", tmp_path / "g") == (2, "", message)
     (tmp_path / "g").write_text("0 1 alfa\n1")
     code, _, log = call(*command, "--grammar", tmp_path / "g", "--draw-lattice", "nobody")
@@ -208,7 +208,7 @@ def test_an_example_by_name(tmp_path, call):
     lang = write_lang(train_bpe([words] * 3 + list(words.split()), 60), tmp_path)
     code, _, log = call(compile_grammar.main, "--lang-dir", tmp_path, "--grammar", "digits")
     assert code == 0 and log.startswith("digits: a transducer with ")
-    assert "22@@" in load_knowledge(KnowledgeConfig(grammar="digits"), lang).grammar.outputs
+    assert "22@@" in load_resources(ResourceConfig(grammar="digits"), lang).grammar.outputs
     code, _, log = call(compile_grammar.main, "--lang-dir", tmp_path, "--grammar", "digit")
     assert (code, log) == (
         2,
@@ -221,8 +221,8 @@ def test_decoding_takes_symbol_tables(toy, tmp_path):
     (tmp_path / "G.txt").write_text("0 1 1 2\n1\n")
     (tmp_path / "words.txt").write_text("<eps> 0\nalfa 1\nbravo 2\n")
     tokenizer, table = Tokenizer(toy / "lang"), str(tmp_path / "words.txt")
-    files = KnowledgeConfig(grammar=str(tmp_path / "G.txt"), isymbols=table, osymbols=table)
-    grammar = load_knowledge(files, tokenizer).grammar
+    files = ResourceConfig(grammar=str(tmp_path / "G.txt"), isymbols=table, osymbols=table)
+    grammar = load_resources(files, tokenizer).grammar
     assert grammar.outputs == ("", "bravo") and grammar.tokens().tolist() == sorted(tokenizer.encode("alfa"))
     with pytest.raises(ValueError, match="--isymbols and --osymbols are the symbols of --grammar: give it as well"):
-        load_knowledge(KnowledgeConfig(osymbols=table), tokenizer)
+        load_resources(ResourceConfig(osymbols=table), tokenizer)

@@ -1,4 +1,4 @@
-"""The model against its definition: masking, the NAR joint, padding, step-wise predictors, published sizes."""
+"""The model: predictor masking, the NAR joint, padding, step-wise predictors, published sizes."""
 
 import pytest
 import torch
@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.config import PRESETS, ModelConfig
+from hainan_k2.frames import subsampled_length
 from hainan_k2.model.attention import shift_to_relative
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.joiner import mask_predictor
-from hainan_k2.model.subsampling import subsampled_length
 
 
 def tiny(**changes):
@@ -29,7 +29,7 @@ def randomise_norms(model):
 
 @settings(max_examples=25, deadline=None)
 @given(lens=st.lists(st.integers(1, 70), min_size=1, max_size=4), extra=st.integers(0, 40), seed=st.integers(0, 99))
-def test_encoder_ignores_padding_and_batch_mates(lens, extra, seed):
+def test_encoder_ignores_padding_and_other_utterances(lens, extra, seed):
     model = randomise_norms(tiny())
     torch.manual_seed(seed)
     batch = torch.randn(len(lens), max(lens) + extra, 80)
@@ -41,7 +41,7 @@ def test_encoder_ignores_padding_and_batch_mates(lens, extra, seed):
 
 
 def test_the_norm_at_the_end_of_a_layer_can_be_left_out():
-    """With it the encoder's output is normalised, whatever the features' scale; without it their scale is there."""
+    """With it the encoder's output is normalised; without it, its scale depends on the features."""
     features, lens = 3 * torch.randn(1, 80, 80), torch.tensor([80])
     for norm_out in (True, False):
         model = tiny(norm_out=norm_out)
@@ -124,7 +124,7 @@ def test_a_masked_position_is_the_nar_joint():
     enc = torch.randn(2, 7, 1, model.config.joiner_dim)
     pred = model.joiner.project_predictor(model.predictor(torch.randint(1, 12, (2, 3))))[:, None]
     masked = model.joiner.logits(enc, mask_predictor(pred[:, 0], 1.0)[:, None])
-    # products of other shapes, which sum in another order: equal up to float32's rounding
+    # matrix products of other shapes sum in another order: equal up to float32 rounding
     torch.testing.assert_close(masked, model.joiner.logits(enc).expand(-1, -1, 4, -1), atol=1e-6, rtol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The batch norm against nn.BatchNorm1d: the same where nothing is padded, and untouched by padding."""
+"""MaskedBatchNorm equals nn.BatchNorm1d without padding, and padding does not change it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The subsampling convolutions: what comes out before anything is learnt."""
+"""The subsampling convolutions before training: the output varies over time as much as it is offset."""
 
 import pytest
 import torch

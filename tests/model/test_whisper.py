@@ -109,7 +109,7 @@ def test_a_frozen_encoder_gets_no_gradient(model):
 def test_sizes_that_cannot_be():
     with pytest.raises(ValueError, match="whisper_dim 24 is not a multiple of whisper_heads 5"):
         Hainan(ModelConfig(**{**SMALL, "whisper_heads": 5}))
-    with pytest.raises(ValueError, match="num_mel_bins is 64: the Whisper encoder hears 80"):
+    with pytest.raises(ValueError, match="num_mel_bins is 64: the Whisper encoder takes 80"):
         Hainan(ModelConfig(**SMALL, num_mel_bins=64))
     with pytest.raises(ValueError, match="encoder is 'wav2vec': choose from fastconformer, whisper"):
         ModelConfig(encoder="wav2vec")

@@ -1,4 +1,4 @@
-"""Plain references of grammars: what a tree of rules and what an automaton with epsilons can say, by enumeration."""
+"""References of grammars: the sentences of a tree of rules and of an automaton with epsilons, by enumeration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORDS = ("a", "b", "c")
 
 
 class LetterTokenizer:
-    """Spells words by letters: the first has a ▁. Ids: <blk>, <unk>, ▁a, ▁b, ▁c, a, b, c."""
+    """Tokens are letters; the first of a word has a ▁. Ids: <blk>, <unk>, ▁a, ▁b, ▁c, a, b, c."""
 
     pieces = ("<blk>", "<unk>", *(f"▁{word}" for word in WORDS), *WORDS)
 
@@ -42,7 +42,7 @@ def trees(draw, depth=3):
 
 
 def size(tree):
-    """How many ways it has to say something, about."""
+    """An upper bound of the number of sentences of a tree."""
     if tree[0] == "word":
         return 1
     if tree[0] == "repeat":
@@ -75,7 +75,7 @@ def has_output(tree):
 
 
 def language(tree):
-    """{(words said, words put out): best score} of everything that the tree can say."""
+    """{(input words, output words): best score} of all sentences of a tree."""
     kind = tree[0]
     if kind == "word":
         return {((tree[1],), (tree[1],)): 0.0}
@@ -84,9 +84,9 @@ def language(tree):
         for part in tree[1]:
             _add(best, language(part).items())
     elif kind == "all":
-        for (said, out), score in _sequence([language(part) for part in tree[1]]).items():
+        for (words, out), score in _sequence([language(part) for part in tree[1]]).items():
             output = out if tree[2] is None else tree[2]
-            _add(best, [((said, output), score + math.log(tree[3]))])
+            _add(best, [((words, output), score + math.log(tree[3]))])
     else:
         for times in range(tree[2], tree[3] + 1):
             _add(best, _sequence([language(tree[1])] * times).items())
@@ -97,8 +97,8 @@ def _sequence(languages):
     so_far = {((), ()): 0.0}
     for following in languages:
         longer = defaultdict(lambda: -math.inf)
-        for (said, out), score in so_far.items():
-            _add(longer, (((said + s, out + o), score + w) for (s, o), w in following.items()))
+        for (words, out), score in so_far.items():
+            _add(longer, (((words + w, out + o), score + s) for (w, o), s in following.items()))
         so_far = longer
     return so_far
 
@@ -109,7 +109,7 @@ def _add(best, scored):
 
 
 def join(out):
-    """Output words as a text: what ends in @@ is joined to the next."""
+    """Output words as a text: a word that ends in @@ is joined to the next."""
     return (" ".join(word for word in out if word) + " ").replace("@@ ", "").strip()
 
 
@@ -130,7 +130,7 @@ def sentences(automaton, longest):
 
 
 def best_in_grammar(token_rows, duration_rows, durations, allowed):
-    """The best path of the NAR lattice that says a sentence of {labels: score}: ([(token, frame)], score), or None."""
+    """The best path of the NAR lattice over a sentence of {labels: score}: ([(token, frame)], score), or None."""
     best = None
     for path, score in oracle_search.nar_paths(token_rows, duration_rows, durations):
         labels = tuple(token for token, _ in path)

@@ -1,4 +1,4 @@
-"""Word-level language models in plain Python: random ARPA files, every way through them, every way to spell words."""
+"""References of word graphs: random ARPA files, all their paths for a sentence, all readings of a token sequence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BOS, EOS = "<s>", "</s>"
 
 
 def random_ngrams(seed, words, order):
-    """{n-gram: (natural log-probability, back-off weight or None)}; not normalised, as the automaton does not mind."""
+    """{n-gram: (natural log-probability, back-off weight or None)}, not normalised: an automaton takes any weights."""
     rng = random.Random(seed)
     ngrams = {(word,): rng.uniform(-4.0, -0.5) for word in [*words, EOS]}
     ngrams[BOS,] = -90.0
@@ -40,7 +40,7 @@ def arpa_text(ngrams):
 
 
 def steps(ngrams, history, word):
-    """Every way to say `word` after a history, back-off being free to take: (log-probability, next history)."""
+    """Every path for `word` after a history, with any number of back-offs: (log-probability, next history)."""
     if history + (word,) in ngrams:
         following = history + (word,)
         while following and ngrams.get(following, (0.0, None))[1] is None:
@@ -52,7 +52,7 @@ def steps(ngrams, history, word):
 
 
 def best_way(ngrams, words, history=(BOS,)):
-    """The best score of a sentence."""
+    """The best score of a sentence over all of its paths."""
     word, *rest = [*words, EOS]
     ways = [
         score + (best_way(ngrams, words[1:], following) if rest else 0.0)
@@ -62,7 +62,7 @@ def best_way(ngrams, words, history=(BOS,)):
 
 
 def readings(tokens, spellings):
-    """Every word sequence that the tokens spell, with the place after each word; spellings: (word, tokens)."""
+    """Every word sequence for the tokens, as (word, position after it); spellings: pairs (word, tokens)."""
     if not tokens:
         yield []
     for word, spelling in spellings:
@@ -72,13 +72,15 @@ def readings(tokens, spellings):
 
 
 def best_path(token_rows, duration_rows, durations, spellings, ngrams, lm_scale):
-    """(score, tokens, words) of the best path through the decoding lattice that spells a sentence of the LM."""
+    """(score, tokens, words) of the best path of the decoding lattice over a sentence of the LM."""
     best = (-math.inf, None, None)
-    said = {}
+    lm_scores = {}
     for path, score in nar_paths(token_rows, duration_rows, durations):
         tokens = tuple(token for token, _ in path)
-        if tokens not in said:
+        if tokens not in lm_scores:
             scored = [(best_way(ngrams, [w for w, _ in r]), [w for w, _ in r]) for r in readings(tokens, spellings)]
-            said[tokens] = max(scored, default=(-math.inf, None))
-        best = max(best, (score + lm_scale * said[tokens][0], tokens, said[tokens][1]), key=lambda found: found[0])
+            lm_scores[tokens] = max(scored, default=(-math.inf, None))
+        best = max(
+            best, (score + lm_scale * lm_scores[tokens][0], tokens, lm_scores[tokens][1]), key=lambda scored: scored[0]
+        )
     return best

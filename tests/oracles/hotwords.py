@@ -1,10 +1,10 @@
-"""Hotwords by looking for every phrase at every place."""
+"""References of hotwords: every phrase is looked for at every position."""
 
 from hypothesis import strategies as st
 
 
 def paid(phrases, starts_word, ids):
-    """Weight x tokens of every phrase of {ids: weight} wherever it stands in `ids` as whole words."""
+    """The sum of weight x tokens over all places in `ids` where a phrase of {ids: weight} stands as whole words."""
     total = 0.0
     for phrase, weight in phrases.items():
         for end in range(len(phrase), len(ids) + 1):
@@ -14,17 +14,17 @@ def paid(phrases, starts_word, ids):
     return total
 
 
-def encouragement(phrases):
+def token_bias(phrases):
     """bias(ids, token): the largest weight of the phrases that the token begins or continues after `ids`."""
 
     def bias(ids, token):
-        said = (*ids, token)
+        extended = (*ids, token)
         return max(
             (
                 weight
                 for phrase, weight in phrases.items()
                 for length in range(1, len(phrase) + 1)
-                if said[-length:] == phrase[:length]
+                if extended[-length:] == phrase[:length]
             ),
             default=0.0,
         )

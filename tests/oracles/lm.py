@@ -1,4 +1,4 @@
-"""Plain references of language models and of the search with them: dictionaries, one word and one path at a time."""
+"""References of language models and of the search with them: dictionaries, one word and one path at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DictionaryLm:
         return cls(ngrams)
 
     def write(self, path, drop_useless=False):
-        """As an ARPA file; `drop_useless`: back-off weights of 0 are left out where no longer n-gram needs them."""
+        """Write an ARPA file. `drop_useless` leaves out back-off weights of 0 that no longer n-gram needs."""
         needed = {ngram[:-1] for ngram in self.ngrams}
         lines = ["\\data\\"]
         sections = [[k for k in self.ngrams if len(k) == n + 1] for n in range(self.order)]
@@ -58,7 +58,7 @@ class DictionaryLm:
         return math.log(10.0) * (paid + self.ngrams[(*history, word)][0])
 
     def after(self, history, word):
-        """What may matter of the history and a word."""
+        """The part of history and word that the next word can depend on."""
         return (*history, word)[max(0, len(history) + 2 - self.order) :]
 
     def final(self, history):
@@ -75,8 +75,10 @@ class DictionaryLm:
 
 @st.composite
 def language_models(draw, symbols=SYMBOLS, max_order=4, complete=False):
-    """A DictionaryLm of any numbers. Suffixes may be missing, as pruning leaves them; with `complete` every token, or
-    <unk>, and the end have probabilities."""
+    """A random DictionaryLm. Suffixes of n-grams may be missing, as after pruning.
+
+    With `complete`, every token, or <unk>, and the end have a probability.
+    """
     number = st.floats(-3.0, 0.0).map(lambda x: round(x, 4))
     weight = st.one_of(st.just(0.0), st.floats(-2.0, 0.5).map(lambda x: round(x, 4)))
     words = draw(st.sets(st.sampled_from(symbols[1:]), min_size=1))

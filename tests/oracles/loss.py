@@ -1,4 +1,4 @@
-"""References for the losses, by the book: float64, plain loops, no code shared with hainan_k2.
+"""References of the losses: float64, plain loops, no code shared with hainan_k2.
 
 A path is a list of arcs (t, u, token, i): from state (t, u), token 0 is a blank, i is the index of its
 duration.

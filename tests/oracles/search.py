@@ -1,4 +1,4 @@
-"""Plain references of every search - one utterance, one step at a time - and small models to try them on."""
+"""References of every search, one utterance and one step at a time, and small models to test them with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DURATION_SETS = ((0, 1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 6, 7, 8), (0, 1, 2
 
 
 class Speaker(torch.nn.Module):
-    """A model without encoder, in float64, whose weights are large enough for its decisions to vary."""
+    """A model without encoder, in float64. Its weights are large, so that its decisions vary from frame to frame."""
 
     channels = 6
 
@@ -43,7 +43,7 @@ class Speaker(torch.nn.Module):
         self.double().eval()
 
     def always(self, duration, token=None):
-        """The same model, made to predict one duration (and token) whatever it hears."""
+        """The same model, made to predict one duration (and token) at every frame."""
         with torch.no_grad():
             self.joiner.out.bias[self.vocab_size + self.durations.index(duration)] += 1000.0
             if token is not None:
@@ -52,7 +52,7 @@ class Speaker(torch.nn.Module):
 
 
 def encoder_output(seed, lens, channels=Speaker.channels):
-    """Random (B, T, C) float64 whose padding is not a number."""
+    """Random encoder output (B, T, C), float64, padded with NaN, and lens (B,)."""
     generator = torch.Generator().manual_seed(seed)
     out = torch.randn(len(lens), max(max(lens), 1), channels, generator=generator, dtype=torch.float64)
     for row, length in zip(out, lens):
@@ -62,7 +62,7 @@ def encoder_output(seed, lens, channels=Speaker.channels):
 
 @st.composite
 def batches(draw, max_frames=16, max_utterances=3):
-    """(model, encoder output, lens) of every kind."""
+    """(model, encoder output, lens) with random durations, predictors and lengths."""
     durations = draw(st.sampled_from(DURATION_SETS))
     predictor, layers = draw(st.sampled_from((("lstm", 1), ("lstm", 2), ("stateless", 1))))
     seed = draw(st.integers(0, 10**6))
@@ -73,7 +73,7 @@ def batches(draw, max_frames=16, max_utterances=3):
 
 
 def shape(hypothesis):
-    """What must agree exactly: ids, frames and durations."""
+    """The part of a hypothesis that must agree exactly: ids, frames and durations."""
     return [(token.id, token.frame, token.duration) for token in hypothesis.tokens]
 
 
@@ -91,7 +91,7 @@ def _predict(model, ids):
 
 
 def _step(model, ids):
-    """Output and state after [SOS, *ids], remembered."""
+    """Output and state after [SOS, *ids], stored in the model."""
     if ids not in model.steps:
         state = _step(model, ids[:-1])[1] if ids else model.predictor.initial_state(1, dtype=torch.float64)
         with torch.no_grad():
@@ -214,4 +214,4 @@ def all_texts(model, encoded, max_symbols):
                         landing = time if stays else min(len(encoded), time + max(1, duration))
                         count = on_frame + 1 if stays else 0
                         mass[landing, count, ids + (token,) if token else ids] += p
-    return {ids: math.log(p) for (_, _, ids), p in mass.items()}
+    return {ids: math.log(p) for (_, _, ids), p in mass.items() if p > 0}

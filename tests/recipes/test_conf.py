@@ -2,8 +2,9 @@
 
 import pytest
 
-from hainan_k2.config import ModelConfig, parse
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.cli import parse
+from hainan_k2.config import ModelConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.train import TrainConfig
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig

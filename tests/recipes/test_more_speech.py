@@ -25,7 +25,7 @@ from steel_sky import SteelSky
 
 
 class Packer:
-    """Writes the format that propack reads: each word of bits is where a reader one word ahead fetches it."""
+    """Writes the format that propack reads: each word of bits stands where a reader one word ahead fetches it."""
 
     def __init__(self):
         self.bits, self.places, self.out, self.at, self.count = [], [], bytearray(), 0, 16
@@ -117,7 +117,7 @@ def test_damaged_packed_data_is_an_error():
 
 
 def sky(folder, speech, gap=64):
-    """Write sky.dnr and sky.dsk with entries {number: (data after the header, offset counts paragraphs)}."""
+    """Write sky.dnr and sky.dsk with entries {number: (data after the header, whether offsets count paragraphs)}."""
     disk, index = bytearray(), b""
     for number, (data, paragraphs) in speech.items():
         disk += bytes(-len(disk) % gap)

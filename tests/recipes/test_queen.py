@@ -173,7 +173,7 @@ def test_prepare_writes_librispeech_folders_at_16_khz(queen, tmp_path):
 
 
 def test_the_recipes_own_splits_are_disjoint():
-    from hainan_k2.config import read_yaml
+    from hainan_k2.cli import read_yaml
 
     splits = read_yaml(str(RECIPE / "conf" / "splits.yaml"))
     assert (len(splits["test"]), len(splits["dev"])) == (6, 5)

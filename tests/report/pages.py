@@ -6,7 +6,7 @@ import re
 
 from hypothesis import strategies as st
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report import Detail, Page
 from hainan_k2.result import Hypothesis, Token, Word
 from tests.toy import ROOT

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report import Detail, Page, page_data, render
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import columns
 from hainan_k2.report.make import SHOWN, evenly
 from hainan_k2.result import Hypothesis, Token, Word
-from hainan_k2.score import score
+from hainan_k2.scoring.wer import score
 from tests.report.pages import PIECES, data_in, page_of, texts
 
 

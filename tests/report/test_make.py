@@ -8,10 +8,10 @@ from hainan_k2 import decode
 from hainan_k2.bench.decode import random_model
 from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.report.make import write_transcription
-from hainan_k2.search import NOTHING
+from hainan_k2.search import NO_RESOURCES
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.report.pages import JFK, data_in
@@ -56,7 +56,7 @@ def test_decode_writes_a_page(toy, model, tmp_path):
 def test_transcribe_writes_a_page(toy, model, tmp_path):
     recognizer = Recognizer(model, Tokenizer(toy / "lang"))
     result = Decoded("jfk", "", 11.0, {}, {})
-    write_transcription(tmp_path / "page.html", recognizer, [(str(JFK), result)], make_rows(["sar"]), NOTHING)
+    write_transcription(tmp_path / "page.html", recognizer, [(str(JFK), result)], make_rows(["sar"]), NO_RESOURCES)
     data = data_in((tmp_path / "page.html").read_text())
     assert data["labels"][:3] == ["sar", "ar-greedy", "nar-greedy"] and not data["references"]
     (utterance,) = data["utterances"]

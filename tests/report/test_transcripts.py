@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hainan_k2.inference.engine import Decoded
+from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Input, utterance_id
 from hainan_k2.report.transcripts import Transcripts
 from hainan_k2.result import Hypothesis, Word

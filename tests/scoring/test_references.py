@@ -1,4 +1,4 @@
-"""Reference texts: every form finds its recordings, what is missing or wrong is named."""
+"""Reference texts: every file format, and messages for missing or wrong entries."""
 
 import pytest
 
@@ -26,47 +26,47 @@ def write(path, content):
     ],
 )
 def test_keys_of_a_table(tmp_path, key):
-    found = References(write(tmp_path / "r.csv", f'speaker,Text,path\nx,"one, two",{key}\n'))
-    assert found.of(A) == "one, two" and not found.missing and not found.unused()
-    assert found.of(B) is None and found.missing == [f"{B.path}: {tmp_path}/r.csv has no text of it"]
+    references = References(write(tmp_path / "r.csv", f'speaker,Text,path\nx,"one, two",{key}\n'))
+    assert references.of(A) == "one, two" and not references.missing and not references.unused()
+    assert references.of(B) is None and references.missing == [f"{B.path}: {tmp_path}/r.csv has no text of it"]
 
 
-def test_paths_are_seen_from_the_tables_folder(tmp_path):
-    found = References(write(tmp_path / "r.tsv", '\ufeffpath\ttext\n./wav/a.wav\tsay "x\n'))
-    assert found.of(Input(f"{tmp_path}/wav/a.wav", "elsewhere")) == 'say "x'
+def test_paths_are_relative_to_the_tables_folder(tmp_path):
+    references = References(write(tmp_path / "r.tsv", '\ufeffpath\ttext\n./wav/a.wav\tsay "x\n'))
+    assert references.of(Input(f"{tmp_path}/wav/a.wav", "elsewhere")) == 'say "x'
 
 
 def test_lines_of_kaldi_and_librispeech(tmp_path):
-    found = References(write(tmp_path / "text", "b  ONE TWO \n\n/data/talks/day%201/a.flac\nother x\n"))
-    assert found.of(B) == "ONE TWO" and found.of(A) == "" and found.unused() == 1
+    references = References(write(tmp_path / "text", "b  ONE TWO \n\n/data/talks/day%201/a.flac\nother x\n"))
+    assert references.of(B) == "ONE TWO" and references.of(A) == "" and references.unused() == 1
     (tmp_path / "1" / "2").mkdir(parents=True)
     write(tmp_path / "1" / "2" / "1-2.trans.txt", "1-2-0 ALFA\n1-2-1 BRAVO\n")
     write(tmp_path / "1" / "1-3.trans.txt", "1-3-0 CODA\n")
-    found = References(str(tmp_path))
-    assert [found.of(Input(f"/x/{name}.flac", f"{name}.flac")) for name in ("1-2-1", "1-3-0")] == ["BRAVO", "CODA"]
+    references = References(str(tmp_path))
+    assert [references.of(Input(f"/x/{name}.flac", f"{name}.flac")) for name in ("1-2-1", "1-3-0")] == ["BRAVO", "CODA"]
 
 
 def test_a_file_beside_each_recording(tmp_path):
     write(tmp_path / "a.txt", "one\n two\n")
     write(tmp_path / "c.txt", b"\xff")
-    found = References(".txt")
-    assert [found.of(Input(f"{tmp_path}/{name}", name)) for name in ("a.wav", "b.wav", "c.wav")] == [
+    references = References(".txt")
+    assert [references.of(Input(f"{tmp_path}/{name}", name)) for name in ("a.wav", "b.wav", "c.wav")] == [
         "one two",
         None,
         None,
     ]
-    assert found.missing == [
+    assert references.missing == [
         f"{tmp_path}/b.wav: {tmp_path}/b.txt: No such file or directory",
         f"{tmp_path}/c.wav: {tmp_path}/c.txt:1: not UTF-8",
     ]
-    assert found.unused() == 0
+    assert references.unused() == 0
 
 
-def test_one_text_is_not_that_of_two_recordings(tmp_path):
-    found = References(write(tmp_path / "text", "a one\n"))
+def test_a_text_is_used_for_one_recording_only(tmp_path):
+    references = References(write(tmp_path / "text", "a one\n"))
     first, second = Input("/x/a.wav", "x/a.wav"), Input("/y/a.wav", "y/a.wav")
-    assert found.of(first) == "one" and found.of(second) is None and found.of(first) == "one"
-    assert found.missing == [f"/y/a.wav: a in {tmp_path}/text is the text of /x/a.wav"]
+    assert references.of(first) == "one" and references.of(second) is None and references.of(first) == "one"
+    assert references.missing == [f"/y/a.wav: a in {tmp_path}/text is the text of /x/a.wav"]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_one_text_is_not_that_of_two_recordings(tmp_path):
         ("text", "\n", "text: no texts in it"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path, name, content, message):
+def test_wrong_entries_are_named_with_their_line(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message):
         References(write(tmp_path / name, content))
 
 
-def test_sources_that_are_not_there(tmp_path):
+def test_missing_sources(tmp_path):
     with pytest.raises(ValueError, match="none.csv: No such file"):
         References(str(tmp_path / "none.csv"))
     with pytest.raises(ValueError, match="no \\*.trans.txt in this folder"):

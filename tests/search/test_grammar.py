@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.fsa.language.automaton import Arc, Automaton, remove_epsilons
 from hainan_k2.fsa.language.grammar import make_grammar, read_grammar
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from tests.fsa.language.grammars import as_automaton, automata
 from tests.oracles import grammar as oracle
 from tests.oracles import search as oracle_search
@@ -21,7 +21,9 @@ k2 = pytest.importorskip("k2")
 
 
 def search(model, encoded, lens, allowed, **options):
-    return METHODS["grammar"].function(model, encoded, lens, SearchConfig(**options), Knowledge(grammar=allowed))
+    return METHODS["grammar"].function(
+        model, encoded, lens, SearchConfig(**options), DecodingResources(grammar=allowed)
+    )
 
 
 def anything(vocab_size, score=0.0):
@@ -38,14 +40,14 @@ PRIORS = st.sampled_from(({}, {"duration_scale": 0.5}, {"blank_penalty": 0.7, "t
 def test_a_grammar_of_everything_is_viterbi(batch, priors):
     model, encoded, lens = batch
     expected = METHODS["viterbi"].function(model, encoded, lens, SearchConfig(top_k=model.vocab_size, **priors))
-    found = search(model, encoded, lens, anything(model.vocab_size), **priors)
-    for a, b in zip(expected, found):
+    hypotheses = search(model, encoded, lens, anything(model.vocab_size), **priors)
+    for a, b in zip(expected, hypotheses):
         assert shape(a) == shape(b) and not b.note
         assert b.score == pytest.approx(a.score, abs=1e-4)
         assert [t.confidence for t in b.tokens] == pytest.approx([t.confidence for t in a.tokens], abs=1e-4)
 
 
-def test_the_grammars_own_scores_say_nothing_about_what_is_outside():
+def test_the_grammars_scores_do_not_count_for_what_is_outside():
     model, (encoded, lens) = Speaker(3), encoder_output(3, [9])
     (free,) = search(model, encoded, lens, anything(5))
     (paid,) = search(model, encoded, lens, anything(5, score=20.0), grammar_threshold=0.0)
@@ -72,21 +74,21 @@ def test_a_grammar_equals_enumeration(automaton, seed, durations, lens):
         best[labels] = max(score, best.get(labels, -math.inf))
         outputs.setdefault(labels, {})[oracle.join(out)] = score
     model, (encoded, lens) = Speaker(seed, vocab_size=4, durations=durations), encoder_output(seed, lens)
-    for i, found in enumerate(search(model, encoded, lens, allowed)):
+    for i, hypothesis in enumerate(search(model, encoded, lens, allowed)):
         rows = oracle_search.nar_tables(model, encoded[i, : lens[i]])
         expected = oracle.best_in_grammar(*rows, durations, best)
         if expected is None:
-            assert found.tokens == () and found.score == -math.inf
-            assert found.note == "outside the grammar (no path in it fits)"
+            assert hypothesis.tokens == () and hypothesis.score == -math.inf
+            assert hypothesis.note == "outside the grammar (no path in it fits)"
             continue
-        assert [(token.id, token.frame) for token in found.tokens] == [(t, at) for t, at in expected[0] if t]
-        assert found.score == pytest.approx(expected[1], abs=1e-5)
-        said = " ".join(word for word, _, _ in found.output)
-        assert outputs[found.ids][said] == pytest.approx(best[found.ids])
+        assert [(token.id, token.frame) for token in hypothesis.tokens] == [(t, at) for t, at in expected[0] if t]
+        assert hypothesis.score == pytest.approx(expected[1], abs=1e-5)
+        text = " ".join(word for word, _, _ in hypothesis.output)
+        assert outputs[hypothesis.ids][text] == pytest.approx(best[hypothesis.ids])
 
 
 class Reader:
-    """A model that hears the text it is made for: token after token, `duration` frames each; blank elsewhere."""
+    """A model whose frames spell a text: each token lasts `duration` frames, and all other frames are blank."""
 
     durations = (0, 1, 2, 4)
 
@@ -94,13 +96,13 @@ class Reader:
         self.tokenizer, self.duration, self.vocab_size = tokenizer, duration, len(tokenizer.pieces)
         self.joiner = self
 
-    def hear(self, *texts):
+    def frames_of(self, *texts):
         """encoder_out (B, T, C) and lens of these texts."""
         ids = [self.tokenizer.encode(text) for text in texts]
         lens = torch.tensor([self.duration * (len(row) + 1) for row in ids])
         out = torch.zeros(len(ids), int(lens.max()), 1)
-        for row, spoken in zip(out, ids):
-            row[self.duration : self.duration * (len(spoken) + 1) : self.duration, 0] = torch.tensor(spoken).float()
+        for row, tokens in zip(out, ids):
+            row[self.duration : self.duration * (len(tokens) + 1) : self.duration, 0] = torch.tensor(tokens).float()
         return out, lens
 
     def project_encoder(self, encoder_out):
@@ -134,61 +136,67 @@ def test_a_hand_written_grammar_decodes_digit_strings(tmp_path):
     tokenizer = DigitTokenizer()
     model, allowed = Reader(tokenizer), grammar_of(tmp_path, DIGITS, tokenizer)
     texts = "four two seven", "zero", "nine eight one three six five"
-    for found, digits in zip(search(model, *model.hear(*texts), allowed), ("427", "0", "981365")):
-        spoken = found.with_words(tokenizer.pieces)
-        assert spoken.text == digits and not found.note
-        assert [word.text for word in spoken.words] == [digits]
-        assert (spoken.start, spoken.end) == (0.16, pytest.approx(0.08 * found.num_frames))
-        plain = dataclasses.replace(found, output=None).with_words(tokenizer.pieces)
+    for hypothesis, digits in zip(search(model, *model.frames_of(*texts), allowed), ("427", "0", "981365")):
+        transcript = hypothesis.with_words(tokenizer.pieces)
+        assert transcript.text == digits and not hypothesis.note
+        assert [word.text for word in transcript.words] == [digits]
+        assert (transcript.start, transcript.end) == (0.16, pytest.approx(0.08 * hypothesis.num_frames))
+        plain = dataclasses.replace(hypothesis, output=None).with_words(tokenizer.pieces)
         assert plain.text in texts
 
 
-def test_outputs_have_the_times_of_what_was_said(tmp_path):
+def test_outputs_have_the_times_of_their_tokens(tmp_path):
     tokenizer = LetterTokenizer()
     model = Reader(tokenizer)
     allowed = grammar_of(tmp_path, "sentence: (a :) (b c : 23) (ab ac : home 4@@) a* (b :)", tokenizer)
-    (found,) = search(model, *model.hear("a b c ab ac a a b"), allowed)
-    words = [(word.text, word.start, word.end) for word in found.with_words(tokenizer.pieces).words]
+    (hypothesis,) = search(model, *model.frames_of("a b c ab ac a a b"), allowed)
+    words = [(word.text, word.start, word.end) for word in hypothesis.with_words(tokenizer.pieces).words]
     assert words == [("23", 0.32, 0.64), ("home", 0.64, 1.28), ("4a", 0.64, 1.44), ("a", 1.44, 1.6)]
 
 
 def test_what_is_outside_the_grammar(tmp_path):
     tokenizer = LetterTokenizer()
     model, allowed = Reader(tokenizer), grammar_of(tmp_path, "sentence: a b [c]", tokenizer)
-    heard = model.hear("a b", "c c c", "a b c")
-    inside, outside, again = search(model, *heard, allowed)
+    batch = model.frames_of("a b", "c c c", "a b c")
+    inside, outside, again = search(model, *batch, allowed)
     assert not inside.note and not again.note and outside.ids == (2, 3, 4)
     gap = float(re.search(r"path is (\S+) nats", outside.note)[1])
     assert outside.note == f"outside the grammar (its best path is {gap:.2f} nats per frame below viterbi's)"
-    (free,) = METHODS["viterbi"].function(model, *(x[1:2] for x in heard), SearchConfig())
+    (free,) = METHODS["viterbi"].function(model, *(x[1:2] for x in batch), SearchConfig())
     assert gap == pytest.approx((free.score - outside.score) / outside.num_frames, abs=0.006)
 
-    _, fallback, _ = search(model, *heard, allowed, grammar_fallback=True)
+    _, fallback, _ = search(model, *batch, allowed, grammar_fallback=True)
     assert fallback.ids == free.ids == (4, 4, 4) and fallback.score == free.score
     assert (
         fallback.note == f"outside the grammar: viterbi instead (its best path is {gap:.2f} nats per frame below "
         "viterbi's)"
     )
-    assert not any(h.note for h in search(model, *heard, allowed, grammar_threshold=gap + 0.01))
+    assert not any(h.note for h in search(model, *batch, allowed, grammar_threshold=gap + 0.01))
 
 
 def test_no_path_fits(tmp_path):
     tokenizer = LetterTokenizer()
     model, allowed = Reader(tokenizer), grammar_of(tmp_path, "sentence: a{9}", tokenizer)
-    heard = model.hear("a b", "c")
-    for found in search(model, *heard, allowed):
-        assert (found.tokens, found.score, found.note) == ((), -math.inf, "outside the grammar (no path in it fits)")
-    for found, text in zip(search(model, *heard, allowed, grammar_fallback=True), ("a b", "c")):
-        assert found.with_words(tokenizer.pieces).text == text and found.note.startswith("outside the grammar: viterbi")
+    batch = model.frames_of("a b", "c")
+    for hypothesis in search(model, *batch, allowed):
+        assert (hypothesis.tokens, hypothesis.score, hypothesis.note) == (
+            (),
+            -math.inf,
+            "outside the grammar (no path in it fits)",
+        )
+    for hypothesis, text in zip(search(model, *batch, allowed, grammar_fallback=True), ("a b", "c")):
+        assert hypothesis.with_words(tokenizer.pieces).text == text and hypothesis.note.startswith(
+            "outside the grammar: viterbi"
+        )
 
 
 def test_large_batches_are_composed_in_parts(tmp_path, monkeypatch):
     tokenizer = LetterTokenizer()
     model, allowed = Reader(tokenizer), grammar_of(tmp_path, "sentence: (a | b | ab : x)+", tokenizer)
-    heard = model.hear("a b", "ab", "b b b", "a")
-    together = search(model, *heard, allowed)
+    batch = model.frames_of("a b", "ab", "b b b", "a")
+    together = search(model, *batch, allowed)
     monkeypatch.setattr(sys.modules["hainan_k2.search.grammar"], "GROUP_ARCS", 300)
-    for a, b in zip(search(model, *heard, allowed), together):
+    for a, b in zip(search(model, *batch, allowed), together):
         assert shape(a) == shape(b) and a.output == b.output and a.score == pytest.approx(b.score, abs=1e-5)
 
 

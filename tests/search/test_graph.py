@@ -10,7 +10,7 @@ from hainan_k2.fsa.language.acceptor import read_acceptor
 from hainan_k2.fsa.language.lexicon import Lexicon
 from hainan_k2.fsa.language.word_graph import spell_out
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
-from hainan_k2.search import Knowledge, SearchConfig
+from hainan_k2.search import DecodingResources, SearchConfig
 from hainan_k2.search.graph import NO_PATH, graph
 from hainan_k2.search.viterbi import viterbi
 from tests.oracles import graph as oracle_graph
@@ -74,8 +74,8 @@ def problems(draw):
 def test_the_best_path_equals_the_one_over_all_alignments_spellings_and_ways(problem):
     model, encoded, lens, lexicon, ngrams = problem
     spelled = [(lexicon.words[word], pieces) for word, pieces in lexicon.spellings]
-    found = graph(model, encoded, lens, WIDE, Knowledge(graph=make_graph(ngrams, lexicon)))
-    for hypothesis, row, length in zip(found, encoded, lens.tolist()):
+    hypotheses = graph(model, encoded, lens, WIDE, DecodingResources(graph=make_graph(ngrams, lexicon)))
+    for hypothesis, row, length in zip(hypotheses, encoded, lens.tolist()):
         assert hypothesis.note == "" and hypothesis.num_frames == length
         if not length:
             continue
@@ -93,9 +93,9 @@ def test_the_best_path_equals_the_one_over_all_alignments_spellings_and_ways(pro
 def test_an_utterance_does_not_notice_its_batch(problem, narrow):
     model, encoded, lens, lexicon, ngrams = problem
     options = SearchConfig(search_beam=3.0, output_beam=2.0, max_active_states=8, min_active_states=2)
-    options, knowledge = options if narrow else WIDE, Knowledge(graph=make_graph(ngrams, lexicon))
-    for i, together in enumerate(graph(model, encoded, lens, options, knowledge)):
-        (alone,) = graph(model, encoded[i : i + 1], lens[i : i + 1], options, knowledge)
+    options, resources = options if narrow else WIDE, DecodingResources(graph=make_graph(ngrams, lexicon))
+    for i, together in enumerate(graph(model, encoded, lens, options, resources)):
+        (alone,) = graph(model, encoded[i : i + 1], lens[i : i + 1], options, resources)
         assert shape(alone) == shape(together) and alone.output == together.output and alone.note == together.note
         assert alone.score == pytest.approx(together.score, abs=1e-5)
         confidences = [[token.confidence for token in h.tokens] for h in (alone, together)]
@@ -109,8 +109,8 @@ def test_a_lexicon_of_all_tokens_and_a_scale_of_0_give_viterbi(problem):
     lexicon = Lexicon(("<eps>", "w", "x", "y", "z", "#0", "<s>", "</s>"), tuple((i, (i,)) for i in range(1, 5)))
     ngrams = oracle_graph.random_ngrams(len(ngrams), "wxyz", 2)
     options = SearchConfig(lm_scale=0.0, top_k=4, token_bonus=0.5, blank_penalty=0.3, search_beam=1e4, output_beam=1e4)
-    found = graph(model, encoded, lens, options, Knowledge(graph=make_graph(ngrams, lexicon)))
-    for one, other in zip(found, viterbi(model, encoded, lens, options)):
+    hypotheses = graph(model, encoded, lens, options, DecodingResources(graph=make_graph(ngrams, lexicon)))
+    for one, other in zip(hypotheses, viterbi(model, encoded, lens, options)):
         assert shape(one) == shape(other) and one.score == pytest.approx(other.score, abs=1e-4)
 
 
@@ -119,27 +119,27 @@ def test_words_are_the_graphs_and_times_those_of_their_tokens():
     ngrams = oracle_graph.random_ngrams(0, "2", 2)
     encoded, lens = encoder_output(3, [12])
     options = dataclasses.replace(WIDE, token_bonus=3.0)
-    (found,) = graph(Speaker(3), encoded, lens, options, Knowledge(graph=make_graph(ngrams, lexicon)))
-    words = found.with_words(PIECES).words
+    (hypothesis,) = graph(Speaker(3), encoded, lens, options, DecodingResources(graph=make_graph(ngrams, lexicon)))
+    words = hypothesis.with_words(PIECES).words
     assert len(words) > 1 and {word.text for word in words} == {"2"}
-    spans = found.spans()
-    for word, (_, first, end) in zip(words, found.output):
+    spans = hypothesis.spans()
+    for word, (_, first, end) in zip(words, hypothesis.output):
         assert (word.start, word.end) == pytest.approx((0.08 * spans[first][0], 0.08 * spans[end - 1][1]))
-        assert word.confidence == min(token.confidence for token in found.tokens[first:end])
+        assert word.confidence == min(token.confidence for token in hypothesis.tokens[first:end])
         assert 0.0 <= word.confidence <= 1.0
 
 
 def test_what_no_path_spells_is_the_best_path_with_a_note():
     lexicon = Lexicon(("<eps>", "long", "#0", "<s>", "</s>"), ((1, (1, 2, 3)),))
-    knowledge = Knowledge(graph=_of_one_word(lexicon))
+    resources = DecodingResources(graph=_of_one_word(lexicon))
     model = Speaker(1, durations=(1, 2))
     encoded, lens = encoder_output(1, [2, 0, 8])
-    found, free = graph(model, encoded, lens, WIDE, knowledge), viterbi(model, encoded, lens, WIDE)
-    assert [hypothesis.note for hypothesis in found] == [NO_PATH, "", ""]
-    assert shape(found[0]) == shape(free[0]) and shape(found[1]) == []
-    assert found[2].ids == (1, 2, 3) and found[2].output == (("long", 0, 3),)
-    (alone,) = graph(model, encoded[:1, :2], lens[:1], WIDE, knowledge)
-    assert_same(alone, found[0])
+    hypotheses, free = graph(model, encoded, lens, WIDE, resources), viterbi(model, encoded, lens, WIDE)
+    assert [hypothesis.note for hypothesis in hypotheses] == [NO_PATH, "", ""]
+    assert shape(hypotheses[0]) == shape(free[0]) and shape(hypotheses[1]) == []
+    assert hypotheses[2].ids == (1, 2, 3) and hypotheses[2].output == (("long", 0, 3),)
+    (alone,) = graph(model, encoded[:1, :2], lens[:1], WIDE, resources)
+    assert_same(alone, hypotheses[0])
 
 
 def _of_one_word(lexicon):
@@ -153,9 +153,9 @@ def test_a_graph_may_be_composed_beforehand_but_for_the_models_durations():
     composed = DecodingGraph.of(word_graph.search_graph((1, 2)), word_graph.words, PIECES, (1, 2))
     encoded, lens = encoder_output(1, [8])
     model = Speaker(1, durations=(1, 2))
-    found = [graph(model, encoded, lens, WIDE, Knowledge(graph=g)) for g in (word_graph, composed)]
-    assert found[0] == found[1]
+    hypotheses = [graph(model, encoded, lens, WIDE, DecodingResources(graph=g)) for g in (word_graph, composed)]
+    assert hypotheses[0] == hypotheses[1]
     with pytest.raises(ValueError, match=r"for durations \(1, 2\), the model has \(0, 2\)"):
-        graph(Speaker(1, durations=(0, 2)), encoded, lens, WIDE, Knowledge(graph=composed))
-    assert found[0] == graph(model, encoded, lens, WIDE, Knowledge(graph=composed))
+        graph(Speaker(1, durations=(0, 2)), encoded, lens, WIDE, DecodingResources(graph=composed))
+    assert hypotheses[0] == graph(model, encoded, lens, WIDE, DecodingResources(graph=composed))
     assert torch.equal(word_graph.search_graph((1, 2), 0.5).scores, 0.5 * composed.fsa().scores)

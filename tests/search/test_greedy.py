@@ -18,8 +18,8 @@ quick = settings(max_examples=60, deadline=None)
 @given(batches(), st.sampled_from((1, 2, 6)))
 def test_label_looping_equals_the_reference(batch, max_symbols):
     model, encoded, lens = batch
-    found = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(max_symbols=max_symbols))
-    for hypothesis, row, length in zip(found, encoded, lens):
+    hypotheses = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(max_symbols=max_symbols))
+    for hypothesis, row, length in zip(hypotheses, encoded, lens):
         tokens, score = oracle.ar_greedy(model, row[:length], max_symbols)
         assert shape(hypothesis) == tokens
         assert hypothesis.score == pytest.approx(score, abs=1e-9)
@@ -76,8 +76,8 @@ def test_a_spent_symbol_budget_moves_on_by_exactly_one_frame(max_symbols, caplog
     model = Speaker(0, durations=(0, 1, 2)).always(0, token=2)
     encoded, lens = encoder_output(0, [4, 2])
     with caplog.at_level(logging.WARNING):
-        found = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(max_symbols=max_symbols))
-    for hypothesis, length in zip(found, lens):
+        hypotheses = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(max_symbols=max_symbols))
+    for hypothesis, length in zip(hypotheses, lens):
         assert shape(hypothesis) == [(2, t, 0) for t in range(length) for _ in range(max_symbols)]
     assert f"6 times a frame had max_symbols={max_symbols} tokens" in caplog.text
 
@@ -85,16 +85,16 @@ def test_a_spent_symbol_budget_moves_on_by_exactly_one_frame(max_symbols, caplog
 def test_the_last_token_of_the_budget_moves_by_its_own_duration_only():
     model = Speaker(0, durations=(0, 1, 2)).always(1, token=2)
     encoded, lens = encoder_output(0, [5])
-    found = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(max_symbols=1))
-    assert shape(found[0]) == [(2, t, 1) for t in range(5)]
+    hypotheses = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(max_symbols=1))
+    assert shape(hypotheses[0]) == [(2, t, 1) for t in range(5)]
 
 
 @pytest.mark.parametrize("name", ["ar-greedy", "nar-greedy"])
 def test_durations_are_looked_up(name):
     model = Speaker(0, durations=(1, 4)).always(4, token=1)
     encoded, lens = encoder_output(0, [9])
-    found = METHODS[name].function(model, encoded, lens, SearchConfig())
-    assert shape(found[0]) == [(1, 0, 4), (1, 4, 4), (1, 8, 4)]
+    hypotheses = METHODS[name].function(model, encoded, lens, SearchConfig())
+    assert shape(hypotheses[0]) == [(1, 0, 4), (1, 4, 4), (1, 8, 4)]
 
 
 def test_sizes_that_do_not_fit_are_refused():

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hainan_k2 import Recognizer
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.result import WORD_START
-from hainan_k2.search import METHODS, Knowledge, SearchConfig, choose_methods
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig, choose_methods
 from tests.oracles import search as oracle
-from tests.oracles.hotwords import encouragement, hotwords, paid
+from tests.oracles.hotwords import hotwords, paid, token_bias
 from tests.oracles.search import Speaker, batches, encoder_output, shape
-from tests.search.test_methods import assert_same, check_alone_and_in_a_batch, knowledge_for
+from tests.search.test_methods import assert_same, check_alone_and_in_a_batch, resources_for
 from tests.toy import ROOT
 
 WHOLE = dict(lattice_beam=math.inf, lattice_states=10**6)  # nothing is pruned
@@ -44,7 +44,7 @@ def test_hotwords_of_weight_0_change_nothing(drawn, by_scale):
     graph = HotwordGraph.build(phrases if by_scale else dict.fromkeys(phrases, 0.0), starts)
     options = SearchConfig(sar_rounds=2, top_k=2, hotword_scale=0.0 if by_scale else 2.0, **WHOLE)
     for method in able(BIASED):
-        plain, biased = (method.function(*batch, options, Knowledge(hotwords=g)) for g in (None, graph))
+        plain, biased = (method.function(*batch, options, DecodingResources(hotwords=g)) for g in (None, graph))
         for a, b in zip(plain, biased):
             assert_same(a, b)
 
@@ -53,9 +53,9 @@ def test_hotwords_of_weight_0_change_nothing(drawn, by_scale):
 @given(biased_batches(), st.sampled_from((1, 4)))
 def test_greedy_and_refining_searches_equal_the_reference(drawn, max_symbols):
     (model, encoded, lens), (phrases, starts) = drawn
-    knowledge, bias = Knowledge(hotwords=HotwordGraph.build(phrases, starts)), encouragement(phrases)
+    resources, bias = DecodingResources(hotwords=HotwordGraph.build(phrases, starts)), token_bias(phrases)
     options = SearchConfig(max_symbols=max_symbols, sar_rounds=3)
-    greedy, sar = (METHODS[name].function(model, encoded, lens, options, knowledge) for name in ("ar-greedy", "sar"))
+    greedy, sar = (METHODS[name].function(model, encoded, lens, options, resources) for name in ("ar-greedy", "sar"))
     for hypothesis, refined, row, length in zip(greedy, sar, encoded, lens):
         tokens, score = oracle.ar_greedy(model, row[:length], max_symbols, bias)
         assert shape(hypothesis) == tokens
@@ -71,9 +71,9 @@ def test_a_beam_of_everything_adds_what_every_text_is_paid(seed, drawn, kind):
     model = Speaker(seed, 3, durations, blank_bias=0.0)
     encoded, lens = encoder_output(seed, [3, 0, 2])
     options = SearchConfig(max_symbols=max_symbols, beam=10**4, beam_durations=9, nbest=10**4, hotword_scale=0.5)
-    knowledge = Knowledge(hotwords=HotwordGraph.build(*drawn))
+    resources = DecodingResources(hotwords=HotwordGraph.build(*drawn))
     for hypothesis, row, length in zip(
-        METHODS["ar-beam"].function(model, encoded, lens, options, knowledge), encoded, lens
+        METHODS["ar-beam"].function(model, encoded, lens, options, resources), encoded, lens
     ):
         texts = oracle.all_texts(model, row[:length], max_symbols)
         expected = {ids: score + 0.5 * paid(*drawn, ids) for ids, score in texts.items()}
@@ -87,8 +87,8 @@ def test_viterbi_and_nbest_find_the_best_paid_path_and_text(seed, drawn, duratio
     model = Speaker(seed, 4, durations, blank_bias=0.0)
     encoded, lens = encoder_output(seed, [4, 0, 3])
     options = SearchConfig(top_k=9, hotword_scale=1.5, num_paths=200, **WHOLE)
-    knowledge = Knowledge(hotwords=HotwordGraph.build(*drawn))
-    viterbi, nbest = (METHODS[name].function(model, encoded, lens, options, knowledge) for name in ("viterbi", "nbest"))
+    resources = DecodingResources(hotwords=HotwordGraph.build(*drawn))
+    viterbi, nbest = (METHODS[name].function(model, encoded, lens, options, resources) for name in ("viterbi", "nbest"))
     for path, text, row, length in zip(viterbi, nbest, encoded, lens):
         paths = list(oracle.nar_paths(*oracle.nar_tables(model, row[:length]), model.durations))
         scores, mass = [], {}
@@ -112,12 +112,12 @@ def test_a_language_model_and_hotwords_are_added(seed, drawn):
     model = Speaker(seed, 4, (1, 2), blank_bias=0.0)
     encoded, lens = encoder_output(seed, [4, 2])
     method, options = METHODS["viterbi-lm"], SearchConfig(top_k=9, lm_scale=0.7, hotword_scale=1.5, **WHOLE)
-    knowledge = replace(knowledge_for(method, model), hotwords=HotwordGraph.build(*drawn))
-    for hypothesis, row, length in zip(method.function(model, encoded, lens, options, knowledge), encoded, lens):
+    resources = replace(resources_for(method, model), hotwords=HotwordGraph.build(*drawn))
+    for hypothesis, row, length in zip(method.function(model, encoded, lens, options, resources), encoded, lens):
         scores = []
         for tokens, score in oracle.nar_paths(*oracle.nar_tables(model, row[:length]), model.durations):
             ids = [id for id, _ in tokens]
-            scores.append(score + 0.7 * knowledge.lm.score([ids]).item() + 1.5 * paid(*drawn, ids))
+            scores.append(score + 0.7 * resources.lm.score([ids]).item() + 1.5 * paid(*drawn, ids))
         assert hypothesis.score == pytest.approx(max(scores), abs=1e-4)
 
 
@@ -125,11 +125,11 @@ def test_a_language_model_and_hotwords_are_added(seed, drawn):
 @given(biased_batches())
 def test_an_utterance_does_not_notice_its_batch(drawn):
     batch, phrases = drawn
-    knowledge = Knowledge(hotwords=HotwordGraph.build(*phrases))
+    resources = DecodingResources(hotwords=HotwordGraph.build(*phrases))
     for method in able(BIASED):
 
         def biased(*args, search=method.function):
-            return search(*args[:4], knowledge)
+            return search(*args[:4], resources)
 
         check_alone_and_in_a_batch(replace(method, function=biased), *batch)
 
@@ -143,11 +143,11 @@ def test_a_pruned_viterbi_search_with_hotwords_lies_between_the_plain_one_and_th
     encoded, lens = encoder_output(seed, [4, 0, 3])
     options = SearchConfig(top_k=9, hotword_scale=4.0, lattice_beam=beam, lattice_states=states)
     plain = method.function(model, encoded, lens, options)
-    pruned = method.function(model, encoded, lens, options, Knowledge(hotwords=HotwordGraph.build(*drawn)))
-    for row, length, low, found in zip(encoded, lens, plain, pruned):
+    pruned = method.function(model, encoded, lens, options, DecodingResources(hotwords=HotwordGraph.build(*drawn)))
+    for row, length, low, high in zip(encoded, lens, plain, pruned):
         paths = oracle.nar_paths(*oracle.nar_tables(model, row[:length]), model.durations)
         exact = max(score + 4.0 * paid(*drawn, [id for id, _ in tokens]) for tokens, score in paths)
-        assert low.score - 1e-4 <= found.score <= exact + 1e-4
+        assert low.score - 1e-4 <= high.score <= exact + 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,9 @@ def test_an_unfinished_phrase_does_not_silence_the_rest(jfk, method, phrase):
     pieces, ids = recognizer.tokenizer.pieces, tuple(recognizer.tokenizer.encode(phrase))
     graph = HotwordGraph.build({ids: 1.0}, [piece.startswith(WORD_START) for piece in pieces])
     options = SearchConfig(hotword_scale=4.0, top_k=20, lattice_states=300)
-    (hypothesis,) = METHODS[method].function(recognizer.model, encoded, lens, options, Knowledge(hotwords=graph))
+    (hypothesis,) = METHODS[method].function(
+        recognizer.model, encoded, lens, options, DecodingResources(hotwords=graph)
+    )
     words = hypothesis.with_words(pieces).words
     assert 20 <= len(words) <= 24 and " ".join(word.text for word in words).endswith("you can do for your country")
 
@@ -186,25 +188,25 @@ class Parrot(Speaker):
         self.joiner.project_encoder = lambda encoded: encoded
         self.joiner.logits = self.repeat
 
-    def repeat(self, heard, predicted):
-        shape = heard.shape if predicted is None else torch.broadcast_shapes(heard.shape, (*predicted.shape[:-1], 1))
-        return torch.nn.functional.pad(heard.expand(shape), (0, 1), value=-99.0)
+    def repeat(self, frames, predicted):
+        shape = frames.shape if predicted is None else torch.broadcast_shapes(frames.shape, (*predicted.shape[:-1], 1))
+        return torch.nn.functional.pad(frames.expand(shape), (0, 1), value=-99.0)
 
 
 def test_every_search_finds_the_phrase_that_was_nearly_heard_and_not_half_of_it():
-    heard, nearly, not_at_all = 0.0, -2.0, -9.0
-    blank = [heard] + [not_at_all] * 4
+    likely, less_likely, unlikely = 0.0, -2.0, -9.0
+    blank = [likely] + [unlikely] * 4
     rows = torch.tensor(
         [
-            [not_at_all, heard, not_at_all, nearly, not_at_all],  # 1, or perhaps 3
+            [unlikely, likely, unlikely, less_likely, unlikely],  # 1, or perhaps 3
             blank,
-            [not_at_all, not_at_all, heard, not_at_all, nearly],  # 2, or perhaps 4
+            [unlikely, unlikely, likely, unlikely, less_likely],  # 2, or perhaps 4
             blank,
         ]
     )
     encoded = torch.cat([rows, rows.new_zeros(4, 1)], dim=1)[None].double()
     whole, half = (
-        Knowledge(hotwords=HotwordGraph.build({ids: 3.0}, [False, True, True, True, True]))
+        DecodingResources(hotwords=HotwordGraph.build({ids: 3.0}, [False, True, True, True, True]))
         for ids in ((3, 4), (3, 4, 1))
     )
     for method in able(BIASED):
@@ -216,8 +218,8 @@ def test_every_search_finds_the_phrase_that_was_nearly_heard_and_not_half_of_it(
 
 
 def test_methods_that_cannot_use_hotwords_say_so(caplog):
-    knowledge = Knowledge(hotwords=HotwordGraph.build({(1,): 1.0}, [False, True]))
-    assert choose_methods(["nar-greedy", "ar-greedy"], knowledge) == ["nar-greedy", "ar-greedy"]
+    resources = DecodingResources(hotwords=HotwordGraph.build({(1,): 1.0}, [False, True]))
+    assert choose_methods(["nar-greedy", "ar-greedy"], resources) == ["nar-greedy", "ar-greedy"]
     assert caplog.messages == ["--hotwords is not used by nar-greedy"]
 
 

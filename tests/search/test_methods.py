@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import tempfile
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hainan_k2.config import ModelConfig
 from hainan_k2.fsa.language.automaton import Arc, Automaton
 from hainan_k2.fsa.language.grammar import make_grammar
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources, SearchConfig
 from tests.oracles.lm import DictionaryLm
 from tests.oracles.search import Speaker, batches, encoder_output, shape
 
@@ -43,7 +45,7 @@ def bigrams(vocab_size):
 
 
 def any_words(vocab_size):
-    """A word graph in which every token is a word, and anything may be said."""
+    """A word graph in which every token is a word, and every sequence of words is allowed."""
     import k2
 
     arcs = [f"0 0 {id} {id} {-0.1 * id}" for id in range(1, vocab_size)]
@@ -62,13 +64,13 @@ def two_words(vocab_size):
 MAKE = {"lm": bigrams, "graph": any_words, "grammar": two_words}
 
 
-def knowledge_for(method, model):
-    """What the method needs."""
-    return Knowledge(**{need: MAKE[need](model.vocab_size) for need in method.needs})
+def resources_for(method, model):
+    """The resources that the method needs."""
+    return DecodingResources(**{need: MAKE[need](model.vocab_size) for need in method.needs})
 
 
 def search(method, model, encoded, lens, options=OPTIONS):
-    return method.function(model, encoded, lens, options, knowledge_for(method, model))
+    return method.function(model, encoded, lens, options, resources_for(method, model))
 
 
 def assert_same(a, b):
@@ -90,7 +92,7 @@ def check_alone_and_in_a_batch(method, model, encoded, lens):
 
 @settings(max_examples=25, deadline=None)
 @given(batches())
-def test_an_utterance_does_not_notice_its_batch(batch):
+def test_the_result_of_an_utterance_does_not_depend_on_its_batch(batch):
     for method in METHODS.values():
         if method.needs_k2:
             pytest.importorskip("k2")
@@ -114,8 +116,8 @@ def test_whole_models_in_single_precision(method, predictor, durations):
 def test_a_model_that_always_predicts_duration_0_terminates(method, predictor, token):
     model = Speaker(7, durations=(0, 1, 4), predictor=predictor).always(0, token)
     encoded, lens = encoder_output(7, [9, 0, 5])
-    found = search(method, model, encoded, lens)
-    for hypothesis, length in zip(found, lens.tolist()):
+    hypotheses = search(method, model, encoded, lens)
+    for hypothesis, length in zip(hypotheses, lens.tolist()):
         assert len(hypothesis.tokens) <= length * OPTIONS.max_symbols
         assert all(0 <= token.frame < length for token in hypothesis.tokens)
 
@@ -138,7 +140,58 @@ def test_methods_need_gradients_of_nothing(method):
     search(method, Speaker(0), encoded.requires_grad_(), lens)
 
 
-def test_the_table_describes_itself():
-    assert list(METHODS) == [method.name for method in METHODS.values()]
-    assert all(method.description for method in METHODS.values())
-    assert all(field.metadata["help"] for field in dataclasses.fields(SearchConfig))
+def names(cls):
+    return {field.name for field in dataclasses.fields(cls) if field.init}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_table_names_what_exists(name):
+    method = METHODS[name]
+    assert name == method.name and method.description
+    assert set(method.options) <= names(SearchConfig) and set(method.sweeps) <= names(SearchConfig)
+    assert len(set(method.options)) == len(method.options)
+    assert set(method.needs + method.uses + method.limited_by) <= names(DecodingResources)
+    assert ("hotwords" in method.uses) == ("hotword_scale" in method.options)
+
+
+class Recorder:
+    """SearchConfig that remembers which options were read."""
+
+    def __init__(self, options):
+        self.options, self.read = options, set()
+
+    def __getattr__(self, name):
+        self.read.add(name)
+        return getattr(self.options, name)
+
+
+def test_a_method_takes_the_options_that_the_table_says(method):
+    model = Speaker(0)
+    size = model.vocab_size
+    given = {"hotwords": HotwordGraph.build({(1, 2): 1.0}, [True] * size), "lodr_lm": bigrams(size)}
+    needed = resources_for(method, model)
+    options = Recorder(SearchConfig(grammar_threshold=0.0))
+    for resources in (needed, dataclasses.replace(needed, **{n: given[n] for n in method.uses if n in given})):
+        method.function(model, *encoder_output(0, [9, 4]), options, resources)
+    # viterbi, which these fall back to, finds the same path whatever the top_k
+    without_effect = {"top_k"} if method.name in ("grammar", "graph") else set()
+    assert set(method.options) <= options.read <= set(method.options) | without_effect
+
+
+def test_every_option_is_taken_by_a_method():
+    assert {option for method in METHODS.values() for option in method.options} == names(SearchConfig)
+
+
+def test_the_longest_recordings_that_are_searched_at_once():
+    plain, biased = NO_RESOURCES, DecodingResources(hotwords=object())
+    any_length = {name for name, m in METHODS.items() if m.longest(OPTIONS, plain) == math.inf}
+    assert any_length == {"ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"}
+    assert {name for name in any_length if METHODS[name].longest(OPTIONS, biased) == 30.0} == {"viterbi", "sar-viterbi"}
+    for name, m in METHODS.items():
+        listed = name.startswith("nbest") or name == "mbr"
+        assert m.longest(OPTIONS, biased) in (30.0, math.inf)
+        assert m.segment(OPTIONS, biased) == (10.0 if listed else m.longest(OPTIONS, biased))
+
+
+def test_methods_that_decode_streams_are_greedy():
+    assert [name for name, method in METHODS.items() if method.streams] == ["ar-greedy", "nar-greedy"]

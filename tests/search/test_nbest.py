@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.search import METHODS, Knowledge, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search import nbest as module
 from tests.oracles.loss import brute_force, num_errors
 from tests.oracles.search import Speaker, batches, encoder_output
@@ -36,22 +36,22 @@ def word_lengths(text):
     return -0.7 * sum(text) / (1 + len(text)) + 0.9 * len(text)
 
 
-KNOWLEDGE = Knowledge(lm=Lm(word_lengths), pieces=PIECES)
+RESOURCES = DecodingResources(lm=Lm(word_lengths), pieces=PIECES)
 
 
-def search(name, batch, options, knowledge=KNOWLEDGE):
-    return METHODS[name].function(*batch, options, knowledge)
+def search(name, batch, options, resources=RESOURCES):
+    return METHODS[name].function(*batch, options, resources)
 
 
 def scores(hypothesis):
     return {h.ids: h.score for h in hypothesis.alternatives}
 
 
-def assert_ordered(hypothesis, merit):
-    """The alternatives are all of `merit` {text: what to order by}, the best first."""
-    found = [merit[h.ids] for h in hypothesis.alternatives]
-    assert set(scores(hypothesis)) == set(merit)
-    assert found == pytest.approx(sorted(found, reverse=True), abs=1e-9)
+def assert_ordered(hypothesis, rank_scores):
+    """The alternatives are all texts of `rank_scores`, ordered by these scores, the best first."""
+    ordered = [rank_scores[h.ids] for h in hypothesis.alternatives]
+    assert set(scores(hypothesis)) == set(rank_scores)
+    assert ordered == pytest.approx(sorted(ordered, reverse=True), abs=1e-9)
     assert hypothesis.tokens == hypothesis.alternatives[0].tokens
 
 
@@ -86,17 +86,17 @@ def test_the_predictor_scores_every_text_over_all_alignments(seed, durations, pr
     model = Speaker(seed, 4, durations, predictor, blank_bias=0.0)
     batch = (model, *encoder_output(seed, lens))
     plain = search("nbest", batch, LIST)
-    for b, found in enumerate(search("nbest-ar", batch, replace(LIST, ar_weight=weight))):
+    for b, hypothesis in enumerate(search("nbest-ar", batch, replace(LIST, ar_weight=weight))):
         expected = {}
         for ids, total in scores(plain[b]).items():
             ar = log_prob_of_training(model, batch[1][b, : lens[b]], ids) if lens[b] else 0.0
             expected[ids] = total if weight == 0 else weight * ar + (0.0 if weight == 1 else (1 - weight) * total)
         if max(expected.values()) == -math.inf:
-            assert "ordered by the lattice" in found.note and scores(found) == scores(plain[b])
+            assert "ordered by the lattice" in hypothesis.note and scores(hypothesis) == scores(plain[b])
             continue
-        assert not found.note
-        assert scores(found) == pytest.approx(expected, abs=1e-5)
-        assert_ordered(found, scores(found))
+        assert not hypothesis.note
+        assert scores(hypothesis) == pytest.approx(expected, abs=1e-5)
+        assert_ordered(hypothesis, scores(hypothesis))
 
 
 def test_the_predictors_scores_in_parts(monkeypatch):
@@ -115,15 +115,15 @@ def test_mbr_expects_the_fewest_word_errors(batch, scale, words):
     model = batch[0]
     pieces = PIECES[: model.vocab_size] if words else None
     plain = search("nbest", batch, LIST)
-    knowledge = Knowledge(pieces=pieces)
-    for before, after in zip(plain, search("mbr", batch, replace(LIST, nbest_scale=scale), knowledge)):
+    resources = DecodingResources(pieces=pieces)
+    for before, after in zip(plain, search("mbr", batch, replace(LIST, nbest_scale=scale), resources)):
         totals = scores(before)
         assert scores(after) == pytest.approx(totals, abs=1e-9)
-        spoken = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
+        words_by_ids = {h.ids: h.with_words(pieces).text.split() if words else h.ids for h in before.alternatives}
         top = max(totals.values())
         weights = {ids: math.exp(scale * (total - top)) for ids, total in totals.items()}
         risk = {
-            a: sum(w * num_errors(spoken[a], spoken[b]) for b, w in weights.items()) / sum(weights.values())
+            a: sum(w * num_errors(words_by_ids[a], words_by_ids[b]) for b, w in weights.items()) / sum(weights.values())
             for a in totals
         }
         assert_ordered(after, {ids: -r for ids, r in risk.items()})
@@ -143,8 +143,8 @@ def test_an_utterance_that_the_language_model_cannot_say_is_ordered_by_the_latti
     plain = search("nbest", batch, LIST)
     first = set(scores(plain[0])) - set(scores(plain[1]))
     assert first and set(scores(plain[1])) - set(scores(plain[0]))
-    only_second = Knowledge(lm=Lm(lambda ids: 0.0 if ids in scores(plain[1]) else -math.inf))
-    forbids_all = Knowledge(lm=Lm(lambda ids: -math.inf))
+    only_second = DecodingResources(lm=Lm(lambda ids: 0.0 if ids in scores(plain[1]) else -math.inf))
+    forbids_all = DecodingResources(lm=Lm(lambda ids: -math.inf))
     assert [h.note for h in search("nbest-lm", batch, LIST, only_second)][1] == ""
     for before, after in zip(plain, search("nbest-lm", batch, LIST, forbids_all)):
         assert "ordered by the lattice" in after.note
@@ -166,7 +166,7 @@ def test_a_point_of_a_sweep_is_a_search_by_itself(name):
         replace(LIST, lm_scale=scale, ar_weight=weight, nbest_scale=scale + 0.1, nbest=nbest)
         for scale, weight, nbest in ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))
     ]
-    together = METHODS[name].function.sweep(*batch, points, KNOWLEDGE)
+    together = METHODS[name].function.sweep(*batch, points, RESOURCES)
     assert together == [search(name, batch, point) for point in points]
 
 
@@ -174,10 +174,10 @@ def test_a_sweep_makes_its_list_once(monkeypatch):
     batch, made = (Speaker(7), *encoder_output(7, [14, 6])), []
     original = module.best_texts
     monkeypatch.setattr(module, "best_texts", lambda *arguments: made.append(1) or original(*arguments))
-    METHODS["nbest-lm"].function.sweep(*batch, [replace(LIST, lm_scale=x) for x in (0.1, 0.2, 0.3)], KNOWLEDGE)
+    METHODS["nbest-lm"].function.sweep(*batch, [replace(LIST, lm_scale=x) for x in (0.1, 0.2, 0.3)], RESOURCES)
     assert len(made) == 1
     with pytest.raises(ValueError, match="differ in more than lm_scale, ar_weight, nbest_scale, nbest"):
-        METHODS["nbest-lm"].function.sweep(*batch, [LIST, replace(LIST, blank_penalty=1.0)], KNOWLEDGE)
+        METHODS["nbest-lm"].function.sweep(*batch, [LIST, replace(LIST, blank_penalty=1.0)], RESOURCES)
 
 
 def test_the_oracle_gets_the_whole_list():

@@ -23,8 +23,8 @@ def check(hypothesis, model, encoded, start, rounds):
 @given(batches(), st.sampled_from((1, 2, 5)))
 def test_sar_equals_the_reference(batch, rounds):
     model, encoded, lens = batch
-    found = METHODS["sar"].function(model, encoded, lens, SearchConfig(sar_rounds=rounds))
-    for hypothesis, row, length in zip(found, encoded, lens):
+    hypotheses = METHODS["sar"].function(model, encoded, lens, SearchConfig(sar_rounds=rounds))
+    for hypothesis, row, length in zip(hypotheses, encoded, lens):
         check(hypothesis, model, row[:length], oracle.nar_greedy(model, row[:length])[0], rounds)
 
 
@@ -34,8 +34,8 @@ def test_sar_viterbi_starts_from_the_best_path(batch, rounds):
     pytest.importorskip("k2")
     model, encoded, lens = batch
     options = SearchConfig(sar_rounds=rounds, token_bonus=0.3)
-    found = METHODS["sar-viterbi"].function(model, encoded, lens, options)
-    for hypothesis, row, length in zip(found, encoded, lens):
+    hypotheses = METHODS["sar-viterbi"].function(model, encoded, lens, options)
+    for hypothesis, row, length in zip(hypotheses, encoded, lens):
         start, _ = oracle.viterbi(*oracle.nar_tables(model, row[:length]), model.durations, bonus=0.3)
         check(hypothesis, model, row[:length], start, rounds)
 

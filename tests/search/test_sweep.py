@@ -1,8 +1,8 @@
-"""Options with several values: which rows they make, and that a row equals a run by itself."""
+"""Options with several values: which rows they make, and what is warned of or refused."""
 
 import pytest
 
-from hainan_k2.config import parse
+from hainan_k2.cli import parse
 from hainan_k2.search import SearchConfig
 from hainan_k2.search.sweep import SearchGrid, make_rows
 
@@ -32,6 +32,23 @@ def test_only_methods_that_take_an_option_are_swept_over_it():
     ]
     assert rows[4].options == SearchConfig(lm_scale=0.25, top_k=2, nbest=3)
     assert isinstance(rows[4].options.top_k, int)
+
+
+@pytest.mark.parametrize(
+    "flags, warnings",
+    [
+        (("--lm-scale", "0.3", "--beam", "8"), ["--beam", "--lm-scale"]),  # 0.3 is the default, but it was given
+        (("--grammar-fallback",), ["--grammar-fallback"]),
+        (("--top-k", "2"), []),
+        ((), []),
+    ],
+)
+def test_an_option_that_no_method_takes_is_warned_of(flags, warnings, caplog):
+    make_rows(["ar-greedy", "viterbi"], chosen(*flags))
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{flag} is not used by ar-greedy, viterbi" for flag in warnings
+    ]
+    assert {r.name for r in caplog.records} <= {"hainan_k2.search.sweep"}
 
 
 @pytest.mark.parametrize(

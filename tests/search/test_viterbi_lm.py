@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.language.ngram import NgramLm
-from hainan_k2.search import Knowledge, SearchConfig
+from hainan_k2.search import DecodingResources, SearchConfig
 from hainan_k2.search.viterbi import viterbi
 from hainan_k2.search.viterbi_lm import NO_PATH, viterbi_lm
 from tests.oracles.lm import SYMBOLS, DictionaryLm, language_models, token_passing
@@ -36,28 +36,28 @@ def test_it_equals_token_passing(read, batch, lm, low, penalties):
     options = SearchConfig(lm_scale=0.6, lodr_scale=0.2, duration_scale=0.7, **WIDE)
     if penalties:
         options = replace(options, token_bonus=0.8, blank_penalty=0.3)
-    knowledge = Knowledge(lm=read(lm), lodr_lm=low and read(low))
+    resources = DecodingResources(lm=read(lm), lodr_lm=low and read(low))
     lms = [(lm, 0.6)] + [(low, -0.2)] * (low is not None)
     plain = viterbi(model, encoded, lens, options)
-    for i, found in enumerate(viterbi_lm(model, encoded, lens, options, knowledge)):
+    for i, hypothesis in enumerate(viterbi_lm(model, encoded, lens, options, resources)):
         tables = nar_tables(model, encoded[i, : lens[i]])
         expected = token_passing(
             *tables, model.durations, lms, scale=0.7, bonus=options.token_bonus, penalty=options.blank_penalty
         )
         if expected is None:
-            assert_same(found, plain[i])
-            assert found.note == NO_PATH
+            assert_same(hypothesis, plain[i])
+            assert hypothesis.note == NO_PATH
         else:
-            assert shape(found) == expected[0] and found.note == ""
-            assert found.score == pytest.approx(expected[1], abs=1e-4)
+            assert shape(hypothesis) == expected[0] and hypothesis.note == ""
+            assert hypothesis.score == pytest.approx(expected[1], abs=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
 @given(batches(), language_models(), st.sampled_from((1.0, 0.3)), st.integers(1, 4))
 def test_with_scale_0_it_is_viterbi(read, batch, lm, duration_scale, top_k):
     options = SearchConfig(lm_scale=0.0, lodr_scale=0.0, duration_scale=duration_scale, top_k=top_k, token_bonus=0.2)
-    knowledge = Knowledge(lm=read(lm), lodr_lm=read(lm))
-    for a, b in zip(viterbi_lm(*batch, options, knowledge), viterbi(*batch, options)):
+    resources = DecodingResources(lm=read(lm), lodr_lm=read(lm))
+    for a, b in zip(viterbi_lm(*batch, options, resources), viterbi(*batch, options)):
         assert_same(a, b)
         assert a.note == ""
         assert [t.confidence for t in a.tokens] == pytest.approx([t.confidence for t in b.tokens], abs=1e-5)
@@ -71,12 +71,12 @@ def test_an_utterance_that_the_model_forbids_is_marked_alone(read):
     options = SearchConfig(top_k=1, blank_penalty=50.0)
     with torch.no_grad():
         model.joiner.out.bias[2] += 30.0
-    assert [h.note for h in viterbi_lm(model, encoded, lens, options, Knowledge(lm=lm))] == ["", "", ""]
+    assert [h.note for h in viterbi_lm(model, encoded, lens, options, DecodingResources(lm=lm))] == ["", "", ""]
     model.always(1, token=3)
-    found = viterbi_lm(model, encoded, lens, options, Knowledge(lm=lm))
-    assert [h.note for h in found] == [NO_PATH, "", NO_PATH]
-    assert found[0].ids == (3,) * 6 and found[1].ids == () and found[2].ids == (3,) * 5
-    for a, b in zip(found, viterbi(model, encoded, lens, options)):
+    hypotheses = viterbi_lm(model, encoded, lens, options, DecodingResources(lm=lm))
+    assert [h.note for h in hypotheses] == [NO_PATH, "", NO_PATH]
+    assert hypotheses[0].ids == (3,) * 6 and hypotheses[1].ids == () and hypotheses[2].ids == (3,) * 5
+    for a, b in zip(hypotheses, viterbi(model, encoded, lens, options)):
         assert shape(a) == shape(b)
 
 
@@ -85,7 +85,7 @@ def test_hotwords_and_the_model_work_together(read):
     model, (encoded, lens) = Speaker(3), encoder_output(3, [20])
     options = SearchConfig(top_k=9)
     hotwords = HotwordGraph.build({(2, 3): 30.0}, [piece.startswith("▁") for piece in SYMBOLS])
-    (plain,) = viterbi_lm(model, encoded, lens, options, Knowledge(lm=read(lm)))
-    (biased,) = viterbi_lm(model, encoded, lens, options, Knowledge(lm=read(lm), hotwords=hotwords))
+    (plain,) = viterbi_lm(model, encoded, lens, options, DecodingResources(lm=read(lm)))
+    (biased,) = viterbi_lm(model, encoded, lens, options, DecodingResources(lm=read(lm), hotwords=hotwords))
     assert (2, 3) not in zip(plain.ids, plain.ids[1:])
     assert (2, 3) in zip(biased.ids, biased.ids[1:]) and biased.score > plain.score

@@ -1,4 +1,4 @@
-"""Curves of a training that had several steps."""
+"""Curves of a training in several steps."""
 
 import json
 
@@ -19,7 +19,7 @@ def step(folder, updates, epochs=()):
     return folder
 
 
-def test_updates_of_later_steps_are_counted_on(tmp_path):
+def test_updates_are_numbered_through_all_steps(tmp_path):
     first = step(tmp_path / "a", [1, 2, 3], [(1, 3)])
     stopped, last = step(tmp_path / "b", [1, 2]), step(tmp_path / "c", [1, 2], [(1, 1), (2, 2)])
     updates, epochs, ends = history([first, stopped, last])

@@ -8,7 +8,7 @@ from lhotse import CutSet
 from hainan_k2 import compute_features
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batches import EvaluationData, feature_spec
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.training import encoder_states
@@ -27,7 +27,7 @@ def small(monkeypatch, tmp_path):
     (tmp_path / "manifests").mkdir()
     write_cuts(tmp_path / "audio", 5).to_file(tmp_path / "manifests" / "librispeech_cuts_x.jsonl.gz")
     config = encoder_states.WhisperStatesConfig
-    monkeypatch.setattr(compute_features, "WhisperStatesConfig", lambda path: config(path, WIDTH, 1, 2))
+    monkeypatch.setattr(encoder_states, "WhisperStatesConfig", lambda path: config(path, WIDTH, 1, 2))
     return tmp_path
 
 
@@ -47,7 +47,7 @@ def compute(folder):
     return folder / "states" / "librispeech_cuts_x.jsonl.gz"
 
 
-def test_training_hears_of_stored_states_what_it_hears_of_audio(small):
+def test_stored_states_give_the_encoder_output_of_audio(small):
     manifest = compute(small)
     config = ModelConfig(
         encoder="whisper",
@@ -66,20 +66,20 @@ def test_training_hears_of_stored_states_what_it_hears_of_audio(small):
     assert feature_spec(config, str(audio)).kind == "log-mel"
     model = Hainan(config).eval()
     encoder_states.load_whisper(model.pretrained, small / "model.bin")
-    found = []
+    encoded_by_name = []
     for cuts in (manifest, audio):
         (batch,) = EvaluationData(str(cuts), DataConfig(num_workers=0, num_buckets=1), config)
         with torch.no_grad():
             encoded, lens = model.encoder(batch.features, batch.lens)
-        found.append(
+        encoded_by_name.append(
             {
                 name: (row[: n - 1], seconds)
                 for name, row, n, seconds in zip(batch.ids, encoded, lens.tolist(), batch.seconds)
             }
         )
-    assert len(found[0]) == 5
-    for name, (row, seconds) in found[0].items():
-        other, other_seconds = found[1][name]
+    assert len(encoded_by_name[0]) == 5
+    for name, (row, seconds) in encoded_by_name[0].items():
+        other, other_seconds = encoded_by_name[1][name]
         assert seconds == other_seconds
         n = min(len(row), len(other))  # the state that rounding leaves out may cost the last frame
         assert n >= len(other) - 1
@@ -90,12 +90,12 @@ def test_a_killed_run_goes_on_where_it_stood(small, monkeypatch):
     from hainan_k2.data import precompute
 
     monkeypatch.setattr(precompute, "PART", 2)
-    heard = []
+    extracted = []
     extract = encoder_states.WhisperStates.extract
 
     def dies(self, samples, sampling_rate):
-        heard.append(len(samples))
-        if len(heard) == 4:
+        extracted.append(len(samples))
+        if len(extracted) == 4:
             raise KeyboardInterrupt
         return extract(self, samples, sampling_rate)
 

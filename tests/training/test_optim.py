@@ -1,3 +1,5 @@
+"""The optimizer's parameter groups, and the learning rate."""
+
 import pytest
 import torch
 
@@ -40,8 +42,8 @@ def test_a_pretrained_encoder_learns_at_its_own_rate(model):
 
 def test_a_frozen_encoder_is_not_optimised(model):
     optimizer = make_optimizer(model, OptimConfig(encoder_lr=0.0), model.pretrained)
-    learnt = {name for group in optimizer.param_groups for name in names(model, group["params"])}
-    assert learnt == {name for name, _ in model.named_parameters() if not name.startswith("encoder.whisper.")}
+    optimised = {name for group in optimizer.param_groups for name in names(model, group["params"])}
+    assert optimised == {name for name, _ in model.named_parameters() if not name.startswith("encoder.whisper.")}
     assert not any(p.requires_grad for p in model.pretrained.parameters())
 
 

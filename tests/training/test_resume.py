@@ -1,4 +1,4 @@
-"""Training goes on from the newest intact checkpoint, survives a full disk, and begins with any model there is."""
+"""Training resumes from the newest intact checkpoint, survives a full disk, and starts from any kind of model."""
 
 import os
 import random
@@ -15,7 +15,8 @@ from hainan_k2.formats.checkpoint import LAST, load_checkpoint, load_newest, sav
 from hainan_k2.formats.model_dir import RELEASED, read_model
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
-from hainan_k2.training.initial import begin_with, choose_dimensions, read_initial
+from hainan_k2.training.initial import choose_dimensions, load_initial, read_initial
+from hainan_k2.training.progress import TrainingProgress
 from tests.toy import train_command
 
 OPTIONS = ("--loss", "full", "--average-every", "1")
@@ -29,7 +30,7 @@ def damage(path):
     path.write_bytes(content)
 
 
-def stops(capsys, toy, exp, *options):
+def error_of(capsys, toy, exp, *options):
     with pytest.raises(SystemExit) as stopped:
         train.main(train_command(toy, exp, *OPTIONS, *options))
     assert stopped.value.code == 2
@@ -48,7 +49,7 @@ def test_a_damaged_last_checkpoint(toy, two_epochs, capsys):
     exp = toy / "damaged"
     shutil.copytree(two_epochs, exp)
     damage(exp / LAST)
-    (exp / ".0123.partial").write_bytes(b"what a kill left")
+    (exp / ".0123.partial").write_bytes(b"of a killed run")
     train.main(train_command(toy, "damaged", *OPTIONS, "--num-epochs", "3"))
     log = (exp / "train.log").read_text()
     assert f"{exp / LAST} cannot be read as a checkpoint: it is damaged, its checksum does not fit" in log
@@ -64,7 +65,7 @@ def test_a_damaged_last_checkpoint(toy, two_epochs, capsys):
     assert all(torch.equal(ours["average"]["mean"][k], v) for k, v in theirs["average"]["mean"].items())
     for path in exp.glob("*.safetensors"):
         damage(path)
-    line = stops(capsys, toy, "damaged", "--num-epochs", "4")
+    line = error_of(capsys, toy, "damaged", "--num-epochs", "4")
     assert f"no checkpoint of {exp} is intact" in line and str(exp / LAST) in line and "epoch-1.safetensors" in line
 
 
@@ -75,7 +76,7 @@ def test_a_full_disk(toy, two_epochs, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:  # of a file: logs fit, checkpoints do not
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before[LAST]) // 2, limits[1]))
-        line = stops(capsys, toy, "full", "--num-epochs", "5")
+        line = error_of(capsys, toy, "full", "--num-epochs", "5")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "File too large" in line and f"{exp}/epoch-" in line
@@ -94,34 +95,43 @@ def test_no_checkpoint_and_those_of_an_older_version(tmp_path):
         load_newest(tmp_path)
 
 
-def test_training_begins_with_a_model_directory(toy, two_epochs, tmp_path):
+def test_progress_of_older_checkpoints():
+    """Two fields had other names."""
+    older = {"epoch": 2, "batch": 1, "updates": 7, "heard": 3.5, "skipped": 1, "unspelled": 4}
+    assert TrainingProgress.from_dict(older) == TrainingProgress(2, 1, 7, 3.5, 1, 4)
+    assert TrainingProgress.from_dict(vars(TrainingProgress(3, updates=9))) == TrainingProgress(3, updates=9)
+    with pytest.raises(TypeError, match="colour"):
+        TrainingProgress.from_dict({"colour": 1})
+
+
+def test_training_starts_from_a_model_directory(toy, two_epochs, tmp_path):
     export.main(
         ["--exp-dir", str(two_epochs), "--epoch", "2", "--out-dir", str(tmp_path / "m"), "--precision", "float32"]
     )
-    command = train_command(toy, "begun", *OPTIONS, "--num-epochs", "1", "--init-from", str(tmp_path / "m"))
+    command = train_command(toy, "started", *OPTIONS, "--num-epochs", "1", "--init-from", str(tmp_path / "m"))
     at = command.index("--preset")
     train.main(command[:at] + command[at + 2 :])
-    log = (toy / "begun" / "train.log").read_text()
-    assert f"weights of {tmp_path / 'm'}; ctc, simple_am, simple_lm begin at random" in log
-    first, fresh = (read_lines(toy / name / "updates.jsonl")[0] for name in ("begun", "two"))
+    log = (toy / "started" / "train.log").read_text()
+    assert f"weights of {tmp_path / 'm'}; ctc, simple_am, simple_lm start at random" in log
+    first, fresh = (read_lines(toy / name / "updates.jsonl")[0] for name in ("started", "two"))
     assert first["tdt"] < fresh["tdt"]
-    config = load_checkpoint(toy / "begun" / LAST)["model_config"]
+    config = load_checkpoint(toy / "started" / LAST)["model_config"]
     assert config == load_checkpoint(two_epochs / LAST)["model_config"]
 
 
 @pytest.mark.parametrize("name", ["released", str(RELEASED), str(RELEASED / "model.safetensors")])
 def test_the_released_model(name):
-    theirs, tokenizer, _ = read_model(RELEASED)
+    released, tokenizer, _ = read_model(RELEASED)
     initial = read_initial(name, tokenizer)
     model = Hainan(choose_dimensions(None, {"dropout": 0.2}, tokenizer.vocab_size, initial))
     assert model.config.dropout == 0.2 and model.config.ctc
-    begin_with(model, initial)
+    load_initial(model, initial)
     weights = model.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in theirs.state_dict().items())
-    assert choose_dimensions("whisper-tiny", {}, tokenizer.vocab_size, initial).d_model == theirs.config.d_model
+    assert all(torch.equal(weights[name], value) for name, value in released.state_dict().items())
+    assert choose_dimensions("whisper-tiny", {}, tokenizer.vocab_size, initial).d_model == released.config.d_model
 
 
-def test_what_cannot_be_begun_with(toy, two_epochs, tmp_path):
+def test_models_that_training_cannot_start_from(toy, two_epochs, tmp_path):
     tokenizer = Tokenizer(toy / "lang")
     with pytest.raises(ValueError, match="released has other tokens than --lang-dir: give its own folder"):
         read_initial("released", tokenizer)

@@ -11,10 +11,11 @@ import torch
 from lhotse import CutSet
 
 from hainan_k2 import decode, train
-from hainan_k2.data.datamodule import DataConfig, eval_loader
+from hainan_k2.data.config import DataConfig
+from hainan_k2.data.datamodule import eval_loader
+from hainan_k2.data.extractors import Fbank
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint, load_model
-from hainan_k2.frontend.features import Fbank
 from hainan_k2.training import trainer
 from tests.toy import train_command
 

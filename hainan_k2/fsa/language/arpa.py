@@ -1,7 +1,7 @@
-r"""The ARPA file of a back-off n-gram language model, as arrays.
+r"""The ARPA file of a back-off n-gram language model as arrays, read and written.
 
     \data\              An entry is a log10 probability, n words and a log10 back-off weight. Entries of the
-    ngram 1=4           highest order have no weight; those that no longer n-gram begins with need none.
+    ngram 1=4           highest order have no weight; others need one only if a longer n-gram begins with them.
     ngram 2=2
 
     \1-grams:
@@ -20,13 +20,14 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 import numpy as np
 
 MAX_ORDER = 20
 _ROUNDING = 1e-3  # a log10 probability may be this much above 0
 _LOWEST = -1000.0  # of log10 probabilities and back-off weights: SRILM's and KenLM's log of 0 is -99
-_HIGHEST_BACKOFF = 10.0  # a weight of 1e10: what is left for unseen words would be shared out 1e10 times
+_HIGHEST_BACKOFF = 10.0  # a weight of 1e10; larger ones are errors
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Ngrams:
 
 
 def read_arpa(path: str, vocabulary: Mapping[bytes, int]) -> list[Ngrams]:
-    """The n-grams of an ARPA file, plain or gzipped, those of order 1 first.
+    """The n-grams of an ARPA file, plain or gzipped: one Ngrams per order, unigrams first.
 
     Args:
       vocabulary: the id of every word that may occur, UTF-8.
@@ -71,6 +72,23 @@ def read_arpa(path: str, vocabulary: Mapping[bytes, int]) -> list[Ngrams]:
     return sections
 
 
+def write_arpa(stream: TextIO, sections: Sequence[Ngrams], symbols: Mapping[int, str]) -> None:
+    """Write n-grams as an ARPA file, with 6 decimals.
+
+    Args:
+      sections: the n-grams of each order, unigrams first.
+      symbols: {word id: word}.
+    """
+    log10 = math.log(10.0)
+    stream.write("\\data\\\n" + "".join(f"ngram {n}={len(s.words)}\n" for n, s in enumerate(sections, 1)))
+    for n, section in enumerate(sections, 1):
+        stream.write(f"\n\\{n}-grams:\n")
+        for words, log_prob, backoff in zip(section.words, section.log_probs / log10, section.backoffs / log10):
+            weight = "" if math.isnan(backoff) else f"\t{backoff:.6f}"
+            stream.write(f"{log_prob:.6f}\t{' '.join(symbols[w] for w in words)}{weight}\n")
+    stream.write("\n\\end\\\n")
+
+
 def _read_lines(path: str) -> list[bytes]:
     try:
         with open(path, "rb") as file:
@@ -88,20 +106,20 @@ def _expect(path: str, lines: Sequence[bytes], at: int, title: str) -> None:
     if at == len(lines):
         raise ValueError(f"{path}:{at}: the file ends before {title}")
     if lines[at].strip() != title.encode():
-        raise ValueError(f"{path}:{at + 1}: {_show(lines[at])} stands where {title} should")
+        raise ValueError(f"{path}:{at + 1}: expected {title}, got {_show(lines[at])}")
 
 
 def _read_counts(path: str, lines: Sequence[bytes], first: int, last: int) -> list[int]:
-    """What the header says about the number of n-grams of every order."""
+    """The number of n-grams of every order, from the header."""
     counts: list[int] = []
     for i in range(first, last):
-        found = re.fullmatch(rb"\s*ngram\s+(\d{1,9})\s*=\s*(\d{1,18})\s*", lines[i])
-        if found and int(found[1]) == len(counts) + 1:
-            counts.append(int(found[2]))
+        match = re.fullmatch(rb"\s*ngram\s+(\d{1,9})\s*=\s*(\d{1,18})\s*", lines[i])
+        if match and int(match[1]) == len(counts) + 1:
+            counts.append(int(match[2]))
             if len(counts) > MAX_ORDER:
                 raise ValueError(f"{path}:{i + 1}: {len(counts)}-grams: models of order {MAX_ORDER} at most are read")
         elif lines[i].strip():
-            raise ValueError(f"{path}:{i + 1}: {_show(lines[i])} stands where 'ngram {len(counts) + 1}=COUNT' should")
+            raise ValueError(f"{path}:{i + 1}: expected 'ngram {len(counts) + 1}=COUNT', got {_show(lines[i])}")
     if not counts:
         raise ValueError(f"{path}:{first}: no line 'ngram 1=COUNT' follows \\data\\")
     return counts
@@ -117,7 +135,7 @@ def _read_section(
 ) -> Ngrams:
     words, log_probs, backoffs = array("q"), array("d"), array("d")
     for i in entries:
-        row = lines[i].split(None, n + 2)  # a line of millions of words is not taken apart
+        row = lines[i].split(None, n + 2)  # so that a line of millions of words costs no memory
         try:
             words.extend([vocabulary[word] for word in row[1 : n + 1]])
             log_probs.append(float(row[0]))
@@ -131,12 +149,12 @@ def _read_section(
         if not good:
             raise ValueError(f"{path}:{i + 1}: {_complaint(row, n, vocabulary)}")
     table = np.frombuffer(words, np.int64) if words else np.empty(0, np.int64)
-    numbers = (np.array(column, np.float64) * math.log(10.0) for column in (log_probs, backoffs))
-    return Ngrams(table.reshape(-1, n), *numbers, np.array(entries, np.int64) + 1)
+    natural = [np.array(column, np.float64) * math.log(10.0) for column in (log_probs, backoffs)]
+    return Ngrams(table.reshape(-1, n), natural[0], natural[1], np.array(entries, np.int64) + 1)
 
 
 def _complaint(row: Sequence[bytes], n: int, vocabulary: Mapping[bytes, int]) -> str:
-    """What is wrong with an entry."""
+    """The message for a wrong entry."""
     if not n + 1 <= len(row) <= n + 2:
         shown = _show(b" ".join(field[:80] for field in row))
         return f"{shown} is not an entry of {n} words: a log-probability, words, a back-off weight"

@@ -1,14 +1,13 @@
-"""Closed grammars over tokens, from a text, from OpenFst, from a .safetensors file.
+"""Closed grammars over tokens, from a grammar text, an OpenFst file or a .safetensors file.
 
-The automaton: states 0 ... N-1, start 0, final N-1. Every arc into N-1 has label -1; every other one hears a token, so
-that there are no epsilons and a path of a lattice is met once by every reading that the grammar has of its tokens.
+The automaton: states 0 ... N-1, start 0, final N-1. Arcs into N-1 have label -1, all others a token, so there are no
+epsilons.
 
     (0) --- token : output / score ---> (i) --- ... ---> (j) --- -1 / final score ---> (N-1)
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,46 +18,51 @@ import torch
 from torch import Tensor
 
 from hainan_k2.files.container import Kind, is_container, read_container, write_container
-from hainan_k2.fsa.k2 import load_k2
-from hainan_k2.fsa.language.automaton import EPSILON, Arc, Automaton, merge_alike, remove_epsilons
+from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.language.automaton import EPSILON, Arc, Automaton, Output, merge_alike, remove_epsilons
+from hainan_k2.fsa.language.fst_grammar import LEVELS, spell_fst
 from hainan_k2.fsa.language.grammar_rules import compile_text
-from hainan_k2.fsa.language.openfst import Fst, is_binary_fst, read_fst_binary, read_fst_text
-from hainan_k2.fsa.language.spelling import Speller, Vocabulary, is_silent
-from hainan_k2.result import WORD_START
+from hainan_k2.fsa.language.openfst import Fst, read_fst_text
+from hainan_k2.fsa.language.openfst_binary import is_binary_fst, read_fst_binary
+from hainan_k2.fsa.language.spelling import Speller, Vocabulary
 
 KIND = Kind("grammar", "hainan-compile-grammar")
-LEVELS = ("auto", "word", "token")
 GLUE = "@@"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Grammar:
     """A grammar as tensors on the CPU.
 
-    `arcs` are source, target, label and output id, sources ascending; output 0 is none, and one of the others may be
-    an empty text, which ends what the output before it stands for.
+    The columns of `arcs` are source, target, label and output id; sources ascend. Output 0 is none. Another output may
+    be the empty text: it ends the words that the output before it replaces.
+
+        grammar = read_grammar("digits.grammar", tokenizer)
+        lattice = compose(nar_lattice(...), grammar)
     """
 
     arcs: Tensor  # (A, 4) int32
     scores: Tensor  # (A,) float32, natural log
-    outputs: tuple[str, ...]  # what output ids stand for
-    pieces: tuple[str, ...]  # of the tokenizer that it is spelled with
-    transduces: bool  # whether there is an output side; without, what is said is the output
+    outputs: tuple[str, ...]  # index = output id
+    pieces: tuple[str, ...]  # of the tokenizer, index = token id
+    transduces: bool  # whether it has outputs; if not, the words themselves are written
     _made: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def num_states(self) -> int:
+        """N, the final state included."""
         return int(self.arcs[:, 1].max()) + 1
 
     def tokens(self) -> Tensor:
-        """(W,) int64: the tokens that it can hear, ascending."""
+        """(W,) int64: the tokens that are labels of arcs, ascending."""
         return self.arcs[:, 2][self.arcs[:, 2] > 0].unique().long()
 
-    def fsa(self, device: Union[str, torch.device] = "cpu"):
-        """The grammar as a k2.Fsa; `aux_labels` are output ids, `grammar_score` its scores once more, so that they can
-        be told from a lattice's after composition. Made once for every device."""
+    def fsa(self, device: Union[str, torch.device] = "cpu") -> Fsa:
+        """The grammar as a k2.Fsa, made once per device.
+
+        `aux_labels` are output ids; `grammar_score` is a copy of its scores, which keeps them apart from those of the
+        lattice after composition.
+        """
         k2 = load_k2()
         device = torch.device(device)
         if device not in self._made:
@@ -80,7 +84,12 @@ class Grammar:
 
 
 def make_grammar(automaton: Automaton, pieces: Sequence[str], transduces: bool) -> Grammar:
-    """From an automaton without epsilons: states renumbered breadth first, the start 0, one final state the last."""
+    """The grammar of an automaton without epsilons. States are renumbered breadth first; the start is 0.
+
+    Args:
+      pieces: of the tokenizer, index = token id.
+      transduces: whether outputs are kept.
+    """
     automaton = merge_alike(automaton)
     leaving: dict[int, list[Arc]] = {}
     for arc in automaton.arcs:
@@ -91,8 +100,9 @@ def make_grammar(automaton: Automaton, pieces: Sequence[str], transduces: bool) 
             if arc.target not in number:
                 number[arc.target] = len(number)
                 order.append(arc.target)
-    ids: dict[tuple[str, ...], int] = {(): 0}
-    arcs, scores = [], []
+    ids: dict[Output, int] = {(): 0}
+    arcs: list[tuple[int, int, int, int]] = []
+    scores: list[float] = []
     for state in order:
         for arc in leaving.get(state, ()):
             output = ids.setdefault(arc.output if transduces else (), len(ids))
@@ -118,17 +128,17 @@ def read_grammar(
     output_symbols: Optional[dict[int, str]] = None,
     acceptor: Optional[bool] = None,
 ) -> Grammar:
-    """The grammar of a file: a text (grammar_text), OpenFst text or binary, or what Grammar.save wrote.
+    """The grammar of a file: a grammar text (grammar_text), OpenFst text or binary, or a file of Grammar.save.
 
     Args:
-      tokenizer: spells the words; `pieces` and `encode`, as of hainan_k2.text.tokenizer.Tokenizer.
-      level: of an OpenFst file: "word" labels are spelled, "token" labels are the tokenizer's pieces or, without
-        symbols, its ids; "auto": tokens if there are no symbols, which is logged, or one holds "▁". Disambiguation
-        symbols (#0, #1 ...), <s>, </s> and !SIL are epsilons.
-      input_symbols, output_symbols: {id: symbol} for an OpenFst file that holds none.
-      acceptor: of an OpenFst text: whether its arcs have no output; None tells from the text.
+      tokenizer: spells the words, such as hainan_k2.text.Tokenizer.
+      level: of the labels of an OpenFst file: "word", or "token": pieces of the tokenizer or, without a symbol table,
+        its ids. "auto" means tokens if the labels are numbers without symbol table, which is logged, or if one contains
+        "▁". Disambiguation symbols (#0, #1 ...), <s>, </s> and !SIL are epsilons.
+      input_symbols, output_symbols: {id: symbol} for an OpenFst file that contains no symbol tables.
+      acceptor: of an OpenFst text: whether its arcs have no output label; None: as their fields suggest.
     Raises:
-      ValueError: one line that names the file, and the line or state, of what is wrong.
+      ValueError: one line that names the file, the line or state, and the problem.
     """
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, got {level!r}")
@@ -140,7 +150,7 @@ def read_grammar(
     saved = is_container(data)
     fst = None if saved else _read_fst(data, where, acceptor)
     if fst is None and (level, input_symbols, output_symbols, acceptor) != ("auto", None, None, None):
-        raise ValueError(f"{path} is no OpenFst file: level, symbol tables and acceptor are of those alone")
+        raise ValueError(f"{path} is no OpenFst file: level, symbol tables and acceptor are for those only")
     if saved:
         return _read_saved(path, speller)
     if fst is None:
@@ -155,7 +165,7 @@ def read_grammar(
 
 
 def _read_fst(data: bytes, where: str, acceptor: Optional[bool]) -> Optional[Fst]:
-    """The FST of OpenFst text, which begins with a digit, or binary; None where the text is of the other kind."""
+    """The FST of OpenFst text, which begins with a digit, or binary; None for a grammar text."""
     if is_binary_fst(data):
         return read_fst_binary(data, where)
     try:
@@ -197,82 +207,3 @@ def _read_saved(path: Union[str, Path], speller: Speller) -> Grammar:
         if wrong:
             raise ValueError(f"{path} holds a grammar with impossible {name}")
     return Grammar(arcs.contiguous(), scores.contiguous(), tuple(outputs), speller.pieces, bool(transduces))
-
-
-def spell_fst(
-    fst: Fst,
-    where: str,
-    speller: Speller,
-    level: str,
-    input_symbols: Optional[dict[int, str]],
-    output_symbols: Optional[dict[int, str]],
-) -> tuple[Automaton, bool]:
-    """The automaton over token ids of an FST over words or tokens, and whether it has an output side.
-
-    Raises:
-      ValueError: with the place in the file, on labels that the symbol tables or the tokenizer do not have.
-    """
-    heard = _symbols([arc.input for arc in fst.arcs], input_symbols, [arc.place for arc in fst.arcs])
-    said = _symbols([arc.output for arc in fst.arcs], output_symbols, [arc.place for arc in fst.arcs])
-    numbers = input_symbols is None and all(_is_id(arc.input) for arc in fst.arcs)
-    if level == "auto":
-        level = "token" if numbers or any(WORD_START in symbol for symbol in heard) else "word"
-        if numbers and fst.arcs:
-            log.warning(
-                "%s has numbers and no symbol table: they are taken for ids of the tokenizer's %d tokens; if "
-                "they are of words, name their table by --isymbols",
-                where,
-                len(speller.pieces),
-            )
-    if numbers and level == "word":
-        raise ValueError(f"{where}: a word-level FST of numbers needs the symbol table of its words")
-    transduces = (
-        heard != said
-        if output_symbols
-        else any(arc.input != arc.output for arc, *names in zip(fst.arcs, heard, said) if any(names))
-    )
-    arcs: list[Arc] = []
-    fresh = 1 + max([fst.start, *fst.finals, *(max(arc.source, arc.target) for arc in fst.arcs)])
-    for arc, symbol, output in zip(fst.arcs, heard, said):
-        try:
-            ids = [EPSILON] if not symbol else _ids(symbol, speller, level, numbers)
-        except ValueError as error:
-            raise ValueError(f"{arc.place}: {error}") from None
-        states = [arc.source, *range(fresh, fresh + len(ids) - 1), arc.target]
-        fresh += len(ids) - 1
-        first = (output,) if output and transduces else ()
-        for i, id in enumerate(ids):
-            arcs.append(Arc(states[i], states[i + 1], id, () if i else first, 0.0 if i else -arc.cost))
-    return Automaton(fst.start, tuple(arcs), {state: -cost for state, cost in fst.finals.items()}), transduces
-
-
-def _is_id(label: str) -> bool:
-    return re.fullmatch(r"\d{1,10}", label, re.ASCII) is not None
-
-
-def _symbols(labels: Sequence[str], table: Optional[dict[int, str]], places: Sequence[str]) -> list[str]:
-    """What labels stand for, "" for nothing. With a table they are its symbols or, where not all are, its ids."""
-    if table is None:
-        zero = "0" if all(map(_is_id, labels)) else None
-        return ["" if label == zero or is_silent(label) else label for label in labels]
-    by_name = set(table.values()).issuperset(labels)
-    found = []
-    for label, place in zip(labels, places):
-        symbol = label if by_name else table.get(int(label)) if _is_id(label) else None
-        if symbol is None and label != "0":
-            raise ValueError(f"{place}: unknown symbol {label[:40]!r}: not in the symbol table of {len(table)}")
-        found.append("" if symbol is None or symbol == table.get(0) or is_silent(symbol) else symbol)
-    return found
-
-
-def _ids(symbol: str, speller: Speller, level: str, numbers: bool) -> list[int]:
-    if level == "word":
-        return speller.spell(symbol)
-    if not numbers:
-        return [speller.piece(symbol)]
-    if int(symbol) >= len(speller.pieces):
-        raise ValueError(
-            f"token {symbol} is beyond the tokenizer's {len(speller.pieces)} pieces: an FST of words "
-            "needs their symbol table (--isymbols)"
-        )
-    return [int(symbol)]

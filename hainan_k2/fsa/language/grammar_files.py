@@ -1,4 +1,4 @@
-"""The grammar that `--grammar` names: a file, or one of the examples that come with the package."""
+"""The grammar of `--grammar NAME`: a file, or one of the example grammars of the package."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ EXAMPLES = Path(__file__).parent / "grammars"
 
 
 def find_grammar(name: str) -> Path:
-    """The file `name`, or the example grammar of this name where there is no such file.
+    """The path `name` or, if there is no such file, that of the example grammar of this name.
 
-    ValueError, with the names there are, for a bare name of neither; a path to nothing is returned as it is.
+    Raises:
+      ValueError: with the names of the examples, if `name` has no folder and is neither a file nor an example.
     """
     example = EXAMPLES / f"{name}.grammar"
     if Path(name).exists() or Path(name).name != name:
@@ -34,9 +35,13 @@ def load_grammar(
     level: str = "auto",
     acceptor: Optional[bool] = None,
 ) -> Grammar:
-    """read_grammar of find_grammar(name); `isymbols` and `osymbols` are files of symbol tables, "" for none.
+    """read_grammar of the file find_grammar(name).
 
-    ValueError: one line with the file, and the line or state, of what is wrong.
+    Args:
+      isymbols, osymbols: files of symbol tables, "" for none.
+      level, acceptor: as of read_grammar.
+    Raises:
+      ValueError: as find_grammar and read_grammar.
     """
     return read_grammar(find_grammar(name), tokenizer, level, _symbols(isymbols), _symbols(osymbols), acceptor)
 

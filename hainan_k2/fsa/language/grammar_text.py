@@ -5,15 +5,15 @@
         | my (mother | father)
     digit: one : 1@@ | two : 2@@                  # comment
 
-A sentence is what the rule `sentence` can say. `$name` stands for a rule, `|` parts alternatives, `( )` groups, `[ ]`
-may be left out, and after a word, rule or group `*`, `+`, `{3}`, `{3,7}`, `{3,}` repeat it. An indented line adds
-alternatives to the rule above it, or goes on within its open bracket.
+The rule `sentence` is the start. `$name` refers to a rule, `|` separates alternatives, `( )` groups, `[ ]` is optional,
+and `*`, `+`, `{3}`, `{3,7}`, `{3,}` repeat the word, rule or group before them. An indented line adds alternatives to
+the rule above it, or continues an open bracket.
 
-At the end of an alternative, `: words` is what it puts out instead of what is said (`:` alone: nothing), and `/2` makes
-it twice as probable; nothing is normalised. An output that ends in @@ is joined to the next one. "Double quotes" go
-around output words that hold signs of this notation.
+`: words` at the end of an alternative is written in place of its words (`:` alone: nothing is written), and `/2` makes
+the alternative twice as probable; weights are not normalised. An output that ends in @@ is joined to the next one.
+Output words that contain signs of this notation are written in "double quotes".
 
-Rules cannot lead back to themselves: a grammar is a finite automaton, and `*` and `+` say what repeats.
+Rules must not refer back to themselves: a grammar is a finite automaton, and repetition is written with `*` and `+`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,23 @@ PARTS = re.compile(
 
 @dataclass(frozen=True)
 class Word:
+    """A word of the sentence, and its line in the file."""
+
     text: str
     line: int
 
 
 @dataclass(frozen=True)
 class Reference:
+    """`$rule`."""
+
     rule: str
     line: int
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """Items one after the other; `output` instead of theirs, unless it is None; `score` is added."""
+    """One alternative: items in a row, the output that replaces theirs (None: theirs), and a score, the log weight."""
 
     items: tuple[Item, ...]
     output: Optional[tuple[str, ...]]
@@ -59,12 +63,14 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Choice:
+    """Alternatives in brackets."""
+
     phrases: tuple[Phrase, ...]
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """`item` at least `least` times, at most `most` times (None: without limit)."""
+    """`item`, from `least` to `most` times (None: without limit)."""
 
     item: Item
     least: int
@@ -92,10 +98,11 @@ class _Parser:
                 if not match:
                     raise self.error(f"cannot read {text[at:].split()[0]!r}")
                 at = match.end()
-                part = match[match.lastgroup]
-                depth += (part in "([") - (part in ")]") if match.lastgroup == "sign" else 0
-                if match.lastgroup != "end":
-                    yield self.line, match.lastgroup, part
+                kind = match.lastgroup or "end"
+                part = match[kind]
+                depth += (part in "([") - (part in ")]") if kind == "sign" else 0
+                if kind != "end":
+                    yield self.line, kind, part
             if not depth:  # a new line outside of brackets begins a new alternative
                 yield self.line, "sign", "|"
         yield self.line, "end", ""
@@ -104,19 +111,19 @@ class _Parser:
         return ValueError(f"{self.where}:{self.line}: {message}")
 
     def take(self, kind: str, text: Optional[str] = None) -> Optional[str]:
-        """The next part's text, if it is of this kind (and text); `line` is that of the next part."""
-        self.line, found, value = self.parts[self.at]
-        if found != kind or text is not None and value != text:
+        """The text of the next part, if that is of this kind (and text), else None; `line` becomes the line of it."""
+        self.line, next_kind, value = self.parts[self.at]
+        if next_kind != kind or text is not None and value != text:
             return None
         self.at += 1
         return value
 
     def next(self) -> str:
-        """The next part in words."""
+        """The next part, quoted for a message."""
         return repr(self.parts[self.at][2]) if self.parts[self.at][1] != "end" else "the end of the rule"
 
     def alternatives(self) -> list[Phrase]:
-        """All of the rule; empty alternatives, as before and after a `|` that continues a rule, are left out."""
+        """All alternatives of the rule. Empty ones, before and after a `|` at the end of a line, are left out."""
         phrases = []
         while self.take("end") is None:
             if self.take("sign", "|") is None:
@@ -127,7 +134,7 @@ class _Parser:
         return phrases
 
     def group(self, closing: str) -> Choice:
-        """What follows an opening bracket."""
+        """The alternatives after an opening bracket, up to `closing`."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error(f"more than {MAX_DEPTH} brackets within each other")
@@ -144,7 +151,7 @@ class _Parser:
         while (item := self.item()) is not None:
             items.append(item)
         if not items:
-            raise self.error(f"words expected before {self.next()}; what may be left out stands in [ ]")
+            raise self.error(f"words expected before {self.next()}; write optional parts in [ ]")
         output = None
         if self.take("sign", ":") is not None:
             output = tuple(self.output())
@@ -162,6 +169,8 @@ class _Parser:
         return None
 
     def repeated(self, item: Item) -> Item:
+        """The item, with the sign of repetition that may follow it."""
+        limits: tuple[int, Optional[int]]
         count = self.take("count")
         if count is not None:
             least, comma, most = count.partition(",")
@@ -202,11 +211,11 @@ def _positive(text: str) -> float:
 
 
 def parse_grammar(text: str, where: str) -> dict[str, tuple[Phrase, ...]]:
-    """{rule: its alternatives}, every rule after those that it refers to.
+    """{rule: its alternatives} of a grammar text, every rule after those that it refers to.
 
     Raises:
-      ValueError: "WHERE:LINE: ..." on what is not of the notation above, on a rule that is missing, empty, defined
-        twice or that leads back to itself.
+      ValueError: "WHERE:LINE: ..." on a line that is not in the notation above, and on a rule that is missing, empty,
+        defined twice, or refers back to itself.
     """
     lines: dict[str, list[tuple[int, str]]] = {}
     name = None
@@ -220,7 +229,7 @@ def parse_grammar(text: str, where: str) -> dict[str, tuple[Phrase, ...]]:
                 raise ValueError(f"{where}:{number}: not a rule of the form `name: words | words`")
             name, line = match.groups()
             if name in lines:
-                raise ValueError(f"{where}:{number}: rule {name} stands at line {lines[name][0][0]} already")
+                raise ValueError(f"{where}:{number}: rule {name} is already defined in line {lines[name][0][0]}")
             lines[name] = []
         if name is None:
             raise ValueError(f"{where}:{number}: an indented line continues a rule, but none has begun")
@@ -228,14 +237,14 @@ def parse_grammar(text: str, where: str) -> dict[str, tuple[Phrase, ...]]:
     rules = {name: tuple(_Parser(own, where).alternatives()) for name, own in lines.items()}
     for name, phrases in rules.items():
         if not phrases:
-            raise ValueError(f"{where}:{lines[name][0][0]}: rule {name} says nothing")
+            raise ValueError(f"{where}:{lines[name][0][0]}: rule {name} is empty")
     if START not in rules:
         raise ValueError(f"{where}: no rule `{START}`, where sentences begin")
     return {name: rules[name] for name in _ordered(rules, where)}
 
 
 def references(item: Union[Item, Phrase]) -> Iterator[Reference]:
-    """All references within."""
+    """All references in an item."""
     if isinstance(item, Reference):
         yield item
     elif isinstance(item, Repeat):
@@ -246,8 +255,10 @@ def references(item: Union[Item, Phrase]) -> Iterator[Reference]:
 
 
 def _ordered(rules: dict[str, tuple[Phrase, ...]], where: str) -> list[str]:
-    """The rules' names, each after those that it refers to; ValueError on rules that are missing or lead back to
-    themselves."""
+    """The names of the rules, each after those that it refers to.
+
+    ValueError on rules that are missing or refer back to themselves.
+    """
     uses = {name: [r for phrase in phrases for r in references(phrase)] for name, phrases in rules.items()}
     users: dict[str, list[str]] = {name: [] for name in rules}
     for name, used in uses.items():
@@ -255,7 +266,7 @@ def _ordered(rules: dict[str, tuple[Phrase, ...]], where: str) -> list[str]:
             if reference.rule not in rules:
                 raise ValueError(f"{where}:{reference.line}: no rule {reference.rule}")
             users[reference.rule].append(name)
-    missing = {name: len(used) for name, used in uses.items()}  # references to rules that have no place yet
+    missing = {name: len(used) for name, used in uses.items()}  # references to rules that are not in `order` yet
     order = [name for name, count in missing.items() if not count]
     for name in order:  # grows as it goes
         for user in users[name]:
@@ -263,15 +274,15 @@ def _ordered(rules: dict[str, tuple[Phrase, ...]], where: str) -> list[str]:
             if not missing[user]:
                 order.append(user)
     bound = next((name for name, count in missing.items() if count), None)
-    trail: dict[str, int] = {}  # rules without a place, each referred to by the one before
+    trail: dict[str, int] = {}  # rules that are not in `order`, each referred to by the one before
     while bound is not None:
         step = next(r for r in uses[bound] if missing[r.rule])
         if step.rule in trail:
-            way = [*list(trail)[trail[step.rule] :], step.rule]
-            shown = way if len(way) < 10 else [*way[:4], "...", *way[-4:]]
+            path = [*list(trail)[trail[step.rule] :], step.rule]
+            shown = path if len(path) < 10 else [*path[:4], "...", *path[-4:]]
             raise ValueError(
-                f"{where}:{step.line}: rule {step.rule} leads back to itself ({' -> '.join(shown)}): what "
-                "repeats takes * or +"
+                f"{where}:{step.line}: rule {step.rule} refers back to itself ({' -> '.join(shown)}): write "
+                "repetition with * or +"
             )
         trail[step.rule] = len(trail)
         bound = step.rule

@@ -1,4 +1,4 @@
-"""The file of hotwords: phrases that a search is to expect, one a line."""
+"""The file of hotwords: phrases to be favoured by a search, one per line."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ import re
 from pathlib import Path
 
 from hainan_k2.fsa.language.hotwords import HotwordGraph
+from hainan_k2.fsa.language.spelling import Vocabulary
 from hainan_k2.result import WORD_START
-from hainan_k2.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 
-def read_hotwords(path: str | Path, tokenizer: Tokenizer) -> HotwordGraph:
-    """The automaton of a file of hotwords, see read_phrases."""
+def read_hotwords(path: str | Path, tokenizer: Vocabulary) -> HotwordGraph:
+    """The HotwordGraph of a file of hotwords; ValueError as read_phrases."""
     return HotwordGraph.build(read_phrases(path, tokenizer), [p.startswith(WORD_START) for p in tokenizer.pieces])
 
 
-def read_phrases(path: str | Path, tokenizer: Tokenizer) -> dict[tuple[int, ...], float]:
-    """{token ids: weight} of a file with a phrase per line.
+def read_phrases(path: str | Path, tokenizer: Vocabulary) -> dict[tuple[int, ...], float]:
+    """{token ids: weight} of a file with one phrase per line.
 
         # names
         grace hopper
         ada lovelace :2.5
 
-    The weight, 1 where none is given, follows the last blank and a colon; a line that begins with # is a comment.
-    `tokenizer` brings phrases to the normal form and segments them. A phrase that comes again with the same weight is
-    taken once, and counted.
+    The weight follows the last ` :` of the line and is 1 by default; a line that begins with # is a comment. The
+    tokenizer normalises phrases and segments them. A phrase that is repeated with the same weight counts once, and a
+    warning tells how many are.
 
     Raises:
-      ValueError: "FILE:LINE: ..." for a phrase of which the normal form leaves nothing, that has letters which the
-        tokenizer does not know, a weight that is no number or negative, or another than the same phrase had before.
+      ValueError: "FILE:LINE: ..." for a phrase whose normal form is empty, or has letters that the tokenizer lacks; for
+        a weight that is negative or no number; for a phrase that is repeated with another weight.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,13 +57,14 @@ def read_phrases(path: str | Path, tokenizer: Tokenizer) -> dict[tuple[int, ...]
     if not phrases:
         raise ValueError(f"{path}: there is no hotword in it")
     if repeated:
-        logging.warning("%s: %d of %d lines repeat a phrase", path, repeated, repeated + len(phrases))
+        logger.warning("%s: %d of %d lines repeat a phrase", path, repeated, repeated + len(phrases))
     return phrases
 
 
-def _parse(text: str, where: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], float]:
+def _parse(text: str, where: str, tokenizer: Vocabulary) -> tuple[tuple[int, ...], float]:
     """Token ids and weight of one line."""
-    phrase, weight = re.fullmatch(r"(.*?)(?:(?:^|\s):\s*(\S*))?", text).groups()
+    match = re.fullmatch(r"(.*?)(?:(?:^|\s):\s*(\S*))?", text)
+    phrase, weight = match.groups() if match else (text, None)
     try:
         value = 1.0 if weight is None else float(weight)
     except ValueError:

@@ -1,61 +1,63 @@
-"""Hotwords: phrases that a search is to expect, as one Aho-Corasick automaton over tokens.
+"""Hotwords: phrases to be favoured by a search, as one Aho-Corasick automaton over tokens.
 
-States are the prefixes of all phrases, 0 the empty one, where it starts; every state is final. Token v leads from
-prefix q to the longest suffix of q v that is a prefix. With the hotwords "new york" and "york":
+The states are the prefixes of all phrases. State 0, the empty prefix, is the start; every state is final. The arc of
+token v from prefix q leads to the longest suffix of q v that is a prefix. With the hotwords "new york" and "york":
 
     (0) -- new --> (1) -- york --> (2)        fail(1) = 0,  fail(2) = 3
     (0) -- york -> (3)                        fail(3) = 0
-    q -- v --> fail(q) -- v --> ...           for a token v that no edge of q bears
+    q -- v --> fail(q) -- v --> ...           for a token v that q has no edge of
 
-Only these edges are stored, sorted by (q, v), and one failure link per state: memory is linear in the phrases' tokens.
+Only these edges, sorted by (q, v), and one failure link per state are stored: memory is linear in the tokens of all
+phrases.
 
-**What is paid.** A sequence gets weight x tokens of every phrase at every place where it stands as whole words: where
-the token after it, if there is one, starts a word. Overlapping and nested phrases are all paid. What is paid is only
-known one token later; so that a pruned search sees it in time, every state has a credit
+**The bonus.** A sequence gets weight x tokens for every occurrence of a phrase as whole words, that is, where the next
+token, if there is one, starts a word. Overlapping and nested phrases all count. Whether a phrase counts is only known
+one token later, which is too late for a pruned search. Therefore every state has a credit
 
     credit(q) = sum over phrases that end in q of weight x tokens
-              + the most that an unfinished phrase has earned up to q, weight x tokens so far
+              + the largest weight x tokens so far of an unfinished phrase
 
-and the step from q to r by v weighs  [v starts a word] ended(q) + credit(r) - credit(q), the end at q weighs ended(q) -
-credit(q), where ended(q) is the first line of credit(q). Along any sequence the credits cancel and what is paid stays,
-exactly: unfinished phrases give everything back. Phrases begin with a token that starts a word, so they match at word
-starts only.
+With ended(q), the first line of credit(q), the arc from q to r by v has the score [v starts a word] ended(q) +
+credit(r) - credit(q), and the final score of q is ended(q) - credit(q). Along any sequence the credits cancel exactly
+and only the bonus is left: unfinished phrases give everything back. Phrases begin with a token that starts a word, so
+they match at word starts only.
 
-So the credit at q is what may still be taken back (`refundable`). A search that prunes has to look at scores with and
-without it: hainan_k2.fsa.lattices.lm_search says why.
+The credit of q may thus be taken back later (`refundable`). A search that prunes has to compare scores with and without
+it; hainan_k2.fsa.lattices.lm_search explains how.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from hainan_k2.config import BLANK
-from hainan_k2.fsa.k2 import load_k2
-
-MAX_ARCS = 20_000_000  # of an FSA: 20 bytes each
 
 
 @dataclass(frozen=True, eq=False)
 class HotwordGraph:
     """The automaton: S states, E edges, V tokens. Bonuses are natural logarithms, float64, not negative.
 
-    It has the interface of NgramLm, so that a search takes either: start, advance, final, score.
+    It is a Scorer, as NgramLm is, so that a search takes either.
+
+        graph = HotwordGraph.build({(5, 7): 1.0}, starts_word=[False, False, ..., True])
+        graph.score([[5, 7]])      # (1,): weight x tokens = 2.0
     """
 
     keys: Tensor  # (E,) int64, ascending: state x V + token of every edge
-    targets: Tensor  # (E,) int64: where it leads
+    targets: Tensor  # (E,) int64: the state that it leads to
     first_edge: Tensor  # (S + 1,) int64: the edges of q are first_edge[q] to first_edge[q + 1]
     failure: Tensor  # (S,) int64
     ended: Tensor  # (S,)
     credit: Tensor  # (S,)
-    weight: Tensor  # (S,): the largest weight of the phrases that are under way or end
+    weight: Tensor  # (S,): the largest weight of the phrases that end or continue there
     starts_word: Tensor  # (V,) bool
-    max_failures: int  # failure links from any state to 0, at most
+    max_failures: int  # the longest chain of failure links from a state to 0
 
     start = 0
 
@@ -66,7 +68,7 @@ class HotwordGraph:
         Args:
           starts_word: (V,), whether a token starts a word.
         Raises:
-          ValueError: where there is no phrase, one has no token, or begins within a word, or has a negative weight.
+          ValueError: if there is no phrase, or one has no token, begins within a word or has a negative weight.
         """
         if not phrases:
             raise ValueError("there is no hotword: give one phrase at least")
@@ -110,11 +112,12 @@ class HotwordGraph:
 
     @property
     def num_states(self) -> int:
+        """S."""
         return len(self.failure)
 
     @property
     def num_arcs(self) -> int:
-        """Edges, without failure links."""
+        """E, without failure links."""
         return len(self.keys)
 
     @property
@@ -123,25 +126,29 @@ class HotwordGraph:
         return len(self.starts_word)
 
     def to(self, device: torch.device | str) -> HotwordGraph:
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "max_failures"}
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+        """The same automaton on `device`."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "max_failures"}
+        moved: dict[str, Any] = {name: tensor.to(device) for name, tensor in values.items()}
+        return replace(self, **moved)
 
     def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """The weights of the steps from states (N,) by tokens (N,), none of them blank, and where they lead."""
+        """Scores (N,) float64 of the arcs of tokens (N,), not blank, from states (N,), and next states (N,)."""
         reached, seek = torch.zeros_like(states), torch.arange(len(states), device=states.device)
         at = states
         while len(seek):
             key = at * self.vocab_size + tokens[seek]
             edge = torch.searchsorted(self.keys, key).clamp(max=self.num_arcs - 1)
-            found = self.keys[edge] == key
-            reached[seek[found]] = self.targets[edge[found]]
-            missing = ~found & (at != 0)
+            has_edge = self.keys[edge] == key
+            reached[seek[has_edge]] = self.targets[edge[has_edge]]
+            missing = ~has_edge & (at != 0)
             seek, at = seek[missing], self.failure[at[missing]]
         return self._weigh(states, tokens, reached), reached
 
     def advance_all(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """The weights of the steps from states (N,) by every token, (N, V), and where they lead; by blank nothing
-        changes."""
+        """Scores (N, V) of the arcs of every token from states (N,), and the next states (N, V).
+
+        Blank scores 0 and leads to the same state.
+        """
         distinct, row = states.unique(return_inverse=True)
         reached = distinct.new_zeros((len(distinct), self.vocab_size))
         chain = [distinct]
@@ -158,12 +165,11 @@ class HotwordGraph:
         reached[:, BLANK], weights[:, BLANK] = distinct, 0.0
         return weights[row], reached[row]
 
-    def encourage(self, states: Tensor) -> Tensor:
-        """(N, V): what speaks for a token after states (N,) where it begins or continues a phrase: the largest weight
-        of these phrases.
+    def bias(self, states: Tensor) -> Tensor:
+        """(N, V): the bias of each token in states (N,): the largest weight of the phrases that it begins or continues.
 
-        For a search that never takes a token back. It has no use for refunds: they fall due whenever an unfinished
-        phrase is left, so holding them against the next token would only make it put off every token but one.
+        For greedy searches, which never revise a token. Refunds would only delay them: leaving an unfinished phrase
+        costs a refund, which would count against every token except the one that continues the phrase.
         """
         reached = self.advance_all(states)[1]
         weights = self.weight[reached]
@@ -171,7 +177,7 @@ class HotwordGraph:
         return weights
 
     def scaled(self, scale: float) -> HotwordGraph:
-        """The same automaton with all weights times `scale`; ValueError where that is negative."""
+        """The same automaton with all weights times `scale`; ValueError if that is negative or not finite."""
         if not 0.0 <= scale < float("inf"):
             raise ValueError(f"hotwords have the scale {scale}: it should be finite and not negative")
         return replace(self, ended=scale * self.ended, credit=scale * self.credit, weight=scale * self.weight)
@@ -180,22 +186,22 @@ class HotwordGraph:
         return self.ended[states] * self.starts_word[tokens] + self.credit[reached] - self.credit[states]
 
     def final(self, states: Tensor) -> Tensor:
-        """The weights (N,) of the end at states (N,)."""
+        """Final scores (N,) of states (N,)."""
         return self.ended[states] - self.credit[states]
 
     def refundable(self, states: Tensor) -> Tensor:
-        """The part (N,) of the weights up to states (N,) that may still be taken back: their credit."""
+        """The part (N,) of the scores up to states (N,) that may still be taken back: their credit."""
         return self.credit[states]
 
     def states(self, labels: Tensor) -> Tensor:
-        """The states (N, U + 1) before every token of labels (N, U) and after the last; blanks change nothing."""
+        """The states (N, U + 1) before every token of labels (N, U) and after the last; blanks are skipped."""
         column = [labels.new_full((len(labels),), self.start)]
         for tokens in labels.unbind(1):
             column.append(torch.where(tokens == BLANK, column[-1], self.advance(column[-1], tokens)[1]))
         return torch.stack(column, dim=1)
 
     def score(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """What every sequence of token ids is paid, (N,)."""
+        """The bonus (N,) of each of N sequences of token ids."""
         device = self.ended.device
         labels = [torch.tensor(ids, dtype=torch.int64, device=device) for ids in sequences]
         if not labels:
@@ -206,39 +212,11 @@ class HotwordGraph:
         whole = (padded != BLANK) & ((following == BLANK) | self.starts_word[following])
         return (self.ended[states] * whole).sum(1)
 
-    def to_fsa(self):
-        """The automaton with its failure links resolved, as a k2.Fsa that composes exactly with any lattice.
-
-        State q has an arc of every token to where it leads, an arc of label 0 (epsilon, blank) and score 0 to itself,
-        for k2.intersect_device with lattices that have blanks, and a final arc to state S. So it has about S V arcs:
-        it is for small sets of phrases.
-
-        Raises:
-          ValueError: beyond 20 million arcs.
-        """
-        size, vocab_size = self.num_states, self.vocab_size
-        if size * (vocab_size + 1) > MAX_ARCS:
-            raise ValueError(
-                f"{size} states of hotwords x {vocab_size} tokens are more than {MAX_ARCS} arcs: let the "
-                "search compose them on the fly"
-            )
-        k2 = load_k2()
-        states = torch.arange(size, device=self.failure.device)
-        weights, reached = self.advance_all(states)
-        labels = torch.arange(vocab_size + 1, device=states.device).expand(size, -1).clone()
-        labels[:, vocab_size] = -1
-        target = torch.nn.functional.pad(reached, (0, 1), value=size)
-        source = states[:, None].expand_as(target)
-        arcs = torch.stack([source, target, labels, torch.zeros_like(labels)], dim=-1).reshape(-1, 4).int()
-        fsa = k2.Fsa(arcs)
-        fsa.scores = torch.cat([weights, self.final(states)[:, None]], dim=1).flatten().float()
-        return fsa
-
 
 def _link(
     children: list[dict[int, int]], ended: list[float], earned: list[float], weight: list[float]
 ) -> tuple[list[int], int]:
-    """Failure links, breadth first, and their longest chain; the tables take up what suffixes contribute."""
+    """The failure links, and the length of their longest chain; adds what suffixes contribute to the tables."""
     failure, failures = [0] * len(children), [0] * len(children)
     level = list(children[0].values())
     while level:

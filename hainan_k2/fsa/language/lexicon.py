@@ -1,9 +1,9 @@
-"""Words spelled in tokens: the symbol table words.txt, the lexicon, and its transducer L.
+"""The lexicon: words and their spellings in tokens, its files, and its transducer L.
 
-words.txt names the words' ids as Kaldi does: `<eps>` is 0, then the words, then `#0`, `<s>`, `</s>`. lexicon.txt has
-a line `word piece piece ...` for every spelling. In lexicon_disambig.txt a spelling that another word shares, or
-that begins a longer one, ends in `#1`, `#2` ..., so that L composed with any deterministic word graph can be
-determinized. `#0` is what word graphs have on back-off arcs.
+words.txt is a symbol table in Kaldi's form: `<eps>` is 0, then come the words, then `#0`, `<s>`, `</s>`. lexicon.txt
+has a line `word piece piece ...` for every spelling. In lexicon_disambig.txt a spelling that is also that of another
+word, or the beginning of a longer one, ends in `#1`, `#2` ..., so that L composed with a deterministic word graph can
+be determinized. `#0` is the label of back-off arcs in word graphs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from hainan_k2.fsa.k2 import load_k2
-from hainan_k2.fsa.language.spelling import is_silent
+from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.language.spelling import Vocabulary, is_epsilon
 
 EPSILON, BACKOFF, BLANK_NAME = "<eps>", "#0", "<blk>"
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """words: the symbol table, index = id. spellings: (word id, token ids) in ascending order, without repeats."""
+    """Words and spellings.
+
+    words: the symbol table, index = id. spellings: (word id, token ids), ascending, without repeats; a word may have
+    several, or none.
+    """
 
     words: tuple[str, ...]
     spellings: tuple[tuple[int, tuple[int, ...]], ...]
@@ -34,19 +36,19 @@ class Lexicon:
         return self.words.index(BACKOFF)
 
     def epsilons(self) -> list[int]:
-        """The ids that are epsilons in a word graph: <eps>, #0, and those of #1, <s>, !SIL ... without a spelling."""
+        """The word ids that are epsilons in a word graph: <eps>, #0, and #1, <s>, !SIL ... if they have no spelling."""
         spelled = {word for word, _ in self.spellings}
         return [
             word
             for word, name in enumerate(self.words)
-            if word == 0 or name == BACKOFF or is_silent(name) and word not in spelled
+            if word == 0 or name == BACKOFF or is_epsilon(name) and word not in spelled
         ]
 
     def disambiguated(self, first: int) -> list[tuple[int, tuple[int, ...]]]:
-        """The spellings, with the id first + k at the end of those that need the disambiguation symbol #k, k >= 1."""
+        """The spellings; those that need a disambiguation symbol #k, k >= 1, have the id first + k at the end."""
         every = Counter(pieces for _, pieces in self.spellings)
         prefixes = {pieces[:n] for pieces in every for n in range(1, len(pieces))}
-        used: Counter = Counter()
+        used: Counter[tuple[int, ...]] = Counter()
         result = []
         for word, pieces in self.spellings:
             if every[pieces] > 1 or pieces in prefixes:
@@ -56,10 +58,10 @@ class Lexicon:
         return result
 
 
-def make_lexicon(words: Iterable[str], tokenizer) -> tuple[Lexicon, list[str]]:
-    """The lexicon of distinct words, each spelled by a tokenizer.Tokenizer, and the words that it cannot spell.
+def make_lexicon(words: Iterable[str], tokenizer: Vocabulary) -> tuple[Lexicon, list[str]]:
+    """The lexicon of the distinct words of `words`, and the words that the tokenizer cannot spell.
 
-    Those are in the symbol table, but have no spelling. ValueError where there is no word.
+    Words that cannot be spelled are in the symbol table, but have no spelling. ValueError if there is no word.
     """
     table = sorted(set(words))
     if not table:
@@ -72,7 +74,7 @@ def make_lexicon(words: Iterable[str], tokenizer) -> tuple[Lexicon, list[str]]:
 
 
 def write_lexicon(lexicon: Lexicon, pieces: Sequence[str], folder: Path) -> None:
-    """Writes words.txt, lexicon.txt and lexicon_disambig.txt. `pieces` are the tokens, index = id."""
+    """Write words.txt, lexicon.txt and lexicon_disambig.txt. `pieces` are the tokens, index = id."""
 
     def lines(spellings: Iterable[tuple[int, tuple[int, ...]]]) -> str:
         names = [*pieces, *(f"#{k}" for k in range(len(lexicon.spellings) + 1))]
@@ -86,9 +88,11 @@ def write_lexicon(lexicon: Lexicon, pieces: Sequence[str], folder: Path) -> None
 
 
 def read_words(path: Path) -> tuple[str, ...]:
-    """The symbols of a words.txt, index = id. ValueError "FILE:LINE: ..." unless it has the form described above.
+    """The symbols of a words.txt, index = id; of a tokens.txt, which begins with `<blk>`, with #0, <s>, </s> appended.
 
-    To a tokens.txt, which begins with `<blk>`, `#0`, `<s>` and `</s>` are added.
+    Raises:
+      ValueError: "FILE:LINE: ..." for a line that is not `symbol id` with the next id, "FILE: ..." for a table without
+        <eps>, #0, <s> or </s>.
     """
     words: list[str] = []
     for number, line in enumerate(_read(path).split("\n"), 1):
@@ -112,9 +116,11 @@ def read_words(path: Path) -> tuple[str, ...]:
 
 
 def read_lexicon(folder: Path, pieces: Sequence[str]) -> Lexicon:
-    """The lexicon of a folder's words.txt and lexicon.txt; a word may have several spellings.
+    """The lexicon of the words.txt and lexicon.txt of a folder.
 
-    ValueError "FILE:LINE: ..." for a line that names no word of words.txt, or no tokens but `pieces`, blank excluded.
+    Raises:
+      ValueError: "FILE:LINE: ..." for a word that is not in words.txt, a spelling that has other tokens than `pieces`,
+        or none; the blank, id 0, is not one of them.
     """
     words = read_words(folder / "words.txt")
     word_ids = {word: i for i, word in enumerate(words)}
@@ -138,15 +144,18 @@ def read_lexicon(folder: Path, pieces: Sequence[str]) -> Lexicon:
     return Lexicon(words, tuple(sorted(spellings)))
 
 
-def lexicon_fst(lexicon: Lexicon, vocab_size: int):
+def lexicon_fst(lexicon: Lexicon, vocab_size: int) -> Fsa:
     """L, the closure of all words: a k2.Fsa from tokens (labels) to words (aux_labels), arc-sorted.
 
         (0) --- first token : word ---> (n) --- token : epsilon ---> ... --- last token : epsilon ---> (0)
         (0) --- #0 : #0 ---> (0)
         (0) --- -1 : -1 ---> (final)
 
-    A word of one token is a loop at state 0. #k has label vocab_size + k; spellings are those of `disambiguated`.
+    State 0 is the start. A word of one token is a loop at state 0. Spellings end in their disambiguation symbols, of
+    which #k has the label vocab_size + k.
     """
+    import torch
+
     k2 = load_k2()
     arcs = [(0, 0, vocab_size, lexicon.backoff)]
     state = 0

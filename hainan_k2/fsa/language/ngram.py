@@ -1,21 +1,23 @@
-"""Back-off n-gram language models over tokens, as tensors: many states and tokens are looked up at once.
+"""Back-off n-gram language models over tokens as tensors, for look-ups of many states and tokens at once.
 
-The states are histories: state 0 is the empty one; others are the n-grams, below the highest order, that longer
-n-grams begin with or that bear a back-off weight. From the state of history h
+A state is a history. State 0 is the empty history; the others are the n-grams below the highest order that longer
+n-grams begin with, or that have a back-off weight. The start is the state of <s>. From the state of history h
 
     (h) --- w : log P(w | h) ---> (longest state that ends h w)              for every n-gram h w of the file
     (h) --- failure : log backoff(h) ---> (longest state that ends h, shorter than h)
 
-where the failure arc is taken only by a token without an arc of its own. So every token has exactly one way, and the
-automaton gives each sentence its one probability. Sentences start in the state of <s> and end by the word </s>.
+    final score of (h): log P(</s> | h)
 
-A token that the file has no unigram of counts as <unk>. If the file has no <unk> either it has probability 0.
+The failure arc is only taken by a token for which h has no arc. So every token has exactly one path from a state, and
+the automaton gives each sentence its probability under the model. A token without unigram counts as <unk>; if the file
+has no <unk> either, its probability is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +28,12 @@ from hainan_k2.fsa.language.arpa import Ngrams, read_arpa
 
 @dataclass(frozen=True, eq=False)
 class NgramLm:
-    """S states, A arcs sorted by state and word; W words: V tokens, <s>, </s> and, if it is no token, <unk>.
+    """S states, A arcs sorted by state and word; W words: V tokens, <s>, </s> and, unless it is a token, <unk>.
 
-    Arcs of state 0 are dense: arc w is of word w, -inf if the file does not have it.
+    State 0 has an arc of every word: arc w is of word w, with score -inf if the file does not have the word.
+
+        lm = NgramLm.read("tokens.arpa", tokenizer.pieces)
+        lm.score([tokenizer.encode("turn on the light")])      # (1,) natural log-probability, from <s> to </s>
     """
 
     order: int
@@ -37,7 +42,7 @@ class NgramLm:
     num_words: int  # W
     missing: tuple[str, ...]  # tokens of probability 0: neither they nor <unk> are in the file
     words: Tensor  # (V,) int64: the word of every token, itself or <unk>
-    keys: Tensor  # (A + 1,) int64: state * W + word, ascending; the last one is larger than all
+    keys: Tensor  # (A + 1,) int64: state * W + word, ascending; the last one is a sentinel
     log_probs: Tensor  # (A + 1,) float32, natural log
     next_states: Tensor  # (A + 1,) int64
     backoff_log_probs: Tensor  # (S,) float32
@@ -54,23 +59,26 @@ class NgramLm:
             in the file, or a history that lacks the back-off weight it needs.
         """
         vocabulary = vocabulary_of(symbols)
-        return _build(path, read_arpa(path, vocabulary), symbols, vocabulary)
+        return build_lm(path, read_arpa(path, vocabulary), symbols, vocabulary)
 
     @property
     def num_states(self) -> int:
+        """S."""
         return len(self.backoff_states)
 
     @property
     def num_arcs(self) -> int:
+        """A, the number of n-grams, without failure arcs."""
         return len(self.keys) - 1
 
     def to(self, device: torch.device | str) -> NgramLm:
         """The same LM on `device`."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device) for k, v in tensors.items() if isinstance(v, Tensor)})
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """log P(token | state) (N,) float32, -inf of a missing token, and next states (N,) int64.
+        """log P(token | state) (N,) float32, -inf for a missing token, and next states (N,) int64.
 
         Args:
           states: (N,) int64.
@@ -96,7 +104,7 @@ class NgramLm:
         return total + self.final(states)
 
     def follow(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """As `advance`, of words: numbers below `num_words`, tokens and then <s>, </s>."""
+        """As `advance`, of words (N,): numbers below `num_words`, tokens first, then <s> and </s>."""
         keys = states * self.num_words + words
         arcs = torch.searchsorted(self.keys, keys)
         rows = (self.keys.index_select(0, arcs) != keys).nonzero()[:, 0]
@@ -108,16 +116,16 @@ class NgramLm:
             paid.index_add_(0, rows, self.backoff_log_probs.index_select(0, sources))
             sources = self.backoff_states.index_select(0, sources)
             keys = sources * self.num_words + words
-            found = torch.searchsorted(self.keys, keys)
-            arcs.index_copy_(0, rows, found)
-            absent = (self.keys.index_select(0, found) != keys).nonzero()[:, 0]
+            lower_arcs = torch.searchsorted(self.keys, keys)
+            arcs.index_copy_(0, rows, lower_arcs)
+            absent = (self.keys.index_select(0, lower_arcs) != keys).nonzero()[:, 0]
             rows, sources, words = (x.index_select(0, absent) for x in (rows, sources, words))
         log_probs = self.log_probs.index_select(0, arcs)
         return log_probs if paid is None else log_probs + paid, self.next_states.index_select(0, arcs)
 
 
 def vocabulary_of(symbols: Sequence[str]) -> dict[bytes, int]:
-    """The number of every word that an ARPA file over `symbols` may have."""
+    """The number of every word, in UTF-8, that an ARPA file over `symbols` may have."""
     vocabulary = {symbol.encode(): i for i, symbol in enumerate(symbols)}
     vocabulary.update({b"<s>": len(symbols), b"</s>": len(symbols) + 1})
     vocabulary.setdefault(b"<unk>", len(symbols) + 2)
@@ -126,7 +134,7 @@ def vocabulary_of(symbols: Sequence[str]) -> dict[bytes, int]:
 
 
 class _Index:
-    """Finds n-grams: the number that one of order n has among those of order n, in ascending order."""
+    """Finds n-grams: the rank of an n-gram among those of its order, sorted by history and last word."""
 
     def __init__(self, num_words: int):
         self.num_words = num_words
@@ -142,13 +150,21 @@ class _Index:
         return at
 
 
-def _build(path: str, sections: list[Ngrams], symbols: Sequence[str], vocabulary: dict[bytes, int]) -> NgramLm:
-    """The automaton of an ARPA file's n-grams."""
+def build_lm(path: str, sections: list[Ngrams], symbols: Sequence[str], vocabulary: dict[bytes, int]) -> NgramLm:
+    """The automaton of n-grams.
+
+    Args:
+      path: the file's name, for messages.
+      sections: the n-grams of each order, as of read_arpa.
+      symbols, vocabulary: the tokens, and vocabulary_of(symbols).
+    Raises:
+      ValueError: as NgramLm.read.
+    """
     num_words = max(vocabulary.values()) + 1
     index, histories = _Index(num_words), []  # by order: of every n-gram, the number of its history
     for n, section in enumerate(sections):
         number = index.number(section.words[:, :-1])
-        _refuse(path, section, number < 0, "is without history: the file does not have its words but the last")
+        _refuse(path, section, number < 0, "has no history: the file does not have its words but the last")
         keys = number * num_words + section.words[:, -1]
         order = np.argsort(keys, kind="stable")
         sections[n], keys = section[order], keys[order]
@@ -160,7 +176,7 @@ def _build(path: str, sections: list[Ngrams], symbols: Sequence[str], vocabulary
     num_states, states = 1, []  # by order: the state of every n-gram, -1 where it is none
     for section, history in zip(sections, histories[1:]):
         followers = np.bincount(history, minlength=len(section.words))
-        # A history that every word follows never backs off; kaldingram gives it no weight.
+        # A history that every word follows never backs off, and kaldingram writes no weight for it.
         backs_off = (followers > 0) & (followers < np.count_nonzero(unigrams != vocabulary[b"<s>"]))
         unweighted = np.isnan(section.backoffs)
         _refuse(path, section, backs_off & unweighted, "begins longer ones but has no back-off weight")

@@ -1,4 +1,4 @@
-"""What scores tokens while lattices are searched: language models and hotwords, alone or several at once."""
+"""Scores of tokens during a search: language models and hotwords, one or several at once."""
 
 from __future__ import annotations
 
@@ -10,26 +10,36 @@ from torch import Tensor
 
 
 class Scorer(Protocol):
-    """A deterministic automaton over tokens: NgramLm, HotwordGraph and the like.
+    """A deterministic weighted automaton over tokens, such as NgramLm and HotwordGraph.
 
-    One that scores in advance, as HotwordGraph does, also has `refundable(states)`: the part (N,) of the scores up to
-    states (N,) that it may take back later.
+    States are numbered below `num_states`; every state has one arc of every token, and a final score. A scorer that
+    gives credit for unfinished phrases, as HotwordGraph does, also has `refundable(states)`: the part (N,) of the
+    scores up to states (N,) that it may take back later.
     """
 
-    start: int
-    num_states: int
+    @property
+    def start(self) -> int:
+        """The start state."""
+
+    @property
+    def num_states(self) -> int:
+        """The number of states."""
+
+    def to(self, device: torch.device) -> Scorer:
+        """The same scorer on `device`."""
 
     def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and next states (N,) of tokens (N,) in states (N,)."""
 
     def final(self, states: Tensor) -> Tensor:
-        """Scores (N,) of the end."""
+        """Final scores (N,) of states (N,)."""
 
 
 class WeightedScorers:
-    """sum_i weight_i x scorer_i; a state is all their states as one number, in mixed radix.
+    """The product of several scorers, with scores sum_i weight_i x scorer_i; a Scorer itself.
 
-    A scorer of weight 0 is left out. Where one of negative weight scores -inf nothing is subtracted.
+    A state is the states of all scorers as one number, in mixed radix. A scorer of weight 0 is left out. A scorer of
+    negative weight that gives -inf subtracts nothing.
     """
 
     def __init__(self, scorers: Sequence[tuple[Scorer, float]], device: torch.device):
@@ -55,7 +65,7 @@ class WeightedScorers:
 
     @property
     def refunds(self) -> bool:
-        """Whether a scorer may take back what it has given. One of negative weight has nothing to take back."""
+        """Whether a scorer of positive weight may take back a part of its scores."""
         return any(weight > 0 and hasattr(scorer, "refundable") for scorer, weight in self.scorers)
 
     def refundable(self, states: Tensor) -> Tensor:
@@ -67,7 +77,7 @@ class WeightedScorers:
         return total
 
     def _split(self, states: Tensor) -> list[Tensor]:
-        """The states of every scorer."""
+        """The states (N,) of each scorer."""
         parts = []
         for scorer, _ in reversed(self.scorers[1:]):
             parts.append(states % scorer.num_states)

@@ -1,46 +1,47 @@
-"""LG: a language model over words, G, spelled out in tokens.
+"""LG: a language model over words, G, with every word spelled in tokens.
 
-G is an acceptor over word ids, e.g. an n-gram model from `hainan-arpa-to-fst`: an arc h --- w ---> h' for every
-n-gram, and `#0` (or epsilon) from a history to the one to back off to. LG has a state (h, p) for every history h
-and every p that a word after h begins with; a word's arcs share those of the words that begin alike:
+G is an acceptor over word ids, for example an n-gram model from `hainan-arpa-to-fst`: an arc h --- w ---> h' for every
+n-gram, and `#0` (or epsilon) from a history to a shorter one. LG has a state (h, p) for every history h and every
+prefix p of a spelling of the words after h. The start is (start of G, empty); (h, empty) is final where h is. Words
+whose spellings begin alike share arcs:
 
     (h, p) --- token : epsilon ---> (h, p token)          some word after h begins with `p token`
     (h, p) --- token : w ---> (h', empty)                 `p token` is a spelling of w, and h --- w ---> h'
 
-The arcs of a word add up to its score in G; each bears as much as every word that goes on from it has in common, so
-that a beam sees the language model's opinion at a word's first token. Every arc bears at most one word, on its
-last token. Back-off arcs are epsilons, as in Kaldi: a sentence has the score of its best way through G, which may
-back off where an n-gram is there. They are removed: an arc into h has twins into every history that h backs off
-to. Nothing is determinized, so homophones and words that begin others need no disambiguation symbols.
+The scores of a word's arcs add up to its score in G. Scores are pushed forward: the arcs up to p have, in sum, the best
+score of the words that continue p, so that a beam search applies the language model from the first token of a word on.
+The output of a word is on the arc of its last token. Back-off arcs are epsilons, as in Kaldi: a sentence has the score
+of its best path through G, which may back off although the n-gram is there; backoff.expand_backoffs removes them. LG is
+not determinized, so homophones, and words that begin other words, need no disambiguation symbols.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 
-from hainan_k2.fsa.k2 import load_k2
-from hainan_k2.fsa.language.acceptor import Acceptor, join, k2_arcs, remove_epsilons
+from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.language.acceptor import Acceptor, k2_arcs
+from hainan_k2.fsa.language.backoff import expand_backoffs, join
 from hainan_k2.fsa.language.lexicon import Lexicon
 
 
-def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Any, np.ndarray]:
-    """LG as drawn above, and the words of those arcs of `grammar` that it lacks because they have no spelling.
+def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Fsa, np.ndarray]:
+    """LG as drawn above, and the words of `grammar` that are left out because they have no spelling.
 
     Args:
       grammar: an acceptor of word ids; its epsilons are those of Lexicon.epsilons.
     Returns:
       A k2.Fsa, connected and arc-sorted: labels are tokens, aux_labels word ids or 0; and
-      (M,) int64, word ids, one for each arc left out.
+      (M,) int64, word ids, one for each arc that is left out.
     Raises:
-      ValueError: if LG would be without words or too large, or `grammar` has a cycle of epsilons.
+      ValueError: if LG would have no word or more than 2^28 arcs, or `grammar` has a cycle of epsilons.
     """
     k2 = load_k2()
-    words, trie = remove_epsilons(grammar, lexicon.epsilons()), _Trie.of(lexicon)
+    words, trie = expand_backoffs(grammar, lexicon.epsilons()), _Trie.of(lexicon)
     arc, step = join(words.label, trie.word)
     history = words.source[arc] * trie.size  # state (h, p) is number h * size + the node of p
     source, target, score = history + trie.node[step], history + trie.child[step], words.score[arc]
@@ -76,10 +77,12 @@ def spell_out(grammar: Acceptor, lexicon: Lexicon) -> tuple[Any, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class _Trie:
-    """The steps of all spellings, those of one word together: from `node` by `piece` to `child`, which is 0 after the
-    last piece. Node 0 is the root; nodes are numbered below `size`."""
+    """The prefix tree of all spellings, as N steps: from `node` by `piece` to `child`.
 
-    word: np.ndarray  # (N,) int64, ascending, as all below
+    Node 0 is the root; nodes are numbered below `size`. The child is 0 after the last piece of a word.
+    """
+
+    word: np.ndarray  # (N,) int64, ascending; the other columns have the same shape and type
     node: np.ndarray
     piece: np.ndarray
     child: np.ndarray
@@ -89,8 +92,9 @@ class _Trie:
     def of(cls, lexicon: Lexicon) -> _Trie:
         nodes: dict[tuple[int, ...], int] = {(): 0}
         steps = []
-        for word, pieces in lexicon.spellings:
-            for n, piece in enumerate(pieces):
-                child = nodes.setdefault(pieces[: n + 1], len(nodes)) if n + 1 < len(pieces) else 0
-                steps.append((word, nodes[pieces[:n]], piece, child))
-        return cls(*np.array(steps, dtype=np.int64).T, size=len(nodes))
+        for word_id, pieces in lexicon.spellings:
+            for n, token in enumerate(pieces):
+                after = nodes.setdefault(pieces[: n + 1], len(nodes)) if n + 1 < len(pieces) else 0
+                steps.append((word_id, nodes[pieces[:n]], token, after))
+        word, node, piece, child = np.array(steps, dtype=np.int64).T
+        return cls(word, node, piece, child, len(nodes))

@@ -1,67 +1,71 @@
-"""Exact composition of decoding lattices with closed grammars, a whole batch at once.
+"""Exact composition of decoding lattices with closed grammars, for a whole batch, and the words of its paths.
 
-Of a lattice state p and a grammar state q, state (p, q):
+    states   (p, q): lattice state p, grammar state q
+    start    (start, start)
+    final    (final, final)
+    arcs     (p, q) -- v : lattice score + grammar score -->     (p after v, q after v)     for a token v of both
+             (p, q) -- epsilon : lattice score -->               (p after epsilon, q)       a blank or a duration
 
-    (p, q) --- token : lattice score + grammar score ---> (p', q')    where both have the token
-    (p, q) --- epsilon : lattice score ---> (p', q)                   a blank or a duration: the grammar waits
-
-Only the lattice has epsilons, and a grammar state meets them by a loop. So every pair of a lattice path and a reading
-of its tokens is one path here, and sums over paths count nothing twice.
+Only the lattice has epsilons, so that a path of the lattice together with a path of the grammar over the same tokens is
+exactly one path of the composition. Sums over paths count nothing twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hainan_k2.fsa.checks import check_lattice
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.fsavec import arc_owner
+from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.language.grammar import GLUE, Grammar
-from hainan_k2.fsa.lattices.paths import arc_owner
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
 
 
-def compose(lattice, grammar: Union[Grammar, Any], max_arcs: int = MAX_COMPOSED_ARCS):
-    """The paths of `lattice` that `grammar` accepts.
+def compose(lattice: Fsa, grammar: Grammar | Fsa, max_arcs: int = MAX_COMPOSED_ARCS) -> Fsa:
+    """The paths of `lattice` that `grammar` accepts; states and arcs are those of the module's docstring.
 
     Args:
-      lattice: k2.Fsa (FsaVec of B), topologically sorted, of nar_lattice or any other function that keeps label 0 for
-        epsilon.
-      grammar: a Grammar, or a k2.Fsa without epsilons whose labels are token ids: one for all, or an FsaVec of 1 or B.
-        Its attributes and the lattice's all come along.
-      max_arcs: most arcs that k2 may have to make.
+      lattice: k2.Fsa (FsaVec of B), topologically sorted, with label 0 as epsilon, e.g. from nar_lattice.
+      grammar: a Grammar, or a k2.Fsa without epsilons whose labels are token ids: one for all utterances, or an FsaVec
+        of 1 or B. The result has the attributes of the lattice and of the grammar.
+      max_arcs: refuse compositions that may need more arcs than this.
     Returns:
       A k2.Fsa (FsaVec of B), connected and topologically sorted, with the lattice's `frame` and `duration`, so that
-      shortest_path and hypotheses_from_lattice work on it. An utterance has no states where the grammar accepts none
-      of its paths.
+      shortest_path and hypotheses_from_lattice work on it. An utterance has no states if the grammar accepts none of
+      its paths.
     Raises:
-      ValueError: on a lattice that is a single FSA or not sorted, a grammar with epsilons, of another device or batch
-        size, with an attribute that the lattice has too, and, with sizes, before a composition of more than max_arcs
-        arcs.
+      ValueError: for a lattice that is a single FSA or not sorted; for a grammar with epsilons, on another device, of
+        another batch size, or with an attribute that the lattice has too; and, with the sizes, for a composition that
+        may need more than max_arcs arcs.
+
+    >>> twice = k2.Fsa.from_str("0 1 5 0\\n1 2 5 0\\n2 3 -1 0\\n3")  # token 5 twice
+    >>> composed = compose(lattice, twice)
+    >>> hypotheses = hypotheses_from_lattice(shortest_path(composed), frame_lens, composed)
     """
     k2 = load_k2()
     check_lattice(lattice)
     batch, device = lattice.shape[0], lattice.labels.device
     fsa = _grammar_vec(grammar, lattice)
-    sizes = composed_arcs(lattice, fsa)
-    if sizes > max_arcs:
+    num_arcs = composed_arcs(lattice, fsa)
+    if num_arcs > max_arcs:
         raise ValueError(
             f"a lattice of {lattice.num_arcs} arcs composed with a grammar of {fsa.num_arcs} has up to "
-            f"{sizes} arcs, at most {max_arcs} are made: compose fewer utterances at once, or use a "
+            f"{num_arcs} arcs, at most {max_arcs} are made: compose fewer utterances at once, or use a "
             "smaller grammar; for a large one an n-gram LM does (viterbi-lm)"
         )
-    waiting = k2.arc_sort(k2.add_epsilon_self_loops(fsa))
+    with_loops = k2.arc_sort(k2.add_epsilon_self_loops(fsa))
     which = torch.arange(batch) if fsa.shape[0] == batch else torch.zeros(batch)
-    composed = k2.intersect_device(waiting, lattice, which.int().to(device), sorted_match_a=True)
+    composed = k2.intersect_device(with_loops, lattice, which.int().to(device), sorted_match_a=True)
     return k2.connect(k2.top_sort(composed))
 
 
-def _grammar_vec(grammar: Union[Grammar, Any], lattice):
-    """The grammar as an FsaVec that can be composed with the lattice."""
+def _grammar_vec(grammar: Grammar | Fsa, lattice: Fsa) -> Fsa:
+    """The grammar as an FsaVec that can be composed with the lattice, or ValueError."""
     k2 = load_k2()
     fsa = grammar.fsa(lattice.labels.device) if isinstance(grammar, Grammar) else grammar
     if not isinstance(fsa, k2.Fsa):
@@ -88,61 +92,74 @@ def _grammar_vec(grammar: Union[Grammar, Any], lattice):
     return fsa
 
 
-def composed_arcs(lattice, fsa) -> int:
-    """An upper bound of the arcs in the composition of a lattice with an FsaVec of one grammar, or one per utterance:
-    as if every pair of states could be reached."""
+def composed_arcs(lattice: Fsa, fsa: Fsa) -> int:
+    """An upper bound of the arcs of the composition, as if all pairs of states could be reached.
+
+    `fsa` is an FsaVec of one grammar, or of one per utterance.
+    """
     if not lattice.num_arcs:
         return 0
-    width = max(0, int(lattice.labels.max())) + 2  # a column for each of its labels, from -1
+    width = max(0, int(lattice.labels.max())) + 2  # one column for every label of the lattice, from -1
 
-    def counts(fsas) -> Tensor:
-        """(B, width): arcs of every label."""
-        known = fsas.labels < width - 1
-        column = arc_owner(fsas)[known] * width + fsas.labels[known].long() + 1
+    def counts(fsas: Fsa) -> Tensor:
+        """(B, width) number of arcs with every label."""
+        in_lattice = fsas.labels < width - 1
+        column = arc_owner(fsas)[in_lattice] * width + fsas.labels[in_lattice].long() + 1
         return torch.bincount(column, minlength=fsas.shape[0] * width).view(-1, width)
 
-    ours, theirs = counts(lattice), counts(fsa)
-    theirs[:, 1] = fsa.arcs.shape().row_splits(1).diff() - 1  # loops where the grammar waits
-    return int((ours * theirs).sum())
+    of_lattice, of_grammar = counts(lattice), counts(fsa)
+    of_grammar[:, 1] = fsa.arcs.shape().row_splits(1).diff() - 1  # epsilon loops
+    return int((of_lattice * of_grammar).sum())
 
 
-def path_sums(best, values: Tensor) -> Tensor:
-    """(B,) float64: what values (A,) of the arcs of linear paths add up to on each."""
+def path_sums(best: Fsa, values: Tensor) -> Tensor:
+    """(B,) float64 sums of values (A,) over the arcs of each linear path."""
     total = torch.zeros(best.shape[0], dtype=torch.float64, device=values.device)
     return total.index_add_(0, arc_owner(best), values.double())
 
 
-def path_outputs(best, outputs: Sequence[str]) -> list[tuple[tuple[str, int, int], ...]]:
-    """What linear paths put out, as Hypothesis.output has it; where an output ends in @@, the next one is joined to it.
+def path_outputs(best: Fsa, outputs: Sequence[str]) -> list[tuple[tuple[str, int, int], ...]]:
+    """The output words of linear paths as (word, first token, end token), the form of Hypothesis.output.
+
+    The words of an output span the tokens from the arc that carries it up to the next output, which may be empty. An
+    output that ends in @@ is joined with the next one.
 
     Args:
-      best: linear FsaVec of B, as from shortest_path, of a composition with a transducer: `aux_labels` index `outputs`.
-
-    The words of an output last from the token it stands on to the next output, be that an empty one.
+      best: linear FsaVec of B, from shortest_path of a composition with a transducer; `aux_labels` are indices of
+        `outputs`.
     """
-    said: list[list[list]] = [[] for _ in range(best.shape[0])]
-    tokens = [0] * best.shape[0]
+    spans: list[list[_Span]] = [[] for _ in range(best.shape[0])]
+    num_tokens = [0] * best.shape[0]
     at = (best.labels > 0).nonzero()[:, 0]
     for utterance, output in zip(arc_owner(best)[at].tolist(), best.aux_labels[at].tolist()):
         if output > 0:
-            said[utterance].append([outputs[output], tokens[utterance], 0])
-        tokens[utterance] += 1
-        if said[utterance]:
-            said[utterance][-1][2] = tokens[utterance]
-    return [tuple(_words(spans)) for spans in said]
+            spans[utterance].append(_Span(outputs[output], num_tokens[utterance]))
+        num_tokens[utterance] += 1
+        if spans[utterance]:
+            spans[utterance][-1].end = num_tokens[utterance]
+    return [tuple(_words(own)) for own in spans]
 
 
-def _words(spans: list[list]) -> list[tuple[str, int, int]]:
-    """Outputs, of several words or none each, as words; the words of one output have the same span."""
+@dataclass
+class _Span:
+    """An output and its tokens [first, end) within the path."""
+
+    text: str
+    first: int
+    end: int = 0
+
+
+def _words(spans: Sequence[_Span]) -> list[tuple[str, int, int]]:
+    """The words of outputs of any number of words each; the words of one output have the same span."""
     words: list[tuple[str, int, int]] = []
     glued = False
-    for text, first, end in spans:
-        for word in text.split():
+    for span in spans:
+        for word in span.text.split():
             if glued:
-                before = words.pop()
-                words.append((before[0][: -len(GLUE)] + word, before[1], end))
+                text, first, _ = words.pop()
+                words.append((text[: -len(GLUE)] + word, first, span.end))
             else:
-                words.append((word, first, end))
+                words.append((word, span.first, span.end))
             glued = word.endswith(GLUE)
     if glued:
         text, first, end = words.pop()

@@ -1,7 +1,7 @@
-"""What `--graph` names: a word graph spelled in tokens, LG, alone or composed with the TDT topology, in a file.
+"""The decoding graph of `--graph` and its file: LG over tokens, alone or composed with the TDT topology.
 
-LG fits every model of its tokens; composing it with the topology of a model's durations takes a while where it is
-large, so `hainan-compile-graph --durations` can do that beforehand.
+LG is a lexicon composed with a word-level LM. It works with every model that has the same tokens. Its composition with
+the topology of a model's durations takes a while for a large LG; `hainan-compile-graph --durations` does it beforehand.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.files.container import Kind, read_container, write_container
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.lattices.topology import compile_tdt_graph
 
 KIND = Kind("decoding graph", "hainan-compile-graph")
@@ -23,51 +23,63 @@ KIND = Kind("decoding graph", "hainan-compile-graph")
 
 @dataclass(frozen=True, eq=False)
 class DecodingGraph:
-    """arcs (A, 4) int32 as k2 has them (source, target, label, bits of the float32 score), aux_labels (A,) int32 word
-    ids; words and pieces: the symbol tables, index = id. durations: None for LG, whose labels are tokens; otherwise
-    labels are columns of hainan_k2.fsa.lattices.topology's dense matrix."""
+    """A decoding graph in plain tensors.
+
+    Its states, start and final are those of LG, or of the topology composed with LG (`compile_tdt_graph`).
+
+    Args:
+      arcs: (A, 4) int32 in k2's layout: source, target, label, and the bits of the float32 score. Labels are tokens or,
+        with durations, columns of the dense matrix of hainan_k2.fsa.lattices.topology.
+      aux_labels: (A,) int32 word ids.
+      words, pieces: the symbols of word ids and of tokens.
+      durations: those of the topology, in frames; None for LG alone.
+    """
 
     arcs: Tensor
     aux_labels: Tensor
     words: tuple[str, ...]
     pieces: tuple[str, ...]
     durations: Optional[tuple[int, ...]] = None
-    _made: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[Any, Fsa] = field(default_factory=dict, repr=False)  # of search_graph
 
     @classmethod
     def of(
-        cls, fsa, words: Sequence[str], pieces: Sequence[str], durations: Optional[Sequence[int]] = None
+        cls, fsa: Fsa, words: Sequence[str], pieces: Sequence[str], durations: Optional[Sequence[int]] = None
     ) -> DecodingGraph:
-        """From a k2.Fsa: of spell_out, or of compile_tdt_graph with these durations."""
+        """From the k2.Fsa of spell_out, or of compile_tdt_graph with these durations."""
         state = fsa.as_dict()
         durations = None if durations is None else tuple(durations)
         return cls(state["arcs"].cpu(), state["aux_labels"].cpu(), tuple(words), tuple(pieces), durations)
 
-    def fsa(self):
+    def fsa(self) -> Fsa:
         """The graph as a k2.Fsa."""
         k2 = load_k2()
-        return k2.Fsa(self.arcs.clone(), self.aux_labels)  # a clone: k2 keeps scores in the arcs it is given
+        return k2.Fsa(self.arcs.clone(), self.aux_labels)  # a copy, because k2 writes scores into the arcs
 
-    def search_graph(self, durations: Sequence[int], scale: float = 1.0, device: Union[str, torch.device] = "cpu"):
-        """The k2.Fsa that intersect_tdt wants: composed with the topology, its scores times `scale`. The last one made
-        is remembered. ValueError if it has been composed for other durations."""
+    def search_graph(
+        self, durations: Sequence[int], scale: float = 1.0, device: Union[str, torch.device] = "cpu"
+    ) -> Fsa:
+        """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`.
+
+        The last result is cached. ValueError if the graph was composed for other durations.
+        """
         durations, device = tuple(durations), torch.device(device)
         if self.durations not in (None, durations):
             raise ValueError(
                 f"the graph is for durations {self.durations}, the model has {durations}: compile it for "
                 "those, by `hainan-compile-graph --durations`"
             )
-        if (durations, scale, device) not in self._made:
-            self._made.clear()
+        if (durations, scale, device) not in self._cache:
+            self._cache.clear()
             fsa = self.fsa()
             if self.durations is None:
                 fsa = compile_tdt_graph(fsa, len(self.pieces), durations)
             fsa.scores = scale * fsa.scores
-            self._made[durations, scale, device] = fsa.to(device)
-        return self._made[durations, scale, device]
+            self._cache[durations, scale, device] = fsa.to(device)
+        return self._cache[durations, scale, device]
 
     def save(self, path: Union[str, Path]) -> None:
-        """Write a .safetensors file for `read`."""
+        """Write a .safetensors file that `read` reads."""
         write_container(
             path,
             KIND,
@@ -77,10 +89,10 @@ class DecodingGraph:
 
     @classmethod
     def read(cls, path: Union[str, Path], pieces: Sequence[str]) -> DecodingGraph:
-        """The graph of a file, for a model of these pieces.
+        """Read a file of `save`, for a model with these pieces.
 
         Raises:
-          ValueError: if the file is damaged, or its graph is of other pieces or not one that k2 can search.
+          ValueError: if the file is damaged, if its pieces differ, or if k2 could not search the graph.
         """
         tensors, facts = read_container(path, KIND)
         try:
@@ -91,16 +103,16 @@ class DecodingGraph:
             raise ValueError(f"{path} is not complete: make it with `hainan-compile-graph`") from None
         if graph.pieces != tuple(pieces):
             raise ValueError(
-                f"{path} is spelled in {len(graph.pieces)} pieces that are not the {len(pieces)} of the "
+                f"the {len(graph.pieces)} pieces of {path} are not the {len(pieces)} of the "
                 "model's tokenizer: compile it with the model's --lang-dir"
             )
-        complaint = graph._complaint()
-        if complaint:
-            raise ValueError(f"{path}: {complaint}")
+        problem = graph._problem()
+        if problem:
+            raise ValueError(f"{path}: {problem}")
         return graph
 
-    def _complaint(self) -> str:
-        """Why k2 could not search this graph; empty if it can."""
+    def _problem(self) -> str:
+        """The reason why k2 cannot search this graph; empty if it can."""
         arcs, words = self.arcs, self.aux_labels
         fits = arcs.dim() == 2 and arcs.shape[1:] == (4,) and words.shape == arcs.shape[:1]
         if not fits or arcs.dtype != torch.int32 or words.dtype != torch.int32 or not len(arcs):
@@ -118,4 +130,4 @@ class DecodingGraph:
             "aux labels are no words": (words[~ending] < 0).any() or (words >= len(self.words)).any(),
             "a score is not finite": not arcs[:, 3].contiguous().view(torch.float32).isfinite().all(),
         }
-        return next((complaint for complaint, wrong in checks.items() if wrong), "")
+        return next((problem for problem, present in checks.items() if present), "")

@@ -1,4 +1,4 @@
-"""Drawings of lattices: SVG where graphviz is installed, a readable text otherwise."""
+"""Drawings of lattices: an SVG by graphviz's `dot` if it is installed, otherwise a text with one line per arc."""
 
 from __future__ import annotations
 
@@ -13,40 +13,44 @@ from typing import Optional, Union
 import torch
 
 from hainan_k2.fsa.checks import check_lattice
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.k2 import Fsa, load_k2
 
-MAX_DRAWN = 1500  # arcs; with more of them dot takes minutes, and nobody reads the drawing
-SECONDS = 60.0  # for dot
+logger = logging.getLogger(__name__)
+
+MAX_DRAWN = 1500  # arcs; dot needs minutes for more, and nobody can read the drawing
+SECONDS = 60.0  # time limit of dot
 
 
 @dataclass(frozen=True)
 class DrawnArc:
+    """An arc as it is drawn."""
+
     source: int
     target: int
-    text: str  # what it says, and when
+    text: str  # token and frame, or duration
     score: float
     posterior: float
 
 
 def draw_lattice(
-    lattice,
+    lattice: Fsa,
     path: Union[str, Path],
     pieces: Sequence[str],
     index: int = 0,
     min_posterior: float = 0.01,
     outputs: Optional[Sequence[str]] = None,
 ) -> Path:
-    """Write PATH.svg, or PATH.txt where there is no `dot` or the drawing would be too large; the path written.
+    """Write PATH.svg, or PATH.txt without `dot` or for a drawing that is too large, and return the path written.
 
     Args:
-      lattice: k2.Fsa (FsaVec), as of nar_lattice or a composition of it.
+      lattice: k2.Fsa (FsaVec), from nar_lattice or a composition with it.
       path: without suffix.
       pieces: text of every token.
       index: which FSA of the FsaVec.
-      min_posterior: arcs that are less probable than this in the lattice are left out.
-      outputs: what aux_labels stand for.
+      min_posterior: leave out arcs with a lower posterior.
+      outputs: texts of the aux_labels.
     Raises:
-      ValueError: if there is no such FSA, or nothing in it; for a single FSA and one that is not topologically sorted.
+      ValueError: if there is no such FSA or if it is empty; for a single FSA and one that is not topologically sorted.
     """
     check_lattice(lattice)
     if not 0 <= index < lattice.shape[0]:
@@ -69,16 +73,16 @@ def draw_lattice(
             )
             return svg
         except (subprocess.SubprocessError, OSError) as error:
-            logging.warning("dot failed, text instead: %s", str(error).splitlines()[0])
+            logger.warning("dot failed, text instead: %s", str(error).splitlines()[0])
     txt = path.with_name(path.name + ".txt")
-    lines = [f"# {caption}: source, target, what is said @ frame or duration; final state {final}\n"]
+    lines = [f"# {caption}: source, target, token @ frame or duration; final state {final}\n"]
     lines += [f"{a.source} {a.target} {a.text} score {a.score:.4f} posterior {a.posterior:.4f}\n" for a in arcs]
     txt.write_text("".join(lines), encoding="utf-8")
     return txt
 
 
 def _drawn(
-    lattice, index: int, pieces: Sequence[str], min_posterior: float, outputs: Optional[Sequence[str]]
+    lattice: Fsa, index: int, pieces: Sequence[str], min_posterior: float, outputs: Optional[Sequence[str]]
 ) -> tuple[list[DrawnArc], int]:
     """The arcs to draw, and the final state."""
     k2 = load_k2()
@@ -103,7 +107,7 @@ def _drawn(
 
 
 def dot_source(arcs: Sequence[DrawnArc], final: int, caption: str) -> str:
-    """The drawing in graphviz' language; the more probable an arc, the darker."""
+    """The drawing as input of `dot`; arcs with a higher posterior are darker."""
     lines = [
         "digraph lattice {",
         "rankdir=LR; node [shape=circle, fontsize=11]; edge [fontsize=11];",

@@ -1,18 +1,27 @@
-"""The lattice of everything that HAINAN can say without its predictor (arXiv 2410.02597), for a whole batch.
+r"""The lattice of everything that a HAINAN model can emit without its predictor (arXiv 2410.02597), for a whole batch.
 
-Of an utterance with T frames: states 2t ("at frame t", t <= T) and 2t+1 ("at frame t, token said"), start 0,
-final 2T+1.
+For an utterance of T frames, log-probabilities log P_T(v | t) of tokens and log P_D(d | t) of durations:
 
-    (2t) --- v : log P_T(v | t) ---> (2t+1) --- epsilon : w log P_D(d | t) ---> (2 min(T, t + max(1, d)))
-    (2T) --- -1 : 0 ---> (2T+1)
+    states   2t (t = 0 ... T)      at frame t, before its token
+             2t + 1 (t < T)        at frame t, after its token
+    start    0
+    final    2T + 1
+    arcs     (2t)     -- v : log P_T(v | t) -->           (2t + 1)                      for every token v, also blank
+             (2t + 1) -- epsilon : w log P_D(d | t) -->   (2 min(T, t + max(1, d)))     for every duration d
+             (2T)     -- -1 : 0 -->                       (2T + 1)
 
-Factored like this it has V + D arcs per frame, not V D. Durations that overshoot land on T, duration 0 counts
-as 1, and arcs that come to coincide by this are kept apart: with all tokens, all durations and w = 1
-everything that can happen at a frame has probability one, so the log-semiring total is exactly 0. Blank is
-label 0, k2's epsilon.
+    T = 2, durations 0, 1, 2:
 
-Two int attributes tell the time wherever the arcs go: `frame` on token arcs, `duration` on duration arcs, -1
-elsewhere.
+    (0) -- tokens --> (1) -- d = 0, 1 --> (2) -- tokens --> (3) -- d = 0, 1, 2 --> (4) -- -1 --> ((5))
+                       \-------------------- d = 2 -------------------------------/
+
+Tokens and durations are separate arcs, V + D per frame instead of V * D. Durations that overshoot end at T, and
+duration 0 counts as 1. Arcs that become parallel in this way are not merged: with all tokens, all durations and w = 1,
+the arcs that leave a state have total probability 1, and the log-semiring total of the lattice is 0. Blank is label 0,
+k2's epsilon.
+
+Two int attributes give the times and survive compositions: `frame` (t on token arcs) and `duration` (d on duration
+arcs); both are -1 elsewhere.
 """
 
 from __future__ import annotations
@@ -25,8 +34,8 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
-from hainan_k2.fsa.k2 import load_k2
-from hainan_k2.fsa.losses.fsavec import ragged_arcs
+from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import Fsa, load_k2
 
 
 def nar_lattice(
@@ -39,41 +48,43 @@ def nar_lattice(
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
     vocabulary: Tensor | None = None,
-):
-    """The decoding lattices of a batch.
+) -> Fsa:
+    """The decoding lattices of a batch; states, start, final and arcs are those of the module's docstring.
 
     Args:
       token_log_probs: (B, T, V) log P_T, natural log, blank = 0; may require gradients.
       duration_log_probs: (B, T, D) log P_D.
-      frame_lens: (B,) valid frames of every utterance; what lies behind is never read.
+      frame_lens: (B,) number of frames of every utterance; later frames are never read.
       durations: the D durations in frames.
-      top_k: most probable tokens kept at every frame, with blank beside them; None keeps all.
+      top_k: keep only the most probable tokens of every frame, and blank; None keeps all.
       duration_scale: the weight w.
-      blank_penalty: subtracted from every blank, which otherwise win by adding fewer terms.
-      token_bonus: added to every token.
-      vocabulary: (W,) ids of the only tokens to keep, blank beside them; a grammar needs all of its own tokens, and no
-        others, at every frame. None keeps all.
+      blank_penalty: subtracted from every blank's score. Paths with fewer tokens add fewer scores and win otherwise.
+      token_bonus: added to every token's score.
+      vocabulary: (W,) ids of the tokens to keep beside blank, e.g. all tokens of a grammar; None keeps all.
     Returns:
-      A k2.Fsa (FsaVec of B), topologically sorted, connected unless durations rule frames out, with
-      attributes `frame` and `duration`.
+      A k2.Fsa (FsaVec of B) with attributes `frame` and `duration`, topologically sorted. It is connected unless some
+      frames cannot be reached by any sum of durations.
     Raises:
-      ValueError: where sizes do not fit or the arcs are too many for k2's 32-bit counts.
+      ValueError: for sizes that do not fit, or more arcs than k2's 32-bit integers can count.
+
+    >>> lattice = nar_lattice(token_log_probs, duration_log_probs, frame_lens, durations, top_k=8)
+    >>> hypotheses = hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
     """
     args = (top_k, duration_scale, blank_penalty, token_bonus, vocabulary)
-    tables = make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)
-    return _assemble(tables, torch.tensor(durations, device=tables.lens.device))
+    return _assemble(make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args))
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What can happen at the N valid frames of a batch, utterance after utterance."""
+    """The scores of a batch by frame: N frames in all, utterance after utterance, W tokens and D durations each."""
 
-    lens: Tensor  # (B,) int64
-    time: Tensor  # (N,) int64: frame of the utterance
-    labels: Tensor  # (N, W) int64: blank and the frame's best tokens
-    tokens: Tensor  # (N, W): their scores
-    spoken: Tensor  # (N, D): scores of the durations
-    landing: Tensor  # (N, D) int64: the frame that each leads to
+    lens: Tensor  # (B,) int64, frames of every utterance
+    durations: Tensor  # (D,) int64
+    time: Tensor  # (N,) int64, frame within its utterance
+    labels: Tensor  # (N, W) int64, blank and the frame's tokens
+    token_scores: Tensor  # (N, W)
+    duration_scores: Tensor  # (N, D)
+    arrival: Tensor  # (N, D) int64, the frame that each duration leads to
 
     @property
     def starts(self) -> Tensor:
@@ -92,10 +103,10 @@ def make_tables(
     token_bonus: float,
     vocabulary: Tensor | None = None,
 ) -> Tables:
-    """The arcs of nar_lattice, whose arguments these are, by frame."""
+    """The arcs of `nar_lattice` by frame; arguments and errors as there."""
     lens = _check(token_log_probs, duration_log_probs, frame_lens, durations, top_k)
     valid = torch.arange(token_log_probs.shape[1], device=lens.device) < lens[:, None]
-    tokens, spoken = token_log_probs[valid], duration_log_probs[valid]  # (N, V), (N, D)
+    tokens, duration_scores = token_log_probs[valid], duration_log_probs[valid]  # (N, V), (N, D)
     labels = torch.arange(tokens.shape[1], device=lens.device)
     if vocabulary is not None:
         if ((vocabulary < 1) | (vocabulary >= tokens.shape[1])).any():
@@ -110,20 +121,27 @@ def make_tables(
     prior = tokens.new_full(tokens.shape[1:], token_bonus)
     prior[BLANK] = -blank_penalty
     utterance, time = valid.nonzero().unbind(1)
-    step = torch.tensor(durations, device=lens.device).clamp(min=1)
-    landing = torch.minimum(time[:, None] + step, lens[utterance, None])
-    return Tables(lens, time, labels, tokens + prior, duration_scale * spoken, landing)
+    steps = torch.tensor(durations, device=lens.device)
+    arrival = torch.minimum(time[:, None] + steps.clamp(min=1), lens[utterance, None])
+    return Tables(lens, steps, time, labels, tokens + prior, duration_scale * duration_scores, arrival)
 
 
-def _check(tokens: Tensor, spoken: Tensor, frame_lens: Tensor, durations: Sequence[int], top_k: int | None) -> Tensor:
+def _check(
+    token_log_probs: Tensor,
+    duration_log_probs: Tensor,
+    frame_lens: Tensor,
+    durations: Sequence[int],
+    top_k: int | None,
+) -> Tensor:
     """frame_lens as int64 on the scores' device, or ValueError."""
-    if tokens.ndim != 3 or spoken.shape != (*tokens.shape[:2], len(durations)):
+    sizes = token_log_probs.shape
+    if token_log_probs.ndim != 3 or duration_log_probs.shape != (*sizes[:2], len(durations)):
         raise ValueError(
-            f"token_log_probs {tuple(tokens.shape)} and duration_log_probs {tuple(spoken.shape)} should be "
+            f"token_log_probs {tuple(sizes)} and duration_log_probs {tuple(duration_log_probs.shape)} should be "
             f"(B, T, V) and (B, T, {len(durations)}) for durations {tuple(durations)}"
         )
     check_durations(durations)
-    batch, longest, vocab_size = tokens.shape
+    batch, longest, vocab_size = sizes
     counts = frame_lens.tolist()
     if not batch:
         raise ValueError("token_log_probs holds no utterance: there is no lattice of an empty batch")
@@ -137,17 +155,17 @@ def _check(tokens: Tensor, spoken: Tensor, frame_lens: Tensor, durations: Sequen
             f"{sum(counts)} frames with {width} tokens and {len(durations)} durations have more than the "
             "2^31 arcs that k2 can count: use a smaller batch or top_k"
         )
-    return frame_lens.to(tokens.device, torch.int64)
+    return frame_lens.to(token_log_probs.device, torch.int64)
 
 
-def _assemble(tables: Tables, durations: Tensor):
-    """The FsaVec of all that is in the tables.
+def _assemble(tables: Tables) -> Fsa:
+    """The FsaVec of all arcs in the tables.
 
-    Arcs are laid out as a table with a row for every t in [0, T] of every utterance and a column for every
-    arc that leaves 2t, then 2t+1. Row T has the final arc alone.
+    The arcs form a table. Its rows are t = 0 ... T of every utterance, its columns the arcs that leave state 2t, then
+    those that leave 2t + 1. Row T holds the final arc alone.
     """
     k2 = load_k2()
-    lens, device, width = tables.lens, tables.lens.device, tables.labels.shape[1]
+    lens, device, width, durations = tables.lens, tables.lens.device, tables.labels.shape[1], tables.durations
     utterance = torch.repeat_interleave(lens + 1)
     time = torch.arange(len(utterance), device=device) - ((lens + 1).cumsum(0) - lens - 1)[utterance]
     last = time == lens[utterance]
@@ -159,7 +177,7 @@ def _assemble(tables: Tables, durations: Tensor):
     label[:, :width][~last] = tables.labels
     target = torch.empty_like(label)
     target[:, :width] = (2 * time + 1)[:, None]
-    target[:, width:][~last] = 2 * tables.landing
+    target[:, width:][~last] = 2 * tables.arrival
     source = (2 * time)[:, None] + (column >= width)
     frame = torch.where((column < width) & ~last[:, None], time[:, None], -1)
     duration = torch.cat([column.new_full((width,), -1), durations]).expand_as(keep)
@@ -168,7 +186,7 @@ def _assemble(tables: Tables, durations: Tensor):
     fanout = (torch.where(last, 1, width), torch.where(last, 0, len(durations)))
     leaving = torch.stack(fanout, dim=1).flatten()  # of every state
     lattice = k2.Fsa(ragged_arcs(2 * lens + 2, leaving, arcs))
-    scores = torch.cat([tables.tokens, tables.spoken], dim=1).float()
+    scores = torch.cat([tables.token_scores, tables.duration_scores], dim=1).float()
     lattice.scores = scores.new_zeros(keep.shape).masked_scatter(~last[:, None], scores)[keep]
     lattice.frame, lattice.duration = frame[keep].int(), duration[keep].int()
     lattice.frame_filler = lattice.duration_filler = -1

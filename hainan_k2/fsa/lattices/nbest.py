@@ -1,15 +1,14 @@
-"""The texts of a lattice: the most probable ones, and how probable each is over all its alignments.
+"""The most probable texts of a lattice, and the probability of a text over all its alignments.
 
-Takes any acyclic, topologically sorted lattice whose labels are tokens, 0 being epsilon: nar_lattice, or its
-composition with a language model or a grammar. A text is the tokens on a path without epsilons; many paths,
-its alignments, spell the same text:
+Both take any topologically sorted FsaVec whose labels are tokens, with 0 as epsilon: nar_lattice, or its composition
+with a language model or a grammar. A text is the token sequence of a path without epsilons. Its alignments are all
+paths with that token sequence:
 
-    (0) -- a --> (1) -- epsilon --> (2) -- b --> (3) -- -1 --> ((4))       a b, aligned in one way
-     \\--- epsilon --> (5) -- a ----/                                       a b, aligned in another
+    (0) -- a --> (1) -- epsilon --> (2) -- b --> (3) -- -1 --> ((4))       one alignment of "a b"
+     \\--- epsilon --> (5) -- a ----/                                       another one
 
-Both recursions run backwards, from the final states, over k2's state batches: sets of states, of all
-utterances at once, that no arc connects with each other. What is known of a state is what can still be said
-from there.
+Both recursions run backwards from the final states, over k2's state batches: sets of states, of all utterances at once,
+that no arcs connect. A state's value describes the paths from it to the end.
 """
 
 from __future__ import annotations
@@ -22,52 +21,51 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.lattices.paths import arc_tokens, token_posteriors
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
-_NUMBERS = 1 << 25  # kept at a time by text_scores: 256 MB
+_NUMBERS = 1 << 25  # in memory at a time in text_scores: 256 MB
 
 
 @dataclass(frozen=True)
 class Nbest:
-    """N different texts of a batch of lattices, utterance after utterance, the best first.
+    """N different texts of a batch of lattices, sorted by utterance, the best first, each with its best alignment."""
 
-    utterance: (N,) int64, whose text it is. score: (N,) float64, of its best alignment. path, arc: (M,) int64,
-    the arcs of all best alignments in order, and which of the N each is of.
-    """
-
-    lattice: object
-    utterance: Tensor
-    score: Tensor
-    path: Tensor
-    arc: Tensor
+    lattice: Fsa
+    utterance: Tensor  # (N,) int64
+    score: Tensor  # (N,) float64, of the best alignment
+    path: Tensor  # (M,) int64, which of the N texts each arc belongs to, ascending
+    arc: Tensor  # (M,) int64, the arcs of the best alignments
 
     def texts(self) -> list[list[int]]:
         """The token ids of every text."""
-        found: list[list[int]] = [[] for _ in self.utterance]
+        texts: list[list[int]] = [[] for _ in self.utterance]
         label = self.lattice.labels[self.arc]
-        spoken = label > BLANK
-        for path, token in zip(self.path[spoken].tolist(), label[spoken].tolist()):
-            found[path].append(token)
-        return found
+        is_token = label > BLANK
+        for path, token in zip(self.path[is_token].tolist(), label[is_token].tolist()):
+            texts[path].append(token)
+        return texts
 
     def select(self, rows: Tensor) -> Nbest:
-        """Only the texts `rows` (K,), in their order."""
+        """The texts `rows` (K,), in this order."""
         rank = torch.arange(len(rows), device=rows.device)
-        place = torch.full_like(self.utterance, len(rows)).index_copy(0, rows, rank)
-        order = place[self.path].sort(stable=True)
+        new_row = torch.full_like(self.utterance, len(rows)).index_copy(0, rows, rank)
+        order = new_row[self.path].sort(stable=True)
         keep = order.values < len(rows)
         arc = self.arc[order.indices[keep]]
         return Nbest(self.lattice, self.utterance[rows], self.score[rows], order.values[keep], arc)
 
     def hypotheses(self, frame_lens: Tensor, scores: Tensor) -> list[Hypothesis]:
-        """One Hypothesis per text, with these scores (N,) and the times of its best alignment.
+        """One Hypothesis per text, with the times of its best alignment; confidences are posteriors in the lattice.
 
-        frame_lens: (B,). The lattice has `frame` and `duration`; a token's confidence is its posterior in it.
+        Args:
+          frame_lens: (B,) number of frames of every utterance.
+          scores: (N,) scores of the hypotheses.
         """
         lattice = self.lattice
-        attributes = (lattice.labels, lattice.frame, lattice.duration)
-        path, token, frame, duration = arc_tokens(self.path, *(x[self.arc] for x in attributes))
+        label, frame, duration = (x[self.arc] for x in (lattice.labels, lattice.frame, lattice.duration))
+        path, token, frame, duration = arc_tokens(self.path, label, frame, duration)
         owner = self.utterance[path]
         confidence = token_posteriors(lattice, owner, token, frame, frame_lens, path)
         columns = (path, token, frame, duration, confidence, scores, frame_lens.to(owner.device)[self.utterance])
@@ -75,13 +73,13 @@ class Nbest:
 
 
 class _Arcs:
-    """A lattice's arcs as tensors, and its states in an order in which every arc leads to a state before.
+    """A lattice's arcs as tensors, and its states in an order in which the targets of arcs come first.
 
-    first, degree: (S,) the arcs that leave every state; target: (A,) states, counted over the whole batch. ValueError
-    where the lattice has no such order.
+    States and arcs are numbered over the whole batch. first, degree: (S,) the arcs that leave a state are first ...
+    first + degree - 1. ValueError if the lattice is not topologically sorted.
     """
 
-    def __init__(self, lattice):
+    def __init__(self, lattice: Fsa) -> None:
         import _k2
 
         check_lattice(lattice)
@@ -92,11 +90,11 @@ class _Arcs:
         self.owner = self.utterance[shape.row_ids(2).long()]  # (A,)
         self.target = arcs[:, 1].long() + states[self.owner]
         self.label, self.score = lattice.labels.long(), lattice.scores.detach().double()
-        self.begin, self.end = states[:-1], states[1:]  # (B,) start states, and after the final ones
+        self.begin, self.end = states[:-1], states[1:]  # (B,) states of an utterance: begin ... end - 1
         self._batches = _k2.get_state_batches(lattice.arcs, True)
 
     def backwards(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """states (n,), the arcs that leave them (n, E), and which of those exist (n, E); final states are left out."""
+        """States (n,), the arcs that leave them (n, E), and which of these exist (n, E); without final states."""
         sizes = self._batches.shape.row_splits(1).long()
         states = self._batches.values.long()
         bounds = self._batches.shape.row_splits(2).long()[sizes].tolist()
@@ -109,16 +107,19 @@ class _Arcs:
                 yield batch, torch.where(exists, self.first[batch][:, None] + column, 0), exists
 
 
-def best_texts(lattice, count: int) -> Nbest:
-    """The `count` most probable different texts of every utterance, by their best alignments; fewer where
-    there are no more.
+def best_texts(lattice: Fsa, count: int) -> Nbest:
+    """The `count` most probable different texts of every utterance, ranked by their best alignments.
 
-    Exact: of two ways to go on from a state with the same text only the better can be on a best alignment,
-    and if `count` texts are better from a state, they are better behind every beginning. So `count` texts per
-    state suffice, told apart by 64-bit hashes.
+    An utterance with fewer texts gets all of them. The result is exact. Of two continuations of a state with the same
+    text, only the better one can be part of a best alignment. If `count` other texts continue a state better than a
+    given one, they do so after every prefix. So it suffices to keep `count` texts per state, distinguished by 64-bit
+    hashes.
 
     Raises:
-      ValueError: if count is below 1, or for a lattice that is no topologically sorted FsaVec.
+      ValueError: if count is below 1, and for a lattice that is not a topologically sorted FsaVec.
+
+    >>> nbest = best_texts(lattice, 10)
+    >>> scores = text_scores(lattice, nbest.utterance, nbest.texts())  # over all alignments
     """
     if count < 1:
         raise ValueError(f"count is {count}: ask for at least one text")
@@ -129,58 +130,65 @@ def best_texts(lattice, count: int) -> Nbest:
     score[arcs.end[arcs.end > arcs.begin] - 1, 0] = 0.0  # final states
     for states, arc, exists in arcs.backwards():
         label, target = arcs.label[arc][..., None], arcs.target[arc]
-        known = arcs.score[arc][..., None] + score[target]
-        known = torch.where(exists[..., None], known, -torch.inf).flatten(1)  # (n, E * count)
+        total = arcs.score[arc][..., None] + score[target]
+        total = torch.where(exists[..., None], total, -torch.inf).flatten(1)  # (n, E * count)
         after = history[target]
         longer = (after + label) * 6364136223846793005 + 1442695040888963407
         after = torch.where(label > BLANK, longer, after).flatten(1)
-        known, order = known.sort(descending=True, stable=True)
-        together = after.gather(1, order).sort(stable=True)  # what is the same, the best first
-        again = torch.zeros_like(order, dtype=torch.bool)
-        again[:, 1:] = together.values[:, 1:] == together.values[:, :-1]
-        known = known.gather(1, together.indices).masked_fill(again, -torch.inf)
-        best, place = known.topk(min(count, known.shape[1]))
-        width, place = slice(best.shape[1]), order.gather(1, together.indices.gather(1, place))
-        score[states, width], history[states, width] = best, after.gather(1, place)
-        leaving[states, width] = arc.gather(1, torch.div(place, count, rounding_mode="floor"))
-        following[states, width] = place % count
+        total, order = total.sort(descending=True, stable=True)
+        by_text = after.gather(1, order).sort(stable=True)  # same texts side by side, the best first
+        repeated = torch.zeros_like(order, dtype=torch.bool)
+        repeated[:, 1:] = by_text.values[:, 1:] == by_text.values[:, :-1]
+        total = total.gather(1, by_text.indices).masked_fill(repeated, -torch.inf)
+        best, column = total.topk(min(count, total.shape[1]))
+        width, column = slice(best.shape[1]), order.gather(1, by_text.indices.gather(1, column))
+        score[states, width], history[states, width] = best, after.gather(1, column)
+        leaving[states, width] = arc.gather(1, torch.div(column, count, rounding_mode="floor"))
+        following[states, width] = column % count
     return _follow(lattice, arcs, score, leaving, following)
 
 
-def _follow(lattice, arcs: _Arcs, score: Tensor, leaving: Tensor, following: Tensor) -> Nbest:
-    """The texts of the start states, read along what best_texts kept of every state, (S, count) each."""
+def _follow(lattice: Fsa, arcs: _Arcs, score: Tensor, leaving: Tensor, following: Tensor) -> Nbest:
+    """The texts of the start states, read along the back pointers of best_texts.
+
+    Args:
+      score: (S, count) of the texts of every state, -inf where there are fewer.
+      leaving, following: (S, count) the arc that each text takes, and the index of its continuation in the next state.
+    """
     begin = arcs.begin[arcs.end > arcs.begin]
-    row, place = (score[begin] > -torch.inf).nonzero().unbind(1)
+    row, column = (score[begin] > -torch.inf).nonzero().unbind(1)
     state = begin[row]
-    utterance, total = arcs.utterance[state], score[state, place]
+    utterance, total = arcs.utterance[state], score[state, column]
     running, steps = torch.arange(len(state), device=state.device), []
     while len(running):
-        arc = leaving[state, place]
+        arc = leaving[state, column]
         steps.append((running, arc))
-        state, place = arcs.target[arc], following[state, place]
+        state, column = arcs.target[arc], following[state, column]
         onwards = arcs.degree[state] > 0
-        running, state, place = running[onwards], state[onwards], place[onwards]
-    path, arc = (torch.cat(column) for column in zip(*steps)) if steps else (running, running)
+        running, state, column = running[onwards], state[onwards], column[onwards]
+    path, arc = (torch.cat(parts) for parts in zip(*steps)) if steps else (running, running)
     path, order = path.sort(stable=True)
     return Nbest(lattice, utterance, total, path, arc[order])
 
 
-def text_scores(lattice, utterance: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
-    """log of the summed probabilities of all alignments of each text: the log-semiring total of its
-    composition with the lattice.
+def text_scores(lattice: Fsa, utterance: Tensor, texts: Sequence[Sequence[int]]) -> Tensor:
+    """The log-probability of every text, summed over all its alignments.
+
+    This is the log-semiring total of the text's composition with the lattice:
 
         beta(s, u) = logsumexp over arcs s --v--> r of   score + beta(r, u)        v epsilon
                                                          score + beta(r, u + 1)    v = y_{u+1}
 
     Args:
-      utterance: (N,) int64, ascending: the lattice that each text is looked for in.
+      lattice: FsaVec of B.
+      utterance: (N,) int64, ascending: the lattice of every text.
       texts: N lists of token ids.
 
     Returns:
-      (N,) float64; -inf where the lattice does not hold the text.
+      (N,) float64; -inf if the lattice has no path with the text.
 
     Raises:
-      ValueError: if `utterance` does not fit, or for a lattice that is no topologically sorted FsaVec.
+      ValueError: if `utterance` does not fit, and for a lattice that is not a topologically sorted FsaVec.
     """
     arcs, batch = _Arcs(lattice), lattice.shape[0]
     owners = utterance.tolist()
@@ -209,17 +217,17 @@ def text_scores(lattice, utterance: Tensor, texts: Sequence[Sequence[int]]) -> T
 
 
 def _totals(arcs: _Arcs, tokens: Tensor, lens: Tensor) -> Tensor:
-    """(B, N) totals of the texts tokens (B, N, U + 1) of these lengths; -1 stands behind a text."""
+    """(B, N) totals of the texts `tokens` (B, N, U + 1), filled up with -1, of lengths `lens` (B, N)."""
     beta = arcs.score.new_full((len(arcs.degree), *tokens.shape[1:]), -torch.inf)
     some = arcs.end > arcs.begin  # lattices with states
-    spelled = torch.arange(tokens.shape[2], device=lens.device) == lens[some][..., None]
-    beta[arcs.end[some] - 1] = torch.where(spelled, 0.0, beta.new_tensor(-torch.inf))
+    complete = torch.arange(tokens.shape[2], device=lens.device) == lens[some][..., None]
+    beta[arcs.end[some] - 1] = torch.where(complete, 0.0, beta.new_tensor(-torch.inf))
     for states, arc, exists in arcs.backwards():
         label, onwards = arcs.label[arc][..., None, None], beta[arcs.target[arc]]  # (n, E, N, U + 1)
         if bool((label > BLANK).any()):
             shifted = torch.nn.functional.pad(onwards[..., 1:], (0, 1), value=-torch.inf)
-            said = torch.where(label == tokens[arcs.utterance[states]][:, None], shifted, -torch.inf)
-            onwards = torch.where(label > BLANK, said, onwards)
+            matching = torch.where(label == tokens[arcs.utterance[states]][:, None], shifted, -torch.inf)
+            onwards = torch.where(label > BLANK, matching, onwards)
         weight = torch.where(exists, arcs.score[arc], -torch.inf)
         beta[states] = (onwards + weight[..., None, None]).logsumexp(1)
     totals = beta.new_full(tokens.shape[:2], -torch.inf)

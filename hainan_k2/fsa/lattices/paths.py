@@ -1,7 +1,11 @@
-"""What paths through a decoding lattice say, when, and how surely.
+"""Paths through decoding lattices: the best ones, their tokens with times, and the tokens' posteriors.
 
-A path is a linear FSA whose arcs tell the time as those of nar_lattice do, from which it comes by way of
-any composition: `frame` on the arc of a token, `duration` on a later arc, -1 elsewhere.
+A path is a linear FSA:
+
+    (0) -- token or epsilon --> (1) -- token or epsilon --> (2) ... -- -1 --> ((final))
+
+Its arcs have the attributes of nar_lattice, which any composition keeps: `frame` on the arc of a token, `duration` on
+the same or a later arc, -1 elsewhere.
 """
 
 from __future__ import annotations
@@ -11,56 +15,51 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice, check_lengths
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.fsavec import arc_owner
+from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 
-def shortest_path(lattice):
-    """The best path of every lattice of an FsaVec, as an FsaVec of linear FSAs that keeps the attributes.
+def shortest_path(lattice: Fsa) -> Fsa:
+    """The best path of every lattice of an FsaVec, as an FsaVec of linear FSAs with the same attributes.
 
-    ValueError for a single FSA and for one that is not topologically sorted.
+    Raises:
+      ValueError: for a single FSA, and for one that is not topologically sorted.
     """
     k2 = load_k2()
     check_lattice(lattice)
     return k2.shortest_path(lattice, use_double_scores=True)
 
 
-def path_tokens(best) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """utterance, token, frame and duration, each (N,) int64, of the tokens on linear paths, in order.
+def path_tokens(best: Fsa) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Utterance, token, frame and duration, each (N,) int64, of the tokens on linear paths, in order.
 
-    The paths may come from a composition of nar_lattice with any grammar: a token's duration is on the next
-    arc that bears one.
+    A token's duration is that of the next arc that has one: a composition may put arcs in between.
     """
     return arc_tokens(arc_owner(best), best.labels, best.frame, best.duration)
 
 
-def arc_tokens(path: Tensor, label: Tensor, frame: Tensor, duration: Tensor) -> tuple[Tensor, ...]:
-    """path_tokens of the arcs (A,) of paths, path after path: which path each is on, and its attributes."""
+def arc_tokens(path: Tensor, label: Tensor, frame: Tensor, duration: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`path_tokens` of arcs (A,) in the order of their paths: the path of each arc, and its attributes."""
     at = torch.arange(len(label), device=label.device)
-    bearer = torch.where(duration >= 0, at, torch.full_like(at, len(at)))
-    bearer = bearer.flip(0).cummin(0).values.flip(0)
-    emitted = ((label > BLANK) & (frame >= 0)).nonzero()[:, 0]
-    return (*(c[emitted].long() for c in (path, label, frame)), duration[bearer[emitted]].long())
-
-
-def arc_owner(lattice) -> Tensor:
-    """(A,) int64: the utterance of every arc of an FsaVec."""
-    shape = lattice.arcs.shape()
-    return shape.row_ids(1)[shape.row_ids(2).long()].long()
+    next_duration = torch.where(duration >= 0, at, torch.full_like(at, len(at)))
+    next_duration = next_duration.flip(0).cummin(0).values.flip(0)  # (A,) the arc that has it
+    tokens = ((label > BLANK) & (frame >= 0)).nonzero()[:, 0]
+    return path[tokens].long(), label[tokens].long(), frame[tokens].long(), duration[next_duration[tokens]].long()
 
 
 def token_posteriors(
-    lattice, utterance: Tensor, token: Tensor, frame: Tensor, frame_lens: Tensor, path: Tensor | None = None
+    lattice: Fsa, utterance: Tensor, token: Tensor, frame: Tensor, frame_lens: Tensor, path: Tensor | None = None
 ) -> Tensor:
-    """The posterior of every path token: that the lattice says it at a frame nearer to it than to its
-    neighbours.
+    """The posterior of every token of a path: summed over the frames nearer to it than to its neighbours.
 
-    The exact frame of a token is often uncertain when the token is not, so a single arc's posterior would be
-    too low.
+    A token's exact frame is often uncertain when the token is not; the posterior of a single arc would be too low.
 
     Args:
-      utterance, token, frame: (N,) int64 as from path_tokens.
-      path: (N,) int64, the path each token is on, where an utterance has several.
+      lattice: FsaVec of B.
+      utterance, token, frame: (N,) int64 from path_tokens.
+      frame_lens: (B,) number of frames of every utterance.
+      path: (N,) int64, the path of each token, if an utterance has several paths.
     Returns:
       (N,) float64 in [0, 1].
     """
@@ -72,9 +71,10 @@ def token_posteriors(
     def key(owner: Tensor, label: Tensor, at: Tensor) -> Tensor:
         return (owner * vocab + label) * span + at
 
-    said = (lattice.labels > BLANK) & (lattice.frame >= 0)
-    mass = lattice.get_arc_post(use_double_scores=True, log_semiring=True)[said].exp()
-    keys, order = key(arc_owner(lattice)[said], lattice.labels[said].long(), lattice.frame[said].long()).sort()
+    is_token = (lattice.labels > BLANK) & (lattice.frame >= 0)
+    mass = lattice.get_arc_post(use_double_scores=True, log_semiring=True)[is_token].exp()
+    columns = arc_owner(lattice)[is_token], lattice.labels[is_token].long(), lattice.frame[is_token].long()
+    keys, order = key(*columns).sort()
     below = torch.nn.functional.pad(mass[order].cumsum(0), (1, 0))
 
     middle = torch.div(frame[:-1] + frame[1:], 2, rounding_mode="floor")  # last frame nearer to the left one
@@ -89,16 +89,19 @@ def token_posteriors(
     return (below[upper] - below[lower]).clamp(0.0, 1.0)
 
 
-def hypotheses_from_lattice(best, frame_lens: Tensor, lattice=None) -> list[Hypothesis]:
-    """Hypotheses of linear paths, one per utterance of frame_lens (B,).
+def hypotheses_from_lattice(best: Fsa, frame_lens: Tensor, lattice: Fsa | None = None) -> list[Hypothesis]:
+    """The hypotheses of linear paths, one per utterance.
 
     Args:
-      best: linear FsaVec of B, as from shortest_path; it has `frame` and `duration`.
-      lattice: what `best` was chosen from; gives the tokens' posteriors as confidences, which are 1 without
-      it.
+      best: linear FsaVec of B with `frame` and `duration`, e.g. from shortest_path.
+      frame_lens: (B,) number of frames of every utterance.
+      lattice: the FsaVec that `best` is from. Its token posteriors become the confidences, which are 1 without it.
     Raises:
-      ValueError: if `best` does not tell the time, for a single FSA or one that is not topologically sorted, and where
-        `best`, `lattice` and frame_lens are not of the same B.
+      ValueError: if `best` has no `frame` and `duration`, for a single FSA or one that is not topologically sorted, and
+        if `best`, `lattice` and frame_lens differ in B.
+
+    >>> hypotheses = hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
+    >>> tokens = [(token.id, token.frame, token.confidence) for token in hypotheses[0].tokens]
     """
     check_lattice(best, "the FSA of best paths")
     check_lengths("frame_lens", frame_lens, best.shape[0], 2**31 - 1, "frames that k2 can count")

@@ -1,4 +1,4 @@
-"""Lattices in files: .safetensors, with all that is on them, and OpenFst text, for other tools."""
+"""Lattices in files: .safetensors, with all attributes, and OpenFst text for other tools."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,28 +15,31 @@ from torch import Tensor
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.container import SUFFIX, Kind, read_container, write_container
 from hainan_k2.fsa.checks import check_lattice
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.fsavec import arc_owner, ragged_arcs
+from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.language.openfst import Fst, read_fst_text
-from hainan_k2.fsa.lattices.paths import arc_owner
-from hainan_k2.fsa.losses.fsavec import ragged_arcs
 
 KIND = Kind("k2 lattice", "hainan_k2.save_lattice")
 ATTRIBUTE = "attribute "
 
 
-def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]] = None) -> None:
-    """Write an FsaVec of B.
+def save_lattice(lattice: Fsa, path: str | Path, names: Sequence[str] | None = None) -> None:
+    """Write an FsaVec to a file.
 
-    A path that ends in .safetensors keeps scores and attributes, such as `frame` and `duration`, to the last bit. Any
-    other is OpenFst text as in Kaldi's archives: for every FSA a line with its name, its arcs `source target label
-    aux_label cost`, its final states and an empty line; without aux_labels, the label stands there twice. Costs are
-    negative scores; the times are lost there.
+    A .safetensors file keeps scores and attributes, such as `frame` and `duration`, bit for bit. Any other suffix gives
+    OpenFst text as in Kaldi's archives: for every FSA a line with its name, lines `source target label aux_label cost`
+    of its arcs, lines of its final states, and an empty line. Costs are negative scores. Without aux_labels the label
+    is written twice. Other attributes are not written.
 
     Args:
-      names: of the B FSAs; default: 0, 1 ...
+      lattice: FsaVec of B.
+      names: names of the B FSAs, without spaces; None for 0, 1 ...
     Raises:
-      ValueError: for a single FSA, one that is not topologically sorted, an attribute that is not one value per arc, or
-        names that do not fit.
+      ValueError: for a single FSA, for one that is not topologically sorted, for ragged attributes, and for names that
+        do not fit.
+
+    >>> save_lattice(lattice, "lattices.safetensors", ["utt1", "utt2"])
+    >>> lattice, names = load_lattice("lattices.safetensors")
     """
     check_lattice(lattice)
     target = lattice.arcs.values()[:, 1]
@@ -65,32 +68,33 @@ def save_lattice(lattice, path: Union[str, Path], names: Optional[Sequence[str]]
     write_container(path, KIND, tensors, {"names": names, "fillers": fillers})
 
 
-def _archive(lattice, aux_labels: Optional[Tensor], names: Sequence[str]) -> Iterator[str]:
+def _archive(lattice: Fsa, aux_labels: Tensor | None, names: Sequence[str]) -> Iterator[str]:
+    """The OpenFst text of every FSA."""
     lists = [arc_owner(lattice).tolist(), *lattice.arcs.values()[:, :3].T.tolist(), lattice.scores.tolist()]
-    lists.append((lattice.labels if aux_labels is None else aux_labels).tolist())  # Kaldi reads no acceptors
+    lists.append((lattice.labels if aux_labels is None else aux_labels).tolist())  # Kaldi does not read acceptors
     lines: list[list[str]] = [[] for _ in names]
     for owner, source, target, label, score, aux in zip(*lists):
         cost = f"{0.0 - score:.9g}"
-        if score == -torch.inf:  # never taken; OpenFst would have the word Infinity
+        if score == -torch.inf:  # never taken; its cost in OpenFst would be the word Infinity
             continue
         if label == -1:
             lines[owner].append(f"{source} {cost}\n")
         else:
             lines[owner].append(f"{source} {target} {label} {aux} {cost}\n")
-    for name, own in zip(names, lines):
-        yield "".join([f"{name}\n", *own, "\n"])
+    for name, arcs in zip(names, lines):
+        yield "".join([f"{name}\n", *arcs, "\n"])
 
 
-def load_lattice(path: Union[str, Path]) -> tuple[Any, list[str]]:
-    """The FsaVec of a file of save_lattice, on the CPU, and the names of its FSAs.
+def load_lattice(path: str | Path) -> tuple[Fsa, list[str]]:
+    """Read a file of save_lattice: the FsaVec, on the CPU, and the names of its FSAs.
 
-    From OpenFst text come labels, scores and, of transducers, aux_labels; the first state of every FSA is its start.
+    OpenFst text gives labels, scores and, for transducers, aux_labels; the first state of every FSA is its start.
 
     Raises:
-      ValueError: one line that names the file and what is wrong with it.
+      ValueError: with the path and the reason, in one line.
     """
     path = Path(path)
-    if path.suffix in (SUFFIX, ".pt"):  # read_container says how to make the latter anew
+    if path.suffix in (SUFFIX, ".pt"):  # for .pt, the error of read_container tells how to make a new file
         return _load_tensors(path)
     try:
         text = path.read_bytes().decode("utf-8")
@@ -98,31 +102,47 @@ def load_lattice(path: Union[str, Path]) -> tuple[Any, list[str]]:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8 text") from None
-    names, parts, start = [], [], 0
+    names: list[str] = []
+    parts: list[_Arcs] = []
+    start = 0
     lines = text.splitlines()
     for end in [i for i, line in enumerate(lines) if not line.strip()] + [len(lines)]:
         if start < end:
-            name, *own = lines[start:end]
+            name, *arcs = lines[start:end]
             if len(name.split()) != 1:
                 raise ValueError(f"{path}:{start + 1}: the name of an FSA should stand here, not {name[:40]!r}")
             names.append(name.strip())
-            parts.append(_parse("\n" * (start + 1) + "\n".join(own), str(path)) if own else _EMPTY)
+            parts.append(_parse("\n" * (start + 1) + "\n".join(arcs), str(path)) if arcs else _NO_ARCS)
         start = end + 1
     if not parts:
         raise ValueError(f"{path} holds no lattice")
-    num_states = torch.tensor([len(part[0]) for part in parts])
+    num_states = torch.tensor([len(part.leaving) for part in parts])
     leaving, target, label, scores, aux = (torch.cat(column) for column in zip(*parts))
     attributes = {} if torch.equal(aux, label) else {"aux_labels": aux}
     return _build(path, num_states, leaving, target, label, scores, attributes), names
 
 
-_EMPTY = tuple(
-    torch.zeros(0, dtype=kind) for kind in (torch.int64, torch.int32, torch.int32, torch.float32, torch.int32)
-)  # as of _parse
+class _Arcs(NamedTuple):
+    """The arcs of one or more FSAs in the order of their source states."""
+
+    leaving: Tensor  # (S,) int64, number of arcs that leave every state
+    target: Tensor  # (A,) int32
+    label: Tensor  # (A,) int32
+    score: Tensor  # (A,) float32
+    aux_label: Tensor  # (A,) int32
 
 
-def _parse(text: str, where: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Of one FST: arcs that leave every state, and target, label, score and output of every arc."""
+_NO_ARCS = _Arcs(
+    torch.zeros(0, dtype=torch.int64),
+    torch.zeros(0, dtype=torch.int32),
+    torch.zeros(0, dtype=torch.int32),
+    torch.zeros(0),
+    torch.zeros(0, dtype=torch.int32),
+)
+
+
+def _parse(text: str, where: str) -> _Arcs:
+    """The arcs of one FST in OpenFst text; `where` names the file in errors."""
     fst = read_fst_text(text, where)
     number = _sorted_states(fst, where)
     end = len(number)
@@ -133,16 +153,20 @@ def _parse(text: str, where: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tenso
         rows.append((number[arc.source], number[arc.target], int(arc.input), -arc.cost, int(arc.output)))
     rows += [(number[state], end, -1, -cost, -1) for state, cost in fst.finals.items()]
     rows.sort(key=itemgetter(0))
-    source, target, label, score, output = zip(*rows)
-    leaving = torch.bincount(torch.tensor(source), minlength=end + 1)
-    target, label, output = (torch.tensor(column, dtype=torch.int32) for column in (target, label, output))
-    return leaving, target, label, torch.tensor(score, dtype=torch.float32), output
+    source, target, label, score, aux_label = zip(*rows)
+    return _Arcs(
+        torch.bincount(torch.tensor(source), minlength=end + 1),
+        torch.tensor(target, dtype=torch.int32),
+        torch.tensor(label, dtype=torch.int32),
+        torch.tensor(score, dtype=torch.float32),
+        torch.tensor(aux_label, dtype=torch.int32),
+    )
 
 
 def _sorted_states(fst: Fst, where: str) -> dict[int, int]:
-    """{state: its place in a topological order, the start first, else as they are numbered}.
+    """The new number of every state, in topological order: the start first, otherwise by their old numbers.
 
-    ValueError on a cycle, and without final state.
+    ValueError for a cycle, and if there is no final state.
     """
     if not fst.finals:
         raise ValueError(f"{where}: a lattice without a final state")
@@ -166,20 +190,26 @@ def _sorted_states(fst: Fst, where: str) -> dict[int, int]:
     return number
 
 
-def _load_tensors(path: Path) -> tuple[Any, list[str]]:
+def _load_tensors(path: Path) -> tuple[Fsa, list[str]]:
     tensors, facts = read_container(path, KIND)
     names, fillers = facts.get("names"), facts.get("fillers")
-    parts = [tensors.get(name) for name in ("num_states", "leaving", "target", "label", "scores")]
     attributes = {name[len(ATTRIBUTE) :]: value for name, value in tensors.items() if name.startswith(ATTRIBUTE)}
-    if any(part is None or part.dim() != 1 for part in [*parts, *attributes.values()]):
-        raise ValueError(f"{path} is not complete")
-    kinds = [part.dtype for part in parts[2:]]
-    whole = all(isinstance(name, str) for name in names) if isinstance(names, list) else False
-    if kinds != [torch.int32, torch.int32, torch.float32] or not whole or len(names) != len(parts[0]):
+    try:
+        num_states, leaving, target, label, scores = (
+            tensors[name] for name in ("num_states", "leaving", "target", "label", "scores")
+        )
+    except KeyError as error:
+        raise ValueError(f"{path} is not complete: it has no tensor {error}") from None
+    if any(x.dim() != 1 for x in (num_states, leaving, target, label, scores, *attributes.values())):
+        raise ValueError(f"{path} holds no lattice: a tensor has more or less than one axis")
+    dtypes = [x.dtype for x in (target, label, scores)]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} holds no lattice: its names are not a list of texts")
+    if dtypes != [torch.int32, torch.int32, torch.float32] or len(names) != len(num_states):
         raise ValueError(f"{path} holds no lattice: its tensors are of other types than save_lattice writes")
     if not isinstance(fillers, dict) or not all(isinstance(f, (int, float)) for f in fillers.values()):
-        raise ValueError(f"{path} has fillers that are no numbers")
-    lattice = _build(path, parts[0].long(), parts[1].long(), *parts[2:], attributes)
+        raise ValueError(f"{path} has fillers that are not numbers")
+    lattice = _build(path, num_states.long(), leaving.long(), target, label, scores, attributes)
     for name, filler in fillers.items():
         if name in attributes:
             setattr(lattice, f"{name}_filler", filler)
@@ -194,8 +224,8 @@ def _build(
     label: Tensor,
     scores: Tensor,
     attributes: dict[str, Tensor],
-):
-    """The FsaVec; ValueError where k2 would abort."""
+) -> Fsa:
+    """The FsaVec with these attributes; ValueError where k2 would abort."""
     k2 = load_k2()
     num_arcs = len(target)
     negative = any(len(x) and int(x.min()) < 0 for x in (num_states, leaving, target))
@@ -216,7 +246,7 @@ def _build(
             (label == -1) != (target == num_states[owner] - 1)
         ).any()
         or (label < -1).any(),
-        "a score that is no number": scores.isnan().any(),
+        "a score that is not a number": scores.isnan().any(),
     }
     for problem, present in problems.items():
         if present:

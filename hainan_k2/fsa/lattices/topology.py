@@ -1,25 +1,33 @@
-"""The TDT topology: the automaton that turns k2's dense search, made for CTC, into one for tokens with durations.
+"""The TDT topology: with it k2's pruned dense search, made for CTC, searches tokens with durations.
 
-Every encoder frame becomes two rows of a dense matrix with V + D + 1 columns: a token row, then a duration row.
-Column v is token v, column V + i the i-th duration, the last column `skip`.
+**Dense matrix.** Every encoder frame becomes two rows, first for its token, then for its duration, with V + D + 1
+columns: column v is token v, column V + i is the i-th duration, the last column is `skip`.
 
     row        token 0 ... V-1      duration 0 ... D-1      skip
     2t         log P_T(v | t)       -inf                    0
     2t + 1     -inf                 w log P_D(d | t)        0
 
-The topology says which columns may follow each other. State 0 stands before a token row, state 1 before a duration
-row, state 1 + k has k rows left to skip, k <= 2 (longest - 1); aux labels are the tokens, blank and all the rest
-epsilon.
+**Topology.** It defines which columns may follow each other. Labels are columns; aux labels are tokens, with epsilon
+for blank and all other columns.
 
-    (0) --- v : v ---> (1)                                         every token v, blank too
-    (1) --- V + i : epsilon ---> (0)                               durations 0 and 1
-    (1) --- V + i : epsilon ---> (1 + 2 (d - 1))                   duration d > 1: the d - 1 frames between are skipped
-    (1 + k) --- skip : epsilon ---> (k), or (0) if k = 1
-    (0), (1 + 2j) --- -1 ---> (final)
+    states   0       the next row is a token row
+             1       the next row is a duration row
+             1 + k   k more rows are skipped, k = 1 ... 2 (longest duration - 1)
+    start    0
+    final    one state of its own, the last
+    arcs     (0)     -- v : v -->              (1)                  every token v, also blank
+             (1)     -- V + i : epsilon -->    (0)                  durations 0 and 1
+             (1)     -- V + i : epsilon -->    (1 + 2 (d - 1))      durations d > 1: skip the d - 1 frames between
+             (1 + k) -- skip : epsilon -->     (k), or (0) if k = 1
+             (0), (1 + 2j) -- -1 -->           (final)              between two frames
 
-An utterance of T frames ends after 2T rows wherever it stands, so durations that overshoot land on T. By itself the
-topology accepts just what nar_lattice holds; composed with a graph over tokens it restricts that to
-the graph, with the search of `k2.intersect_dense_pruned`.
+    Durations 0, 1, 2:
+
+    (0) -- v : v --> (1) -- d = 0, 1 --> (0)                                     (0) and (3) -- -1 --> ((4))
+                     (1) -- d = 2 --> (3) -- skip --> (2) -- skip --> (0)
+
+An utterance of T frames ends after 2T rows in any state between two frames, so durations that overshoot end at T.
+Alone, the topology accepts the paths of nar_lattice; composed with a graph over tokens, those that the graph allows.
 """
 
 from __future__ import annotations
@@ -31,19 +39,19 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.k2 import DenseFsaVec, Fsa, load_k2
 
 _MAX_ARCS = 2**31 - 1  # k2 counts arcs in int32
 
 
-def tdt_topo(vocab_size: int, durations: Sequence[int]):
-    """The topology as a k2.Fsa, arc-sorted: labels are columns of the dense matrix, aux_labels tokens.
+def tdt_topo(vocab_size: int, durations: Sequence[int]) -> Fsa:
+    """The topology of the module's docstring as an arc-sorted k2.Fsa with aux_labels.
 
     Args:
-      vocab_size: V, blank (0) included.
+      vocab_size: V, including blank (0).
       durations: the D durations in frames.
     Raises:
-      ValueError: if there is no token beside blank or the durations are none.
+      ValueError: if there is no token beside blank, or for durations that are not ascending and non-negative.
     """
     k2 = load_k2()
     if vocab_size < 2:
@@ -61,16 +69,23 @@ def tdt_topo(vocab_size: int, durations: Sequence[int]):
     return k2.Fsa(torch.cat([table[:, :3], torch.zeros_like(table[:, :1])], dim=1), table[:, 3].contiguous())
 
 
-def compile_tdt_graph(graph, vocab_size: int, durations: Sequence[int]):
-    """Topology composed with a graph over tokens: what `intersect_tdt` searches.
+def compile_tdt_graph(graph: Fsa, vocab_size: int, durations: Sequence[int]) -> Fsa:
+    """The topology composed with a graph over tokens, for `intersect_tdt`.
+
+        states   (p, q): topology state p, graph state q
+        start    (0, start of the graph)
+        final    (final, final)
+        arcs     (0, q) -- v, a label of the graph -->     (1, q after v)
+                 (p, q) -- blank or another column -->     (p after it, q)
 
     Args:
-      graph: a k2.Fsa whose labels are tokens 1 ... V - 1, free of epsilons (k2.remove_epsilon); its other attributes
-        come along on the token arcs.
+      graph: a k2.Fsa without epsilons (k2.remove_epsilon) whose labels are tokens 1 ... V - 1. The token arcs keep its
+        other attributes.
     Returns:
-      A k2.Fsa, connected and arc-sorted, labels are columns of the dense matrix; without arcs where the graph is empty.
+      A k2.Fsa, connected and arc-sorted, whose labels are columns of the dense matrix; it has no arcs if the graph is
+      empty.
     Raises:
-      ValueError: for labels that are no tokens, or a result of more arcs than k2 counts.
+      ValueError: for labels that are not tokens, and for a result with more arcs than k2 can count.
     """
     k2 = load_k2()
     topology = tdt_topo(vocab_size, durations)
@@ -97,16 +112,16 @@ def tdt_dense(
     duration_scale: float = 1.0,
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
-):
-    """The dense matrices of a batch as a k2.DenseFsaVec.
+) -> DenseFsaVec:
+    """The dense matrices of a batch, laid out as in the module's docstring, as a k2.DenseFsaVec.
 
     Args:
       token_log_probs: (B, T, V) log P_T, natural log, blank = 0.
       duration_log_probs: (B, T, D) log P_D.
-      frame_lens: (B,) valid frames, at least one each; what lies behind is never read.
-      duration_scale, blank_penalty, token_bonus: as of nar_lattice.
+      frame_lens: (B,) number of frames of every utterance, at least 1; later frames are never read.
+      duration_scale, blank_penalty, token_bonus: as for nar_lattice.
     Raises:
-      ValueError: where sizes do not fit or an utterance has no frame, which k2 cannot hold.
+      ValueError: for sizes that do not fit, and for an utterance without frames, which k2 cannot represent.
     """
     k2 = load_k2()
     batch, longest, vocab_size = token_log_probs.shape
@@ -129,34 +144,40 @@ def tdt_dense(
 
 
 def intersect_tdt(
-    graph,
-    dense,
+    graph: Fsa,
+    dense: DenseFsaVec,
     vocab_size: int,
     durations: Sequence[int],
     search_beam: float,
     output_beam: float,
     min_active_states: int,
     max_active_states: int,
-):
-    """The lattice of what `graph` allows of `dense`, pruned by k2.intersect_dense_pruned with the last four arguments.
+) -> Fsa:
+    """The lattice of the paths of `dense` that `graph` allows, pruned by k2.intersect_dense_pruned.
+
+        states   (r, p): row r = 0 ... 2T of the dense matrix, state p of the graph
+        start    (0, start of the graph)
+        final    one state of its own, after row 2T
+        arcs     (r, p) -- token, or epsilon : column's score + graph's score -->     (r + 1, p after the column)
 
     Args:
-      graph: of compile_tdt_graph, or tdt_topo itself.
-      dense: of tdt_dense.
+      graph: from compile_tdt_graph, or tdt_topo itself.
+      dense: from tdt_dense.
+      search_beam, output_beam, min_active_states, max_active_states: as for k2.intersect_dense_pruned.
     Returns:
-      A k2.Fsa (FsaVec of B) like nar_lattice's: labels are tokens, elsewhere epsilon, and the int attributes `frame`
-      (token arcs) and `duration` (duration arcs) are -1 elsewhere, so that path_tokens and hypotheses_from_lattice read
-      it. An utterance that the graph or the beam leaves no path has no states.
+      A k2.Fsa (FsaVec of B) with the attributes of nar_lattice, `frame` on token arcs and `duration` on duration arcs,
+      -1 elsewhere, so that path_tokens and hypotheses_from_lattice work on it. An utterance has no states if the graph
+      or the beam leaves it no path.
     """
     k2 = load_k2()
     lattice = k2.intersect_dense_pruned(
         graph, dense, search_beam, output_beam, min_active_states, max_active_states, frame_idx_name="row"
     )
-    column, nothing = lattice.labels, torch.full_like(lattice.labels, -1)
-    value = torch.tensor([*durations, -1], dtype=torch.int32, device=column.device)  # of skip: no duration
-    spoken = column >= vocab_size
-    lattice.frame = torch.where((column >= 0) & ~spoken, lattice.row.div(2, rounding_mode="floor"), nothing)
-    lattice.duration = torch.where(spoken, value[(column - vocab_size).clamp(min=0).long()], nothing)
-    lattice.labels = torch.where(spoken, torch.full_like(column, BLANK), column)
+    column, filler = lattice.labels, torch.full_like(lattice.labels, -1)
+    duration_of = torch.tensor([*durations, -1], dtype=torch.int32, device=column.device)  # -1: skip has none
+    no_token = column >= vocab_size
+    lattice.frame = torch.where((column >= 0) & ~no_token, lattice.row.div(2, rounding_mode="floor"), filler)
+    lattice.duration = torch.where(no_token, duration_of[(column - vocab_size).clamp(min=0).long()], filler)
+    lattice.labels = torch.where(no_token, torch.full_like(column, BLANK), column)
     del lattice.row
     return lattice

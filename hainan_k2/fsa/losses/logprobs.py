@@ -1,10 +1,9 @@
-"""The log-probabilities a lattice needs out of raw joint logits, and the way back, in little extra memory.
+"""From raw joint logits to the log-probabilities of a lattice's arcs, and from their gradients back to the logits'.
 
-Of the V + D logits of a state a lattice needs D + 2 numbers: log P_T(blank), log P_T(next label) and log
-P_D(d), from two separate softmaxes (arXiv 2304.06795, section 3). Both directions pass over the logits block
-by block and leave padding out. The forward pass keeps each state's normaliser, not its softmax; the backward
-pass computes the softmax again, in the memory of the gradient itself. float16 and bfloat16 logits are summed
-in float32.
+Out of the V + D logits of a state, the lattice needs D + 2 numbers: log P_T(blank), log P_T(next label) and log P_D(d),
+from two separate softmaxes (arXiv 2304.06795, section 3). Both passes read the logits block by block and skip padding,
+so they need little memory: the forward pass stores each state's normaliser instead of its softmax, and the backward
+pass computes the softmax again, inside the gradient's own memory. float16 and bfloat16 logits are summed in float32.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BLOCK = {"cpu": 1 << 19, "cuda": 1 << 26}  # numbers per block: to fit a CPU's cache, to keep a GPU busy
+_BLOCK = {"cpu": 1 << 19, "cuda": 1 << 26}  # numbers per block: fits a CPU's cache, keeps a GPU busy
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -25,12 +24,13 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 @dataclass(frozen=True)
 class JointLogits:
-    """Raw logits and which of their log-probabilities count.
+    """Raw logits, and which of their log-probabilities the lattice uses.
 
-    logits: (B, T, S, C) with V token channels (blank first), then D durations; further channels do not count.
-    labels: (B, T, S) int64, expanded or not: the label that comes next in a state; any token where none does.
-    vocab_size, num_durations: V and D; D may be 0.
-    frame_lens, widths: (B,) on the CPU; frames and label positions beyond them are padding.
+    Args:
+      logits: (B, T, S, C): V token channels, blank first, then D duration channels; further channels are ignored.
+      labels: (B, T, S) int64: the next label in each state; any token where there is none.
+      vocab_size, num_durations: V and D; D may be 0.
+      frame_lens, widths: (B,) on the CPU; frames and label positions beyond them are padding.
     """
 
     logits: Tensor
@@ -41,7 +41,7 @@ class JointLogits:
     widths: Tensor
 
     def _blocks(self) -> Iterator[tuple[int, slice, slice]]:
-        """(b, frames, label positions) of blocks that cover everything but padding."""
+        """Blocks (b, frames, label positions) that together cover all states except padding."""
         limit = _BLOCK.get(self.logits.device.type, _BLOCK["cuda"])
         for b, (frames, width) in enumerate(zip(self.frame_lens.tolist(), self.widths.tolist())):
             size = max(1, limit // (width * self.logits.size(-1)))
@@ -53,9 +53,10 @@ class JointLogits:
         return slice(self.vocab_size), slice(self.vocab_size, self.vocab_size + self.num_durations)
 
     def log_probs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """blank (B, T, S), next label (B, T, S), durations (B, T, S, D), token normalisers (B, T, S).
+        """Log-probabilities of blank (B, T, S), next label (B, T, S), durations (B, T, S, D); normalisers (B, T, S).
 
-        float32 (float64 for float64 logits), 0 at padding, not differentiable: see `gradient`.
+        The normalisers are those of the token softmax. All are float32 (float64 for float64 logits), 0 at padding, and
+        detached from autograd: `gradient` is the backward pass.
         """
         dtype, (tokens, durations) = accumulation_dtype(self.logits.dtype), self._heads
         normaliser = self.logits.new_zeros(self.logits.shape[:-1], dtype=dtype)
@@ -78,13 +79,13 @@ class JointLogits:
         scale: Tensor,
         clamp: float = 0.0,
     ) -> Tensor:
-        """The gradient of the logits, (B, T, S, C) in their dtype, 0 at padding.
+        """The gradient with respect to the logits: (B, T, S, C) in their dtype, 0 at padding.
 
         Args:
-          blank, label, duration: gradients of what `log_probs` returns.
-          normaliser: as returned by `log_probs`.
-          scale: (B,) factors of the utterances' gradients.
-          clamp: if positive, the token part is limited to [-clamp, clamp] before it is scaled.
+          blank, label, duration: gradients with respect to the log-probabilities that `log_probs` returned.
+          normaliser: as `log_probs` returned it.
+          scale: (B,) factor of each utterance's gradient.
+          clamp: if positive, limits the gradient of the token channels to [-clamp, clamp] before it is scaled.
         """
         tokens, durations = self._heads
         result = torch.zeros_like(self.logits, memory_format=torch.contiguous_format)
@@ -99,8 +100,8 @@ class JointLogits:
             head.scatter_add_(-1, self.labels[block].unsqueeze(-1), (label[block] * s).unsqueeze(-1))
             if clamp > 0.0:
                 torch.minimum(torch.maximum(head, -clamp * s.abs()), clamp * s.abs(), out=head)
-            own = duration[block] * s
-            g[..., durations] = own - x[..., durations].softmax(-1) * own.sum(-1, keepdim=True)
+            scaled = duration[block] * s
+            g[..., durations] = scaled - x[..., durations].softmax(-1) * scaled.sum(-1, keepdim=True)
             if g.dtype != result.dtype:
                 result[block] = g
         return result

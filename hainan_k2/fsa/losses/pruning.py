@@ -1,16 +1,17 @@
-"""Which band of label positions a pruned lattice keeps of every frame; after pruned RNN-T, arXiv 2206.13236.
+"""Which band of label positions a pruned lattice keeps on every frame; after pruned RNN-T, arXiv 2206.13236.
 
-Bounds p[t], the first label position of frame t's band of S, satisfy
+The bounds p[t], first label positions of the bands of S, satisfy
 
-    p[0] = 0, p never falls                the start is in its band, and time and labels run forward
-    p <= E = max(0, U + 1 - S)             no band reaches beyond U
-    p[t] = E where a last blank leaves     U can be reached
-    p[t + d] - p[t] <= S                   frames that an arc may join stay reachable from each other
-    p[t + d] - p[t] <= d / d_min           if no duration is 0: bands go no faster than labels can be spelled
+    p[0] = 0, p never falls                  the start state is in its band; time and labels only increase
+    p <= E = max(0, U + 1 - S)               no band reaches beyond U
+    p[t] = E where the last blank may start  U can be reached
+    p[t + d] - p[t] <= S                     an arc of duration d can connect the two bands
+    p[t + d] - p[t] <= d / d_min             if no duration is 0: bands rise no faster than labels can be emitted
 
-for the shortest positive duration d, and for the longer ones up to the longest that this costs nothing: where labels
-come faster than S in d frames, paths do not jump over d frames, but a band that waited for them would lose them.
-The minimum, maximum and rounded-down mean of two such p are such a p again, on which `_limit_jumps` rests.
+The last two hold for the shortest positive duration d, and for longer ones as long as this loses no mass. Where more
+than S labels come in d frames, paths take no arc of duration d, and a band limited to S in d frames would lose them.
+The minimum, the maximum and the rounded-down mean of two such p satisfy the conditions too; `_limit_jumps` relies on
+it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from torch import Tensor
 from hainan_k2.fsa import checks
 from hainan_k2.fsa.losses.lattice import band_positions
 
-_COST = 0.01  # nothing: states that a path visits, on average over paths, outside the band; about as many nats
+_COST = 0.01  # mass that may be lost: states outside the band that a path visits on average; about as many nats
 
 
 def _heaviest_bands(mass: Tensor) -> Tensor:
-    """(B, T) positions that maximise the sum over t of mass[b, t, p[t]], p never falling: a Viterbi pass.
+    """(B, T) non-decreasing positions p that maximise the sum over t of mass[b, t, p[t]], by a Viterbi pass.
 
     Args:
-      mass: (B, T, P), -inf where p[t] may not be.
+      mass: (B, T, P), -inf at positions that are not allowed.
     """
     value, came_from = mass[:, 0], []
     for t in range(1, mass.size(1)):
@@ -44,7 +45,7 @@ def _heaviest_bands(mass: Tensor) -> Tensor:
 
 
 def _largest_rise(lag: Tensor, d: int, jump: int, slowest: int) -> Tensor:
-    """How far bounds rise in `lag` frames at most: `jump` in d frames, 1 in `slowest` (0: no such limit)."""
+    """The most that bounds may rise in `lag` frames: `jump` in d frames, 1 in `slowest` frames (0: no such limit)."""
     rest = lag % d
     last = ((rest + slowest - 1) // slowest).clamp(max=jump) if slowest > 0 else jump
     return lag // d * jump + last * (rest > 0)
@@ -53,11 +54,11 @@ def _largest_rise(lag: Tensor, d: int, jump: int, slowest: int) -> Tensor:
 def _limit_jumps(bounds: Tensor, lag: int, jump: int, end: Tensor) -> tuple[Tensor, Tensor]:
     """The largest bounds below and the smallest above `bounds` (B, T) that rise by at most `jump` in `lag` frames.
 
-    Both are `bounds` where these do so already. What happens behind `end` (B, 1) does not count.
+    Both equal `bounds` where those satisfy the limit already. Frames after `end` (B, 1) are ignored.
     """
     t = torch.arange(bounds.size(1)).expand_as(bounds)
     below, above = bounds, bounds
-    while lag < bounds.size(1):  # lag, 2 lag, 4 lag: every multiple of it in few steps
+    while lag < bounds.size(1):  # lag, 2 lag, 4 lag ... cover all multiples in few steps
         below = torch.minimum(below, below.gather(1, (t - lag).clamp(min=0)) + jump)
         above = torch.maximum(above, above.gather(1, torch.minimum(t + lag, end)) - jump)
         lag, jump = 2 * lag, 2 * jump
@@ -67,23 +68,26 @@ def _limit_jumps(bounds: Tensor, lag: int, jump: int, end: Tensor) -> tuple[Tens
 def tdt_prune_bounds(
     occupancy: Tensor, frame_lens: Tensor, target_lens: Tensor, durations: Sequence[int], band: int
 ) -> Tensor:
-    """Choose the band of every frame: the most mass, under the conditions in this module's header.
+    """Choose the band of every frame that holds the most occupancy, under the conditions in the module's docstring.
 
-    An utterance of more labels than bands of S can spell gets bounds that do not reach U, hence an infinite pruned
-    loss; if 1 is among the durations, only these have a path in the full lattice and none in the pruned one.
-    Computed on the CPU, with one copy each way.
+    If an utterance has more labels than bands of S can emit, its bounds do not reach U and its pruned loss is infinite.
+    If 1 is among the durations, these are the only utterances with a path in the full and none in the pruned lattice.
+    The computation runs on the CPU, with one copy in each direction.
 
     Args:
-      occupancy: (B, T, U + 1) of `tdt_loss_simple`.
+      occupancy: (B, T, U + 1) from `tdt_loss_simple`.
       frame_lens, target_lens: (B,) numbers of frames and labels.
       durations: the D durations in frames.
       band: S, at least 1.
 
     Returns:
-      (B, T) int64 on the occupancy's device; at padding, the last frame's.
+      (B, T) int64 bounds on the occupancy's device; padding repeats the last frame's.
 
     Raises:
       ValueError: for sizes or durations that do not fit.
+
+    >>> loss, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations)
+    >>> bounds = tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, band=5)
     """
     durations = checks.check_durations(durations)
     if occupancy.dim() != 3:
@@ -96,18 +100,18 @@ def tdt_prune_bounds(
     positive = [d for d in durations if d > 0]
     t = torch.arange(num_frames)
     highest = (target_lens + 1 - band).clamp(min=0).unsqueeze(1)  # E
-    end = (frame_lens - positive[0]).clamp(min=0).unsqueeze(1)  # the last blank leaves from here or before
+    end = (frame_lens - positive[0]).clamp(min=0).unsqueeze(1)  # the last frame at which the last blank may start
 
     before = torch.nn.functional.pad(occupancy.detach().to("cpu", torch.float64).cumsum(2), (1, 0))
     p = torch.arange(max(1, num_positions + 1 - band))
     mass = before[..., (p + band).clamp(max=num_positions)] - before[..., p]
-    forced = torch.where(t < end.clamp(min=1), -1, highest)  # (B, T), -1: not forced
+    forced = torch.where(t < end.clamp(min=1), -1, highest)  # (B, T), -1: free
     forced[:, 0] = 0
     wrong = (p > highest).unsqueeze(1) | ((p != forced.unsqueeze(2)) & (forced >= 0).unsqueeze(2))
     heaviest = _heaviest_bands(mass.masked_fill(wrong, -torch.inf))
 
     slowest = durations[0]
-    bounds = most = None
+    bounds = most = torch.empty(0)
     for d in positive:
         jump = band if slowest == 0 else min(band, d // slowest)
         below, above = _limit_jumps(heaviest, d, jump, end)
@@ -117,7 +121,7 @@ def tdt_prune_bounds(
         limited = torch.maximum(limited, highest - _largest_rise((end - t).clamp(min=0), d, jump, slowest))
         limited = torch.minimum(limited, _largest_rise(t, d, jump, slowest).minimum(highest))
         kept = mass.gather(2, limited.unsqueeze(2)).sum((1, 2))
-        if bounds is None:
+        if d == positive[0]:
             bounds, most = limited, kept
         reaches = limited.gather(1, end) == highest
         bounds = torch.where(reaches & (kept >= most - _COST).unsqueeze(1), limited, bounds)
@@ -125,14 +129,18 @@ def tdt_prune_bounds(
 
 
 def tdt_prune(pred_proj: Tensor, bounds: Tensor, band: int) -> Tensor:
-    """The predictor's output in the bands: (B, T, S, J) from (B, U + 1, J), differentiable.
+    """The projected predictor output inside the bands: (B, T, S, J), differentiable.
 
-    Add the encoder's projection (B, T, 1, J) and go on as for the full joint. Mask the predictor before this.
+    Adding the encoder's projection (B, T, 1, J) gives the joint's hidden layer, as for the full joint. Predictor
+    masking comes before this.
 
     Args:
       pred_proj: (B, U + 1, J) projected predictor output.
-      bounds: (B, T) of `tdt_prune_bounds`.
-      band: S. Where S > U + 1, position U fills what is over.
+      bounds: (B, T) from `tdt_prune_bounds`.
+      band: S. If S > U + 1, position U is repeated.
+
+    Raises:
+      ValueError: for shapes that do not fit.
     """
     if pred_proj.dim() != 3 or bounds.dim() != 2 or pred_proj.size(0) != bounds.size(0):
         raise ValueError(

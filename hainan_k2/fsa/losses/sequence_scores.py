@@ -1,4 +1,4 @@
-"""Scores of whole texts from the training lattices: to rescore n-best lists, to train on expected errors."""
+"""Scores of whole texts from training lattices, for rescoring n-best lists and for MWER training."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from hainan_k2.fsa.losses.options import LossOptions
 from hainan_k2.fsa.losses.tdt import tdt_loss, tdt_loss_pruned
 
 
@@ -18,41 +19,44 @@ def tdt_sequence_scores(
     bounds: Tensor | None = None,
     backend: str = "auto",
 ) -> Tensor:
-    """log P(text | audio) of every row: the log of the sum over all its alignments.
+    """log P(text | audio) of every row, summed over all alignments of the text.
 
     Args:
       logits: (B, T, U + 1, V + D) raw joint outputs, one row per text; (B, T, S, V + D) if there are bounds.
-      targets, frame_lens, target_lens, durations, backend: as of `tdt_loss`.
-      bounds: (B, T) as of `tdt_loss_pruned`; the score is then a lower bound.
+      targets, frame_lens, target_lens, durations: as for `tdt_loss`.
+      bounds: (B, T) as for `tdt_loss_pruned`; the score is then a lower bound.
+      backend: as for `LossOptions`.
 
     Returns:
-      (B,) in nats, differentiable; -inf where no path can spell the text.
+      (B,) in nats, differentiable; -inf where no path emits all labels of the text.
 
     Raises:
-      ValueError: as `tdt_loss`.
+      ValueError: as for `tdt_loss`.
     """
-    lens = {"frame_lens": frame_lens, "target_lens": target_lens}
-    common = {"durations": durations, "reduction": "none", "backend": backend, **lens}
+    options = LossOptions(reduction="none", backend=backend)
     if bounds is None:
-        return -tdt_loss(logits, targets, **common)
-    return -tdt_loss_pruned(logits, targets, bounds, **common)
+        return -tdt_loss(logits, targets, frame_lens, target_lens, durations, options=options)
+    return -tdt_loss_pruned(logits, targets, bounds, frame_lens, target_lens, durations, options=options)
 
 
 def mwer_loss(scores: Tensor, errors: Tensor, reduction: str = "mean") -> Tensor:
-    """Expected number of word errors over n-best lists (MWER training, arXiv 1712.01818, section 2.2).
+    """The expected number of word errors over n-best lists (MWER training, arXiv 1712.01818, section 2.2).
 
         loss_b = sum_i P_i errors[b, i],    P_i = exp scores[b, i] / sum_j exp scores[b, j]
 
-    Subtracting the list's mean number of errors, as is often done, would leave the gradient as it is.
+    Subtracting the list's mean number of errors, as is often done, does not change the gradient.
 
     Args:
-      scores: (B, N) log P(text | audio) of N texts per utterance, as of `tdt_sequence_scores`; -inf where a
-        list is shorter. One list's texts should differ.
-      errors: (B, N) number of word errors of each text; does not matter where the score is -inf.
+      scores: (B, N) log P(text | audio) of N texts per utterance, e.g. from `tdt_sequence_scores`; -inf fills up
+        shorter lists. The texts of a list should differ.
+      errors: (B, N) number of word errors of each text; ignored where the score is -inf.
       reduction: "none" (B,), "sum" or "mean".
 
     Raises:
-      ValueError: for shapes that differ, or an utterance none of whose texts has a finite score.
+      ValueError: for shapes that differ, or if no text of an utterance has a finite score.
+
+    >>> mwer_loss(torch.tensor([[-1.0, -1.0]]), torch.tensor([[0, 2]])).item()
+    1.0
     """
     if scores.dim() != 2 or scores.shape != errors.shape:
         raise ValueError(f"scores and errors must both be (B, N), got {tuple(scores.shape)}, {tuple(errors.shape)}")

@@ -1,6 +1,6 @@
-"""The simple TDT loss: an additive joint, whose TDT occupancies tell where the real joint is worth computing.
+"""The simple TDT loss: an additive joint, whose occupancies tell where the full joint needs to be computed.
 
-    logits(t, u) = am(t) + lm(u)      for the V token and the D duration channels, normalised apart
+    logits(t, u) = am(t) + lm(u)      for the V token and the D duration channels, each normalised separately
 
 Its normalisers need no (B, T, U + 1, V) tensor: sum_v exp(am_v + lm_v) is one matrix product of exponentials
 (pruned RNN-T, arXiv 2206.13236, section 3.1).
@@ -9,22 +9,25 @@ Its normalisers need no (B, T, U + 1, V) tensor: sum_v exp(am_v + lm_v) is one m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hainan_k2.fsa import checks
-from hainan_k2.fsa.losses.lattice import training_lattice
+from hainan_k2.fsa.losses.backends import find_backend
+from hainan_k2.fsa.losses.lattice import TrainingLattice, training_lattice
 from hainan_k2.fsa.losses.logprobs import accumulation_dtype
-from hainan_k2.fsa.losses.tdt import LossOptions, find_backend
+from hainan_k2.fsa.losses.options import LossOptions
 
 
 def _normaliser(am: Tensor, lm: Tensor) -> Tensor:
     """log sum_v exp(am[b, t, v] + lm[b, u, v]): (B, T, U + 1) from (B, T, V) and (B, U + 1, V), float64.
 
-    The largest am and the largest lm are taken out before the exponentials. The rest is exact in float64 if
-    some channel's am + lm comes within 690 nats of the two together.
+    The maxima of am and of lm are subtracted before the exponentials. float64 does not underflow as long as some
+    channel's am + lm is within 690 nats of the sum of both maxima.
     """
     am_max, lm_max = am.detach().amax(-1, keepdim=True), lm.detach().amax(-1, keepdim=True)
     product = torch.matmul((am - am_max).exp(), (lm - lm_max).exp().transpose(1, 2))
@@ -41,52 +44,61 @@ def additive_log_probs(am: Tensor, lm: Tensor, targets: Tensor, num_durations: i
       num_durations: D.
     """
     (am, am_steps), (lm, lm_steps) = (x.split([x.size(-1) - num_durations, num_durations], -1) for x in (am, lm))
-    blanks_and_labels = torch.nn.functional.pad(targets, (1, 1))  # (B, U + 2): blank, labels, none
+    blanks_and_labels = torch.nn.functional.pad(targets, (1, 1))  # (B, U + 2): blank, the labels, a filler
     am_scores = am.gather(2, blanks_and_labels.unsqueeze(1).expand(-1, am.size(1), -1))
     lm_scores = lm.gather(2, blanks_and_labels[:, 1:].unsqueeze(2)).transpose(1, 2)
     normaliser = _normaliser(am, lm)
     blank = am_scores[..., :1] + lm[..., 0].unsqueeze(1) - normaliser
     token = am_scores[..., 1:] + lm_scores - normaliser
     normaliser = _normaliser(am_steps, lm_steps)
-    am_steps, lm_steps = am_steps.permute(2, 0, 1), lm_steps.permute(2, 0, 1)  # D first: one after the other
+    am_steps, lm_steps = am_steps.permute(2, 0, 1), lm_steps.permute(2, 0, 1)  # (D, B, T or U + 1)
     duration = (am_steps.unsqueeze(3) + lm_steps.unsqueeze(2) - normaliser).permute(1, 2, 3, 0)
     return blank, token, duration
 
 
 def _without_padding(x: Tensor, lens: Tensor) -> Tensor:
-    """A float64 copy of x (B, N, C), 0 beyond lens (B,), whatever was there."""
+    """A float64 copy of x (B, N, C) with zeros beyond lens (B,)."""
     padding = torch.arange(x.size(1), device=x.device) >= lens.to(x.device).unsqueeze(1)
     return x.detach().to(torch.float64, copy=True).masked_fill_(padding.unsqueeze(-1), 0.0)
 
 
 class _SimpleLoss(torch.autograd.Function):
-    """(B,) negative log-totals by am and lm, and the occupancy (B, T, U + 1) of the states.
+    """(B,) negative log-totals of am and lm, and the occupancies (B, T, U + 1) of the states.
 
-    The gradients are ready when the loss is: nothing of size (B, T, U, D) lives on until the backward pass.
+    The gradients are computed in the forward pass, so that no tensor of size (B, T, U, D) is kept for backward.
     """
 
     @staticmethod
-    def forward(ctx, am, lm, targets, lattice, num_durations, options):
+    def forward(
+        ctx: Any,
+        am: Tensor,
+        lm: Tensor,
+        targets: Tensor,
+        lattice: TrainingLattice,
+        num_durations: int,
+        options: LossOptions,
+    ) -> tuple[Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
         lens = lattice.frame_lens, lattice.target_lens + 1
         with torch.enable_grad():
             inputs = [_without_padding(x, n).requires_grad_(wanted) for x, n in zip((am, lm), lens)]
-            log_probs = additive_log_probs(*inputs, targets, num_durations)
+            log_probs = additive_log_probs(inputs[0], inputs[1], targets, num_durations)
         blank, token, duration = (x.detach() for x in log_probs)
         forward_backward = find_backend(options.backend, am.device)
         total, occupancies = forward_backward(lattice, blank - options.sigma, token - options.sigma, duration)
+        assert occupancies is not None
         blank, token, duration = occupancies
         occupancy = (blank + token).float()
         ctx.mark_non_differentiable(occupancy)
         if wanted:
-            occupancies = blank.neg_(), token.mul_(-1.0 - options.fastemit_lambda), duration.neg_()
-            gradients = torch.autograd.grad(log_probs, inputs, occupancies)
+            scaled = blank.neg_(), token.mul_(-1.0 - options.fastemit_lambda), duration.neg_()
+            gradients = torch.autograd.grad(log_probs, inputs, scaled)
             ctx.save_for_backward(*(g.to(x.dtype) for g, x in zip(gradients, (am, lm))))
         return -total, occupancy
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, scale, _):
+    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         am, lm = (g * scale.to(g.dtype).view(-1, 1, 1) for g in ctx.saved_tensors)
         return am, lm, None, None, None, None
 
@@ -98,34 +110,34 @@ def tdt_loss_simple(
     frame_lens: Tensor,
     target_lens: Tensor,
     durations: Sequence[int],
-    sigma: float = 0.0,
-    reduction: str = "mean",
-    backend: str = "auto",
-    fastemit_lambda: float = 0.0,
-    zero_infinity: bool = False,
-    return_occupancy: bool = True,
-) -> Tensor | tuple[Tensor, Tensor]:
-    """The TDT loss of the additive joint am + lm over the full lattice.
+    *,
+    options: LossOptions | None = None,
+    **overrides: Any,
+) -> tuple[Tensor, Tensor]:
+    """The TDT loss of the additive joint am + lm over the full lattice, and the occupancies of its states.
 
     Args:
       am: (B, T, V + D), a linear function of the encoder output.
       lm: (B, U + 1, V + D), a linear function of the predictor output.
-      targets, frame_lens, target_lens, durations, sigma, reduction, fastemit_lambda, zero_infinity: as of
-        `hainan_k2.fsa.losses.tdt.tdt_loss`.
-      backend: as of `tdt_loss`, but "auto" means torch on a CPU, where it is the quicker one.
-      return_occupancy: whether to return the second result too.
+      targets, frame_lens, target_lens, durations: as for `tdt_loss`.
+      options, overrides: see `LossOptions`; `clamp` is not supported, and backend="auto" is torch on a CPU, where it is
+        faster than k2.
 
     Returns:
-      The loss in nats, and the occupancy (B, T, U + 1) float32: the probability that a path, given the audio
-      and the text, comes through state (t, u); no gradient; 0 at padding. Frames that a long duration jumps
-      over add up to less than 1.
+      The loss in nats, and the occupancies (B, T, U + 1) float32: the probability that an alignment of the targets
+      passes through state (t, u); 0 at padding, without gradient. A frame's occupancies sum to less than 1 where long
+      durations skip it.
 
     Raises:
-      ValueError: as `tdt_loss`.
+      ValueError: as for `tdt_loss`, and for a clamp.
+
+    >>> loss, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations=(0, 1, 2))
     """
-    if backend == "auto" and am.device.type == "cpu":
-        backend = "torch"
-    options = LossOptions(sigma, reduction, backend, fastemit_lambda, 0.0, zero_infinity)
+    options = LossOptions.merged(options, overrides)
+    if options.clamp:
+        raise ValueError(f"clamp is {options.clamp}: tdt_loss_simple has no joint logits whose gradient it could clamp")
+    if options.backend == "auto" and am.device.type == "cpu":
+        options = replace(options, backend="torch")
     durations = checks.check_durations(durations)
     vocab_size = checks.check_logits("am", am, "(B, T, V + D)", len(durations))
     checks.check_logits("lm", lm, "(B, U + 1, V + D)", len(durations))
@@ -136,9 +148,9 @@ def tdt_loss_simple(
         targets, frame_lens, target_lens, vocab_size, batch, num_frames, band - 1
     )
     lattice = training_lattice(
-        frame_lens, target_lens, [d for d in durations if d > 0], durations, num_frames, band, None, device
+        frame_lens, target_lens, tuple(d for d in durations if d > 0), durations, num_frames, band, None, device
     )
     with torch.autocast(device.type, enabled=False):
         nll, occupancy = _SimpleLoss.apply(am, lm, targets.to(device), lattice, len(durations), options)
     loss = options.reduce(nll, target_lens, accumulation_dtype(am.dtype))
-    return (loss, occupancy) if return_occupancy else loss
+    return loss, occupancy

@@ -1,10 +1,11 @@
-"""Transducer losses: minus the log of the sum over all paths that spell the targets (see lattice.py).
+"""TDT and RNN-T losses: minus the log of the total probability of all alignments of the targets.
 
-    nll = -log sum_paths exp sum_arcs (log P_T(token or blank | t, u) - sigma + log P_D(d | t, u))
+    nll = -log sum over paths exp sum over arcs (log P_T(token or blank | t, u) - sigma + log P_D(d | t, u))
 
-P_T and P_D are two separate softmaxes, over the V token and the D duration channels of the joint (TDT, arXiv
-2304.06795, sections 3 and 4; HAINAN, arXiv 2410.02597, trains with the same loss). Blank is token 0,
-logarithms are natural. Gradients come from arc posteriors, found when the loss is computed.
+The paths are those of the training lattice (hainan_k2.fsa.losses.lattice). P_T and P_D are two separate softmaxes, over
+the V token and the D duration channels of the joint (TDT, arXiv 2304.06795, sections 3 and 4; HAINAN, arXiv 2410.02597,
+trains with the same loss). Blank is token 0, logarithms are natural. The forward pass computes the arc posteriors, from
+which the backward pass makes the gradient.
 
     >>> logits = torch.zeros(1, 3, 2, 4 + 3, requires_grad=True)  # (B, T, U + 1, V + D)
     >>> lens = torch.tensor([3]), torch.tensor([1])
@@ -13,94 +14,154 @@ logarithms are natural. Gradients come from arc posteriors, found when the loss 
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hainan_k2.fsa import checks
-from hainan_k2.fsa.k2 import load_k2, why_no_k2
-from hainan_k2.fsa.losses import fsavec, recursion
-from hainan_k2.fsa.losses.lattice import band_positions, training_lattice
+from hainan_k2.fsa.losses.backends import find_backend
+from hainan_k2.fsa.losses.lattice import TrainingLattice, band_positions, training_lattice
 from hainan_k2.fsa.losses.logprobs import JointLogits, accumulation_dtype
-
-BACKENDS = {"k2": fsavec.forward_backward, "torch": recursion.forward_backward}
-logger = logging.getLogger(__name__)
-
-REDUCTIONS = ("none", "sum", "mean", "mean_volume")
+from hainan_k2.fsa.losses.options import LossOptions
 
 
-@dataclass(frozen=True)
-class LossOptions:
-    """What the losses have in common; see `tdt_loss`."""
+def tdt_loss(
+    logits: Tensor,
+    targets: Tensor,
+    frame_lens: Tensor,
+    target_lens: Tensor,
+    durations: Sequence[int],
+    *,
+    options: LossOptions | None = None,
+    **overrides: Any,
+) -> Tensor:
+    """The TDT loss over the full lattice.
 
-    sigma: float = 0.0
-    reduction: str = "mean"
-    backend: str = "auto"
-    fastemit_lambda: float = 0.0
-    clamp: float = 0.0
-    zero_infinity: bool = False
+    Memory: the logits, their gradient, and B * T * U * D numbers more. Padding has no influence and gets gradient 0.
+    Where no path emits all labels, the loss is inf and the gradient 0.
 
-    def __post_init__(self):
-        checks.check_option("reduction", self.reduction, REDUCTIONS)
-        checks.check_option("backend", self.backend, ("auto", *BACKENDS))
-        checks.check_not_negative(sigma=self.sigma, fastemit_lambda=self.fastemit_lambda, clamp=self.clamp)
+    Args:
+      logits: (B, T, U + 1, V + D) raw joint outputs; float16 and bfloat16 are summed in float32.
+      targets: (B, U) labels, 1 ... V - 1; values beyond `target_lens` are ignored.
+      frame_lens: (B,) numbers of frames, at most T.
+      target_lens: (B,) numbers of labels, at most U.
+      durations: the D durations in frames, ascending; channel V + i is the logit of durations[i].
+      options, overrides: see `LossOptions`; e.g. sigma=0.05, reduction="sum".
 
-    def reduce(self, nll: Tensor, target_lens: Tensor, dtype: torch.dtype) -> Tensor:
-        """(B,) losses as asked for, in `dtype`."""
-        if self.zero_infinity:
-            impossible = nll.isposinf()
-            count = int(impossible.sum())
-            if count:
-                logging.warning("loss 0 for %d of %d utterances: no path spells them", count, nll.numel())
-                nll = nll.masked_fill(impossible, 0.0)
-        if self.reduction == "sum":
-            nll = nll.sum()
-        elif self.reduction == "mean":
-            nll = nll.mean()
-        elif self.reduction == "mean_volume":
-            nll = nll.sum() / max(1, int(target_lens.sum()))
-        return nll.to(dtype)
+    Returns:
+      The loss in nats, float32 (float64 for float64 logits); (B,) with reduction="none", otherwise a scalar.
 
-
-def find_backend(name: str, device: torch.device) -> Callable:
-    """The forward-backward of that name; "auto" means k2 where it works on the device, else torch and one warning."""
-    if name != "torch":
-        why = why_no_k2()
-        if not why and device.type != "cpu" and not (device.type == "cuda" and load_k2().with_cuda):
-            why = f"k2 is not built for {device.type}"
-        if why and name == "k2":
-            raise ValueError(f"backend='k2': {why}; backend='torch' does without")
-        if why:
-            _warn_once(why)
-        name = "torch" if why else "k2"
-    return BACKENDS[name]
-
-
-@functools.cache
-def _warn_once(why: str) -> None:
-    logger.warning("the losses take backend='torch': %s", why)
-
-
-def _round_to_zero(occupancies: Tensor) -> Tensor:
-    """Occupancies whose share of a gradient may not be a normal number become 0.
-
-    Most states of a full lattice are like that, and CPUs take ten times as long over denormal numbers: the
-    backward pass of the joint network would then cost more than all the rest.
+    Raises:
+      ValueError: for shapes, lengths, labels, durations or option values that do not fit.
+      TypeError: for an unknown option.
     """
-    return torch.nn.functional.hardshrink(occupancies, torch.finfo(occupancies.dtype).tiny ** 0.5)
+    options = LossOptions.merged(options, overrides)
+    return _joint_loss(logits, targets, None, frame_lens, target_lens, durations, False, options)
+
+
+def tdt_loss_pruned(
+    logits: Tensor,
+    targets: Tensor,
+    bounds: Tensor,
+    frame_lens: Tensor,
+    target_lens: Tensor,
+    durations: Sequence[int],
+    *,
+    options: LossOptions | None = None,
+    **overrides: Any,
+) -> Tensor:
+    """The TDT loss over the paths inside a band of S label positions per frame. It is never below the full loss.
+
+    Args:
+      logits: (B, T, S, V + D) raw joint outputs; position s of frame t follows bounds[b, t] + s labels.
+      bounds: (B, T) from `tdt_prune_bounds`: they start at 0, never fall, and are at most max(0, U + 1 - S).
+      Other arguments, result and errors: as for `tdt_loss`, which this equals if S >= U + 1.
+
+    >>> _, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations)
+    >>> bounds = tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, band=5)
+    >>> joint = am.unsqueeze(2) + tdt_prune(lm, bounds, band=5)  # (B, T, 5, V + D); a model has a network here
+    >>> loss = tdt_loss_pruned(joint, targets, bounds, frame_lens, target_lens, durations, sigma=0.05)
+    """
+    options = LossOptions.merged(options, overrides)
+    return _joint_loss(logits, targets, bounds, frame_lens, target_lens, durations, False, options)
+
+
+def rnnt_loss(
+    logits: Tensor,
+    targets: Tensor,
+    frame_lens: Tensor,
+    target_lens: Tensor,
+    durations: Sequence[int] = (),
+    *,
+    bounds: Tensor | None = None,
+    options: LossOptions | None = None,
+    **overrides: Any,
+) -> Tensor:
+    """The RNN-T loss (arXiv 1211.3711) of the token channels, which replaces the TDT loss with probability omega.
+
+    Args:
+      logits: (B, T, U + 1, V + D), or (B, T, S, V + D) with bounds.
+      durations: the joint's durations; their D channels are ignored and get gradient 0.
+      bounds: (B, T) first label positions of the bands, as for `tdt_loss_pruned`. RNN-T blanks advance one frame, so
+        bounds must rise by less than S per frame.
+      Other arguments, result and errors: as for `tdt_loss`.
+    """
+    options = LossOptions.merged(options, overrides)
+    return _joint_loss(logits, targets, bounds, frame_lens, target_lens, durations, True, options)
+
+
+def _joint_loss(
+    logits: Tensor,
+    targets: Tensor,
+    bounds: Tensor | None,
+    frame_lens: Tensor,
+    target_lens: Tensor,
+    durations: Sequence[int],
+    rnnt: bool,
+    options: LossOptions,
+) -> Tensor:
+    """The loss of the lattice inside `bounds`, or of the full lattice where `bounds` is None."""
+    durations = () if rnnt and not durations else checks.check_durations(durations)
+    dims = "(B, T, U + 1, V + D)" if bounds is None else "(B, T, S, V + D)"
+    vocab_size = checks.check_logits("logits", logits, dims, len(durations))
+    batch, num_frames, band, _ = logits.shape
+    num_labels = band - 1 if bounds is None else None
+    frame_lens, target_lens, targets = checks.check_batch(
+        targets, frame_lens, target_lens, vocab_size, batch, num_frames, num_labels
+    )
+    targets = targets.to(logits.device)
+    labels = torch.nn.functional.pad(targets, (0, 1))  # no label follows the last one
+    if bounds is None:
+        labels = labels.unsqueeze(1).expand(-1, num_frames, -1)
+    else:
+        bounds = checks.check_bounds(bounds, frame_lens, target_lens, num_frames, band).to(logits.device)
+        position = band_positions(bounds, band, targets.size(1))
+        labels = labels.gather(1, position.flatten(1)).view(position.shape)
+    blank_steps, token_steps = ((1,), (0,)) if rnnt else (tuple(d for d in durations if d > 0), durations)
+    lattice = training_lattice(
+        frame_lens, target_lens, blank_steps, token_steps, num_frames, band, bounds, logits.device
+    )
+    num_durations = 0 if rnnt else len(durations)
+    nll = _LatticeLoss.apply(logits, labels, vocab_size, num_durations, lattice, options)
+    return options.reduce(nll, target_lens, accumulation_dtype(logits.dtype))
 
 
 class _LatticeLoss(torch.autograd.Function):
-    """(B,) negative log-totals by raw logits; besides, (B, T, S, D + 3) numbers are kept for backward."""
+    """(B,) negative log-totals of raw logits. Keeps B * T * S * (D + 3) numbers for the backward pass."""
 
     @staticmethod
-    def forward(ctx, logits, labels, vocab_size, num_durations, lattice, options):
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        vocab_size: int,
+        num_durations: int,
+        lattice: TrainingLattice,
+        options: LossOptions,
+    ) -> Tensor:
         ctx.layout = vocab_size, num_durations, lattice.frame_lens, lattice.widths
         ctx.clamp = options.clamp
         blank, label, duration, normaliser = JointLogits(logits, labels, *ctx.layout).log_probs()
@@ -115,138 +176,17 @@ class _LatticeLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, scale):
-        logits, labels, *rest = ctx.saved_tensors
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        logits, labels, blank, label, duration, normaliser = ctx.saved_tensors
         joint = JointLogits(logits, labels, *ctx.layout)
-        return joint.gradient(*rest, scale.to(rest[0].dtype), ctx.clamp), None, None, None, None, None
+        gradient = joint.gradient(blank, label, duration, normaliser, scale.to(blank.dtype), ctx.clamp)
+        return gradient, None, None, None, None, None
 
 
-def _joint_loss(
-    logits: Tensor,
-    targets: Tensor,
-    bounds: Tensor | None,
-    frame_lens: Tensor,
-    target_lens: Tensor,
-    durations: Sequence[int],
-    rnnt: bool,
-    options: LossOptions,
-) -> Tensor:
-    """The losses below: of the full lattice where `bounds` is None, of RNN-T where `rnnt`."""
-    durations = () if rnnt and not durations else checks.check_durations(durations)
-    dims = "(B, T, U + 1, V + D)" if bounds is None else "(B, T, S, V + D)"
-    vocab_size = checks.check_logits("logits", logits, dims, len(durations))
-    batch, num_frames, band, _ = logits.shape
-    num_labels = band - 1 if bounds is None else None
-    frame_lens, target_lens, targets = checks.check_batch(
-        targets, frame_lens, target_lens, vocab_size, batch, num_frames, num_labels
-    )
-    targets = targets.to(logits.device)
-    labels = torch.nn.functional.pad(targets, (0, 1))  # after the last label comes none
-    if bounds is None:
-        labels = labels.unsqueeze(1).expand(-1, num_frames, -1)
-    else:
-        bounds = checks.check_bounds(bounds, frame_lens, target_lens, num_frames, band).to(logits.device)
-        position = band_positions(bounds, band, targets.size(1))
-        labels = labels.gather(1, position.flatten(1)).view(position.shape)
-    blank_steps, token_steps = ((1,), (0,)) if rnnt else ([d for d in durations if d > 0], durations)
-    lattice = training_lattice(
-        frame_lens, target_lens, blank_steps, token_steps, num_frames, band, bounds, logits.device
-    )
-    num_durations = 0 if rnnt else len(durations)
-    nll = _LatticeLoss.apply(logits, labels, vocab_size, num_durations, lattice, options)
-    return options.reduce(nll, target_lens, accumulation_dtype(logits.dtype))
+def _round_to_zero(occupancies: Tensor) -> Tensor:
+    """Occupancies with 0 in place of those whose product with a probability may be a denormal number.
 
-
-def tdt_loss(
-    logits: Tensor,
-    targets: Tensor,
-    frame_lens: Tensor,
-    target_lens: Tensor,
-    durations: Sequence[int],
-    sigma: float = 0.0,
-    reduction: str = "mean",
-    backend: str = "auto",
-    fastemit_lambda: float = 0.0,
-    clamp: float = 0.0,
-    zero_infinity: bool = False,
-) -> Tensor:
-    """The TDT loss over the full lattice.
-
-    Memory: the logits, their gradient, and numbers in proportion to B * T * U * D. Padding takes no part:
-    gradients are 0 there. Where no path can spell the targets the loss is inf and the gradient 0.
-
-    Args:
-      logits: (B, T, U + 1, V + D) raw joint outputs; float16 and bfloat16 are summed in float32.
-      targets: (B, U) labels, 1 ... V - 1; what stands beyond `target_lens` does not matter.
-      frame_lens: (B,) numbers of frames, at most T.
-      target_lens: (B,) numbers of labels, at most U.
-      durations: the D durations in frames, ascending; channel V + i is the logit of durations[i].
-      sigma: logit under-normalization: subtracted from every token log-probability; for training only.
-      reduction: "none" (B,), "sum", "mean" over utterances, or "mean_volume": sum over all labels' number.
-      backend: "k2", "torch", or "auto": k2 where it works on the device, else torch. Same values.
-      fastemit_lambda: FastEmit (arXiv 2010.11148): the token logits' gradient takes emissions of labels
-        (1 + lambda) times. The loss value and the duration logits' gradient stay.
-      clamp: if positive, limits every token logit's gradient to [-clamp, clamp], that is the gradient of the
-        utterance's own loss, before the reduction and whatever comes after it scale it.
-      zero_infinity: make loss 0 of inf, and log a warning that says for how many utterances.
-
-    Returns:
-      The loss in nats, float32 (float64 for float64 logits).
-
-    Raises:
-      ValueError: for shapes, lengths, labels, durations or options that do not fit.
+    Most states of a full lattice have such tiny occupancies. CPUs compute with denormal numbers ten times more slowly,
+    and the backward pass of the joint network would then take longer than everything else.
     """
-    options = LossOptions(sigma, reduction, backend, fastemit_lambda, clamp, zero_infinity)
-    return _joint_loss(logits, targets, None, frame_lens, target_lens, durations, False, options)
-
-
-def tdt_loss_pruned(
-    logits: Tensor,
-    targets: Tensor,
-    bounds: Tensor,
-    frame_lens: Tensor,
-    target_lens: Tensor,
-    durations: Sequence[int],
-    sigma: float = 0.0,
-    reduction: str = "mean",
-    backend: str = "auto",
-    fastemit_lambda: float = 0.0,
-    clamp: float = 0.0,
-    zero_infinity: bool = False,
-) -> Tensor:
-    """The TDT loss over the paths within a band of S label positions per frame; never below the full loss.
-
-    Args:
-      logits: (B, T, S, V + D) raw joint outputs; position s of frame t is that after bounds[b, t] + s labels.
-      bounds: (B, T) as made by `tdt_prune_bounds`: start at 0, never fall, at most max(0, U + 1 - S).
-      Others, result and errors: as of `tdt_loss`, which it equals if S >= U + 1.
-    """
-    options = LossOptions(sigma, reduction, backend, fastemit_lambda, clamp, zero_infinity)
-    return _joint_loss(logits, targets, bounds, frame_lens, target_lens, durations, False, options)
-
-
-def rnnt_loss(
-    logits: Tensor,
-    targets: Tensor,
-    frame_lens: Tensor,
-    target_lens: Tensor,
-    durations: Sequence[int] = (),
-    sigma: float = 0.0,
-    reduction: str = "mean",
-    backend: str = "auto",
-    fastemit_lambda: float = 0.0,
-    clamp: float = 0.0,
-    zero_infinity: bool = False,
-    bounds: Tensor | None = None,
-) -> Tensor:
-    """The RNN-T loss (arXiv 1211.3711) of the token head: what replaces the TDT loss with probability omega.
-
-    Args:
-      logits: (B, T, U + 1, V + D), or (B, T, S, V + D) if there are bounds.
-      durations: the joint's durations: the last D channels do not count, their gradient is 0.
-      bounds: (B, T) if the logits are those of a band, as for `tdt_loss_pruned`. Blanks of one frame need
-        bounds that rise by less than S per frame.
-      Others, result and errors: as of `tdt_loss`.
-    """
-    options = LossOptions(sigma, reduction, backend, fastemit_lambda, clamp, zero_infinity)
-    return _joint_loss(logits, targets, bounds, frame_lens, target_lens, durations, True, options)
+    return torch.nn.functional.hardshrink(occupancies, torch.finfo(occupancies.dtype).tiny ** 0.5)

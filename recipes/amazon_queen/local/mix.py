@@ -19,7 +19,7 @@ from lhotse.cut import Cut, MixedCut
 
 from hainan_k2.cli import Parser, fail
 from hainan_k2.data.augment import perturb_speed
-from hainan_k2.data.datamodule import open_cuts
+from hainan_k2.data.cuts import open_cuts
 from hainan_k2.data.manifests import write_manifest
 
 logger = logging.getLogger(__name__)

@@ -31,9 +31,10 @@ from steel_sky import SteelSky
 from texts import transcripts
 from whisper_decoder import WhisperDecoder
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.frontend.audio import read_audio
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 logger = logging.getLogger(__name__)
 

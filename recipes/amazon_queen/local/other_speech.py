@@ -24,7 +24,8 @@ from pathlib import Path
 
 from corpus import Utterance, write_split
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 
 logger = logging.getLogger(__name__)

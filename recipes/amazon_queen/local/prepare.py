@@ -21,8 +21,9 @@ import soundfile
 from corpus import Utterance, write_split
 from queen import CUTAWAY, HERO, Line, Queen
 
-from hainan_k2.config import fail, option, parse, read_yaml
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.cli import fail, parse, read_yaml
+from hainan_k2.config import option
+from hainan_k2.text import normalise
 
 logger = logging.getLogger(__name__)
 

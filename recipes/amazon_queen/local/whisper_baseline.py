@@ -16,9 +16,9 @@ from pathlib import Path
 from whisper_decoder import WhisperDecoder
 
 from hainan_k2.cli import Parser, fail
-from hainan_k2.data.datamodule import open_cuts
-from hainan_k2.score import write_results
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.data.cuts import open_cuts
+from hainan_k2.scoring.results import write_results
+from hainan_k2.text import normalise
 
 logger = logging.getLogger(__name__)
 

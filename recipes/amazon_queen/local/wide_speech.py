@@ -22,7 +22,8 @@ import numpy as np
 from chapter import Chapter, Speaker, speak_chapter
 from sentences import choose_sentences
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from hainan_k2 import METHODS, SearchConfig
-from hainan_k2.data.batches import Batch, EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.batch import Batch
+from hainan_k2.data.batches import EvaluationData
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
-from hainan_k2.text.tokenizer import Tokenizer, normalise
+from hainan_k2.text import Tokenizer, normalise
 
 DELAYS = ((0, 0), (8, 0), (16, 0), (40, 0), (0, 40))  # feature frames of 10 ms added before and after
 

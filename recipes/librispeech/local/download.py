@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from lhotse.recipes.librispeech import LIBRISPEECH, MINI_LIBRISPEECH, download_librispeech
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 
 
 @dataclass(frozen=True)

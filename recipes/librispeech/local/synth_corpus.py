@@ -30,9 +30,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from grammar import Grammar
 
-from hainan_k2.config import fail, option, parse
+from hainan_k2.cli import fail, parse
+from hainan_k2.config import option
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
 from voice import RATE, Speaker, Voice, Word
@@ -47,7 +47,7 @@ ALONE = 0.2  # share of the training speech that is single words; they make the 
 @dataclass(frozen=True)
 class CorpusConfig:
     dir: str = option("", "folder to write to (required)")
-    grammar: str = option("", "grammar file that generates the sentences (required)")
+    grammar: str = option("", "grammar text of the sentences, in the language of lang/README.md (required)")
     hours: float = option(2.0, "approximate hours of training speech; dev has a ninth of it, test two ninths", above=0)
     seed: int = option(0, "random seed of sentences, speakers and noise", at_least=0)
     jobs: int = option(2, "number of processes", at_least=1)
@@ -97,7 +97,12 @@ def draw_texts(texts: Iterator[str], seconds: float) -> list[str]:
 
 def plan(config: CorpusConfig) -> list[Chapter]:
     """All chapters: speakers and sentences. No sentence is repeated; the training split also has every word alone."""
-    sentences = Grammar(Path(config.grammar)).sentences(random.Random(config.seed))
+    # Imported here, because the processes that only speak need neither torch nor the grammar.
+    from hainan_k2.fsa.language.grammar_sampling import distinct_sentences
+    from hainan_k2.fsa.language.grammar_text import parse_grammar
+
+    rules = parse_grammar(Path(config.grammar).read_text(encoding="utf-8"), config.grammar)
+    sentences = distinct_sentences(rules, random.Random(config.seed))
     train = config.hours * 3600
     seconds = {
         "train-clean-100": train,

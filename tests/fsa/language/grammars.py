@@ -40,19 +40,22 @@ def as_automaton(grammar):
 def accepts(grammar, ids):
     states = {0}
     for label in [*ids, -1]:
-        states = {t for s, t, found, _ in grammar.arcs.tolist() if s in states and found == label}
+        states = {t for s, t, arc_label, _ in grammar.arcs.tolist() if s in states and arc_label == label}
     return bool(states)
 
 
 def outputs_of(grammar, ids):
     """All texts that a transducer puts out for token ids."""
-    found = {(0, ())}
+    paths = {(0, ())}
     arcs = grammar.arcs.tolist()
     for label in [*ids, -1]:
-        found = {
-            (t, out + (grammar.outputs[o],)) for s, out in found for a, t, heard, o in arcs if a == s and heard == label
+        paths = {
+            (t, out + (grammar.outputs[o],))
+            for s, out in paths
+            for a, t, arc_label, o in arcs
+            if a == s and arc_label == label
         }
-    return {oracle.join(out) for _, out in found}
+    return {oracle.join(out) for _, out in paths}
 
 
 @st.composite

@@ -1,22 +1,19 @@
-"""Compiled grammars: without epsilons, saved and read again, and the examples of hainan_k2/lang/grammars."""
-
-import random
-import sys
+"""Compiled grammars: without epsilons, saved and read again, and the example grammars of the package."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 
+from hainan_k2.fsa.language import grammar_files
 from hainan_k2.fsa.language.automaton import remove_epsilons
 from hainan_k2.fsa.language.grammar import make_grammar, read_grammar
 from hainan_k2.lang.train_bpe import train_bpe, write_lang
 from hainan_k2.text.tokenizer import Tokenizer
-from tests.fsa.language.grammars import LETTERS, accepts, as_automaton, automata, compiled, outputs_of
+from tests.fsa.language.grammars import LETTERS, as_automaton, automata, compiled, outputs_of
 from tests.oracles import grammar as oracle
 from tests.oracles.grammar import LetterTokenizer
-from tests.toy import ROOT
 
-EXAMPLES = sorted((ROOT / "hainan_k2" / "lang" / "grammars").glob("*.grammar"))
+EXAMPLES = sorted(grammar_files.EXAMPLES.glob("*.grammar"))
 
 
 @settings(max_examples=40, deadline=None)
@@ -24,13 +21,13 @@ EXAMPLES = sorted((ROOT / "hainan_k2" / "lang" / "grammars").glob("*.grammar"))
 def test_removing_epsilons_keeps_sentences_outputs_and_best_scores(automaton):
     expected = oracle.sentences(automaton, longest=3)
     try:
-        found = remove_epsilons(automaton)
+        result = remove_epsilons(automaton)
     except ValueError as error:
         empty = any(not labels and out for labels, out in expected)
         assert "no final state" in str(error) and not expected or "empty sentence" in str(error) and empty
         return
-    assert all(arc.label for arc in found.arcs)
-    for same in (found, as_automaton(make_grammar(found, LETTERS.pieces, True))):
+    assert all(arc.label for arc in result.arcs)
+    for same in (result, as_automaton(make_grammar(result, LETTERS.pieces, True))):
         sentences = oracle.sentences(same, longest=3)
         assert sentences.keys() == expected.keys()
         assert all(sentences[key] == pytest.approx(score, abs=1e-5) for key, score in expected.items())
@@ -72,7 +69,7 @@ def tokenizer(tmp_path_factory):
     return write_lang(train_bpe(texts, 200), tmp_path_factory.mktemp("lang"))
 
 
-SAID = {
+ACCEPTED = {
     "dates": {
         "on monday the twenty first of may nineteen eighty four": "monday 21 may 1984",
         "march the third two thousand and five": "march 3 2005",
@@ -88,33 +85,21 @@ SAID = {
     },
     "spelling": {"kilo two": "k2", "x ray": "x", "juliet oscar echo": "joe"},
 }
-NOT_SAID = {"dates": "the thirty second of may", "digits": "ten", "home": "turn the lights", "spelling": "hello"}
+REJECTED = {"dates": "the thirty second of may", "digits": "ten", "home": "turn the lights", "spelling": "hello"}
 
 
 def test_the_examples_are_these():
-    assert [path.stem for path in EXAMPLES] == sorted(SAID)
+    assert [path.stem for path in EXAMPLES] == sorted(ACCEPTED)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_grammars_compile(path, tokenizer):
     grammar = read_grammar(path, tokenizer)
-    for said, output in SAID[path.stem].items():
-        assert outputs_of(grammar, tokenizer.encode(said)) == {output}
-    assert outputs_of(grammar, tokenizer.encode(NOT_SAID[path.stem])) == set()
+    for words, output in ACCEPTED[path.stem].items():
+        assert outputs_of(grammar, tokenizer.encode(words)) == {output}
+    assert outputs_of(grammar, tokenizer.encode(REJECTED[path.stem])) == set()
 
 
 def test_words_are_spelled_as_in_sentences(tokenizer: Tokenizer):
     sentence = "turn off the living room lights on the twenty first of december"
     assert tokenizer.encode(sentence) == [id for word in sentence.split() for id in tokenizer.encode(word)]
-
-
-def test_grammars_of_the_recipes_are_of_the_same_notation(tokenizer):
-    """What the recipe's own reader of these files draws from one is accepted."""
-    sys.path.insert(0, str(ROOT / "recipes" / "librispeech" / "local"))
-    from grammar import Grammar
-
-    path = ROOT / "recipes" / "librispeech" / "conf" / "synth_small.grammar"
-    compiled_one, generator, rng = read_grammar(path, tokenizer), Grammar(path), random.Random(1)
-    for _ in range(20):
-        assert accepts(compiled_one, tokenizer.encode(generator.sentence(rng)))
-    assert not accepts(compiled_one, tokenizer.encode("turn the the"))

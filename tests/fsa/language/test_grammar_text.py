@@ -14,13 +14,13 @@ from tests.oracles import grammar as oracle
 
 @settings(max_examples=40, deadline=None)
 @given(tree=oracle.trees())
-@example(tree=("all", [("repeat", ("word", "a"), 0, 1)], (), 1.0))  # nothing said, and an empty output of it
-def test_a_text_says_what_its_rules_say(tree, tmp_path_factory):
+@example(tree=("all", [("repeat", ("word", "a"), 0, 1)], (), 1.0))  # the empty sentence, and an empty output of it
+def test_a_text_accepts_the_sentences_of_its_rules(tree, tmp_path_factory):
     assume(oracle.size(tree) <= 100)
     text = f"sentence: {oracle.show(tree)}\n"
     expected = {}
-    for (said, out), score in oracle.language(tree).items():
-        key = tuple(LETTERS.encode(" ".join(said))), out if oracle.has_output(tree) else ()
+    for (words, out), score in oracle.language(tree).items():
+        key = tuple(LETTERS.encode(" ".join(words))), out if oracle.has_output(tree) else ()
         expected[key] = max(score, expected.get(key, score))
     folder = tmp_path_factory.mktemp("g")
     if any(not labels and out for labels, out in expected):
@@ -28,9 +28,9 @@ def test_a_text_says_what_its_rules_say(tree, tmp_path_factory):
         return
     grammar = compiled(folder, text)
     assert grammar.transduces == oracle.has_output(tree)
-    found = oracle.sentences(as_automaton(grammar), longest=1 + max(len(labels) for labels, _ in expected))
-    assert found.keys() == expected.keys()
-    assert all(found[key] == pytest.approx(score, abs=1e-5) for key, score in expected.items())
+    sentences = oracle.sentences(as_automaton(grammar), longest=1 + max(len(labels) for labels, _ in expected))
+    assert sentences.keys() == expected.keys()
+    assert all(sentences[key] == pytest.approx(score, abs=1e-5) for key, score in expected.items())
 
 
 def test_merging_makes_grammars_small(tmp_path):
@@ -43,21 +43,21 @@ def test_merging_makes_grammars_small(tmp_path):
     [
         ("sentence: a\nb c", "g:2: not a rule of the form `name: words | words`"),
         ("  a | b", "g:1: an indented line continues a rule, but none has begun"),
-        ("sentence: a\nx: b\nsentence: c", "g:3: rule sentence stands at line 1 already"),
+        ("sentence: a\nx: b\nsentence: c", "g:3: rule sentence is already defined in line 1"),
         ("x: a", "g: no rule `sentence`, where sentences begin"),
         ("", "g: no rule `sentence`, where sentences begin"),
-        ("sentence: a\nx:", "g:2: rule x says nothing"),
+        ("sentence: a\nx:", "g:2: rule x is empty"),
         ("sentence: a $x", "g:1: no rule x"),
         (
             "sentence: $x\nx: a $y\n  | b\ny: c |\n  $x",
-            "g:5: rule x leads back to itself (x -> y -> x): what repeats takes * or +",
+            "g:5: rule x refers back to itself (x -> y -> x): write repetition with * or +",
         ),
         ("sentence: a (b", "g:1: a bracket is not closed: ')' expected before the end of the rule"),
         ("sentence: a (b ]", "g:1: a bracket is not closed: ')' expected before ']'"),
         ("sentence: a )", "g:1: unexpected ')'"),
-        ("sentence: a (b | )", "g:1: words expected before ')'; what may be left out stands in [ ]"),
+        ("sentence: a (b | )", "g:1: words expected before ')'; write optional parts in [ ]"),
         ("sentence: a : $x", "g:1: unexpected 'x'"),
-        ("sentence: : b", "g:1: words expected before ':'; what may be left out stands in [ ]"),
+        ("sentence: : b", "g:1: words expected before ':'; write optional parts in [ ]"),
         ("sentence: a\n  | b{2,1}", "g:2: {2,1} repeats nothing: {n}, {n,m} or {n,} with m >= n and m >= 1"),
         ("sentence: a{0}", "g:1: {0} repeats nothing: {n}, {n,m} or {n,} with m >= n and m >= 1"),
         (
@@ -70,7 +70,7 @@ def test_merging_makes_grammars_small(tmp_path):
         ("sentence: [a]*", "g:1: repeats without limit what may be left out: drop its [ ] or *"),
         ("sentence: $x+\nx: $y\ny: [a] [b]", "g:1: repeats without limit what may be left out: drop its [ ] or *"),
         ("sentence: " + 60 * "(" + "a" + 60 * ")", "g:1: more than 50 brackets within each other"),
-        ("sentence: [a] : x", "g: there is output for the empty sentence: every output needs a token to stand on"),
+        ("sentence: [a] : x", "g: there is output for the empty sentence: every output needs a token"),
         (
             "sentence: a{999999}",
             "g:1: more than 200000 arcs with every rule written out: too large for an exact grammar",
@@ -93,7 +93,7 @@ def test_merging_makes_grammars_small(tmp_path):
         ),
         (
             "sentence: " + 3000 * "[a] ",
-            "g: more than 200000 ways through its epsilons: too many optional parts in a row",
+            "g: more than 200000 paths of epsilons: too many optional parts in a row",
         ),
         ("sentence: a\n\xff", "g:2: not a rule of the form `name: words | words`"),
         (b"sentence: a\n\xff", "g is neither UTF-8 text nor an OpenFst binary nor a saved grammar"),
@@ -141,8 +141,8 @@ def test_long_chains_of_rules_are_refused_in_one_short_line(tmp_path):
     assert refused(tmp_path, chain(10_000)) == "g:25: more than 50 rules and brackets within each other"
     message = refused(tmp_path, chain(10_000, "a $r0"))
     assert message == (
-        "g:10002: rule r0 leads back to itself (r0 -> r1 -> r2 -> r3 -> ... -> r9998 -> r9999 -> r10000 "
-        "-> r0): what repeats takes * or +"
+        "g:10002: rule r0 refers back to itself (r0 -> r1 -> r2 -> r3 -> ... -> r9998 -> r9999 -> r10000 "
+        "-> r0): write repetition with * or +"
     )
 
 

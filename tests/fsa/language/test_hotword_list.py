@@ -2,7 +2,7 @@ import pytest
 
 from hainan_k2.fsa.language.hotword_list import read_hotwords, read_phrases
 from hainan_k2.search import METHODS
-from hainan_k2.search.load_resources import KnowledgeConfig, load_knowledge
+from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.text.tokenizer import Tokenizer
 
 
@@ -73,9 +73,9 @@ def test_files_without_phrases_are_refused(tokenizer, tmp_path):
             read_phrases(path, tokenizer)
 
 
-def test_they_are_loaded_with_the_other_knowledge(tokenizer, tmp_path):
+def test_they_are_loaded_with_the_other_resources(tokenizer, tmp_path):
     path = write(tmp_path, "alfa\n")
-    assert load_knowledge(KnowledgeConfig(), tokenizer).hotwords is None
-    knowledge = load_knowledge(KnowledgeConfig(hotwords=str(path)), tokenizer)
-    assert knowledge.hotwords.vocab_size == tokenizer.vocab_size
+    assert load_resources(ResourceConfig(), tokenizer).hotwords is None
+    resources = load_resources(ResourceConfig(hotwords=str(path)), tokenizer)
+    assert resources.hotwords.vocab_size == tokenizer.vocab_size
     assert "hotwords" in METHODS["ar-greedy"].uses

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from hainan_k2.fsa.language.arpa import read_arpa
-from hainan_k2.fsa.language.interpolation import interpolate, tune_weights, write_arpa
+from hainan_k2.fsa.language.arpa import read_arpa, write_arpa
+from hainan_k2.fsa.language.interpolation import interpolate, tune_weights
 from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
 from tests.oracles.lm import SYMBOLS, DictionaryLm
 
@@ -105,7 +105,7 @@ def test_weights_are_tuned_to_the_text(tmp_path):
     assert log_probability(weights[0]) >= log_probability(best) - 1e-3
 
 
-def test_weights_that_are_none(tmp_path):
+def test_invalid_weights_are_refused(tmp_path):
     path = small_lm(0).write(tmp_path / "x.arpa")
     model, sections = NgramLm.read(path, SYMBOLS), read_arpa(path, vocabulary_of(SYMBOLS))
     for weights in ([0.5, 0.6], [1.0], [0.0, 1.0], [1.5, -0.5]):

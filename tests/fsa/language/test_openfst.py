@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given, settings
 
-from hainan_k2.fsa.language.openfst import read_fst_binary, read_fst_text
+from hainan_k2.fsa.language.openfst import read_fst_text
+from hainan_k2.fsa.language.openfst_binary import read_fst_binary
 from tests.fsa.language.grammars import as_automaton, automata, compiled, refused
 from tests.oracles import grammar as oracle
 
@@ -18,7 +19,7 @@ def kaldifst():
     [
         ("0 1 2\n", "g: no final state: nothing can ever be accepted"),
         ("0 1 2\n2 3 3\n3\n", "g: no final state can be reached from the start state 0"),
-        ("0 1 2\n1 2 0\n2 1 0\n2\n", "g: epsilon cycle through state 1: it could go round without hearing anything"),
+        ("0 1 2\n1 2 0\n2 1 0\n2\n", "g: epsilon cycle through state 1: it could repeat without a token"),
         ("0 1 2 nan\n1", "g:1: a cost of nan: it must be a finite number"),
         ("0 1 2 2 inf\n1", "g:1: a cost of inf: it must be a finite number"),
         ("0 1 2\n1 Infinity", "g: no final state: nothing can ever be accepted"),
@@ -43,15 +44,15 @@ def kaldifst():
         ),
         (
             "0 1 ab\n0 1 <unk>\n1",
-            "g:2: <unk> is a symbol and no word: take its arcs out, or name the words it stands for",
+            "g:2: <unk> is a symbol and no word: remove its arcs, or replace them by words",
         ),
         (
             "sentence: ab | <unk>",
-            "g:1: <unk> is a symbol and no word: take its arcs out, or name the words it stands for",
+            "g:1: <unk> is a symbol and no word: remove its arcs, or replace them by words",
         ),
         ("0 1 ▁a\n0 1 ▁d\n1", "g:2: '▁d' is none of the tokenizer's 8 pieces"),
         ("0 1 ab\n0 1 de\n1", "g:2: the tokenizer cannot spell 'de'"),
-        ("0 1 <eps> x 0.5\n1", "g: there is output for the empty sentence: every output needs a token to stand on"),
+        ("0 1 <eps> x 0.5\n1", "g: there is output for the empty sentence: every output needs a token"),
     ],
 )
 def test_broken_openfst_texts(tmp_path, text, message):
@@ -126,7 +127,7 @@ def test_binary_files_that_cannot_be_used(kaldifst, tmp_path):
     assert refused(tmp_path, data[:-9]) == f"g: ends at byte {len(data) - 9}, in the middle of the FST"
     assert "FST of type 'banana' with arcs" in refused(tmp_path, data.replace(b"vector", b"banana"))
     assert refused(tmp_path, data.replace(b"\x01\0\0\0\0\0\0\0\x02", b"\x01\x01\0\0\0\0\0\0\x02", 1)).startswith(
-        "g: claims 257 arcs, which its"
+        "g: should hold 257 arcs, which its"
     )
     kaldifst.StdVectorFst().write(str(tmp_path / "fst"))
     assert refused(tmp_path, (tmp_path / "fst").read_bytes()) == "g: an FST without a start state: it accepts nothing"
@@ -156,14 +157,14 @@ def test_disambiguation_symbols_and_silence_are_epsilon(tmp_path, kind, symbol):
     assert oracle.sentences(as_automaton(grammar), 4) == {((2, 3), ()): -0.75}
 
 
-def test_numbers_without_symbol_table_are_said_to_be_tokens(tmp_path, caplog):
+def test_numbers_without_symbol_table_are_read_as_tokens_with_a_warning(tmp_path, caplog):
     compiled(tmp_path, "0 1 2\n1")
     (message,) = caplog.messages
     assert message == (
-        f"{tmp_path}/g has numbers and no symbol table: they are taken for ids of the tokenizer's 8 "
-        "tokens; if they are of words, name their table by --isymbols"
+        f"{tmp_path}/g has numbers as labels and no symbol table: they are read as ids of the tokenizer's 8 "
+        "tokens; if they are ids of words, give their symbol table by --isymbols"
     )
     caplog.clear()
-    compiled(tmp_path, "0 1 2\n1", level="token")  # the user has said so
+    compiled(tmp_path, "0 1 2\n1", level="token")  # the user has chosen
     compiled(tmp_path, "0 1 1\n1", input_symbols={0: "<eps>", 1: "a"})
     assert not caplog.messages

@@ -28,9 +28,9 @@ def problem():
 
 
 def check_against_enumeration(best, problem, sentences):
-    tokens, spoken, lens, durations = problem
+    tokens, duration_log_probs, lens, durations = problem
     for i, hypothesis in enumerate(hypotheses_from_lattice(best, lens)):
-        rows = tokens[i, : lens[i]].tolist(), spoken[i, : lens[i]].tolist()
+        rows = tokens[i, : lens[i]].tolist(), duration_log_probs[i, : lens[i]].tolist()
         path, score = oracle.best_in_grammar(*rows, durations, sentences)
         assert [(t.id, t.frame) for t in hypothesis.tokens] == [(token, at) for token, at in path if token]
         assert hypothesis.score == pytest.approx(score, abs=1e-4)
@@ -43,7 +43,7 @@ def test_an_fsa_built_with_k2(problem):
 
 
 def test_an_fsa_composed_with_k2_alone(problem):
-    """No function of ours between nar_lattice and shortest_path: both of k2's intersections keep the times."""
+    """With k2's own functions between nar_lattice and shortest_path: both of its intersections keep the times."""
     lattice, own = nar_lattice(*problem), k2.arc_sort(k2.Fsa.from_str(USERS_OWN))
     waiting = k2.arc_sort(k2.add_epsilon_self_loops(k2.create_fsa_vec([own])))
     composed = k2.intersect_device(waiting, lattice, torch.zeros(len(LENS), dtype=torch.int32), sorted_match_a=True)
@@ -53,7 +53,7 @@ def test_an_fsa_composed_with_k2_alone(problem):
 
 
 def test_an_fst_compiled_by_openfst(problem, tmp_path):
-    """The same as a file, a transducer here, and by k2's own reader."""
+    """The same grammar as a transducer, read by k2 and from a file by read_grammar."""
     fst = kaldifst.compile("0 1 1 5 0.25\n0 1 3 6 0.75\n1 2 2 0\n2 2 1 7 0.5\n2 0.125\n", acceptor=False)
     lattice = nar_lattice(*problem)
     read = k2.Fsa.from_openfst(fst.to_str(show_weight_one=True), acceptor=False)
@@ -71,7 +71,7 @@ def test_an_fst_compiled_by_openfst(problem, tmp_path):
 
 
 def test_sums_count_every_path_once(problem):
-    """With a grammar that accepts everything the total stays that of the lattice: log 1."""
+    """A grammar that accepts every text leaves the lattice's total, log 1, as it is."""
     everything = k2.Fsa.from_str("".join(f"0 0 {id} 0\n" for id in (1, 2, 3)) + "0 1 -1 0\n1\n")
     composed = compose(nar_lattice(*problem), everything)
     totals = composed.get_tot_scores(use_double_scores=True, log_semiring=True)
@@ -80,17 +80,17 @@ def test_sums_count_every_path_once(problem):
 
 def test_one_grammar_for_each_utterance(problem):
     own = k2.create_fsa_vec([k2.linear_fsa([1, 2]), k2.linear_fsa([3])])
-    found = hypotheses_from_lattice(shortest_path(compose(nar_lattice(*problem), own)), problem[2])
-    assert [h.ids for h in found] == [(1, 2), (3,)]
+    hypotheses = hypotheses_from_lattice(shortest_path(compose(nar_lattice(*problem), own)), problem[2])
+    assert [h.ids for h in hypotheses] == [(1, 2), (3,)]
 
 
 def test_a_pruned_lattice_of_language_models_composes_as_well(problem):
-    """With no scorer, and nothing pruned, lm_lattice is nar_lattice with a token and a duration on one arc."""
+    """Without scorers and pruning, lm_lattice is nar_lattice with a token and its duration on one arc."""
     lattice = lm_lattice(*problem, [], top_k=None, beam=torch.inf, max_active=10**6)
     check_against_enumeration(shortest_path(compose(lattice, k2.Fsa.from_str(USERS_OWN))), problem, SENTENCES)
 
 
-def test_the_bound_is_one(problem):
+def test_composed_arcs_is_an_upper_bound(problem):
     lattice = nar_lattice(*problem)
     own = k2.create_fsa_vec([k2.Fsa.from_str(USERS_OWN)])
     waiting = k2.arc_sort(k2.add_epsilon_self_loops(own))
@@ -99,7 +99,7 @@ def test_the_bound_is_one(problem):
     assert made.num_arcs <= composed_arcs(lattice, own) == sum(LENS) * (4 + 3 + 3 * 3) + len(LENS)
 
 
-def test_what_cannot_be_composed_is_refused(problem):
+def test_wrong_arguments_are_refused(problem):
     lattice, own = nar_lattice(*problem), k2.Fsa.from_str(USERS_OWN)
     message = (
         f"a lattice of {lattice.num_arcs} arcs composed with a grammar of 5 has up to 130 arcs, at most 100 are "
@@ -123,12 +123,12 @@ def test_what_cannot_be_composed_is_refused(problem):
 
 
 def test_the_vocabulary_of_a_lattice():
-    tokens, spoken = tables(1, [3], 6, (1, 2))
-    args = tokens, spoken, torch.tensor([3]), (1, 2)
+    tokens, duration_log_probs = tables(1, [3], 6, (1, 2))
+    args = tokens, duration_log_probs, torch.tensor([3]), (1, 2)
     full, some = nar_lattice(*args), nar_lattice(*args, vocabulary=torch.tensor([5, 2]))
-    said = some.frame >= 0
-    assert sorted(some.labels[said].tolist()) == sorted([0, 2, 5] * 3)
-    for label, frame, score in zip(*(x[said].tolist() for x in (some.labels, some.frame, some.scores))):
+    is_token = some.frame >= 0
+    assert sorted(some.labels[is_token].tolist()) == sorted([0, 2, 5] * 3)
+    for label, frame, score in zip(*(x[is_token].tolist() for x in (some.labels, some.frame, some.scores))):
         assert score == pytest.approx(float(tokens[0, frame, label]))
     assert full.num_arcs - some.num_arcs == 3 * 3
     best = nar_lattice(*args, top_k=1, vocabulary=torch.tensor([5, 2]))

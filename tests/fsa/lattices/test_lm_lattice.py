@@ -36,8 +36,8 @@ def scorers(draw, complete=False):
 
 
 def rows(problem, i):
-    tokens, spoken, lens, _ = problem
-    return tokens[i, : lens[i]].tolist(), spoken[i, : lens[i]].tolist()
+    tokens, duration_log_probs, lens, _ = problem
+    return tokens[i, : lens[i]].tolist(), duration_log_probs[i, : lens[i]].tolist()
 
 
 def best_of(lattice, lens):
@@ -105,7 +105,7 @@ def test_without_weight_it_is_the_nar_lattice(read, problem, lm, top_k, prune):
 @settings(max_examples=30, deadline=None)
 @given(problems(), scorers(complete=True), st.sampled_from((0.5, 3.0, 8.0)), st.sampled_from((1, 2, 50)))
 def test_pruning_is_per_utterance_and_finds_real_paths(read, problem, lms, beam, max_active):
-    tokens, spoken, lens, durations = problem
+    lens, durations = problem[2:]
     weighted = [(read(lm), w) for lm, w in lms]
     options = {"top_k": 3, "beam": beam, "max_active": max_active}
     together = lm_lattice(*problem, weighted, **options)
@@ -114,9 +114,8 @@ def test_pruning_is_per_utterance_and_finds_real_paths(read, problem, lms, beam,
     exact = scores(everything)
     for i, hypothesis in enumerate(best_of(together, lens)):
         length = int(lens[i])
-        padding = torch.full_like(tokens[:1, :2], torch.inf), torch.full_like(spoken[:1, :2], torch.inf)
-        alone = (torch.cat([table[i : i + 1, :length], pad], dim=1) for table, pad in zip((tokens, spoken), padding))
-        lattice = lm_lattice(*alone, lens[i : i + 1], durations, weighted, **options)
+        padded = (torch.nn.functional.pad(x[i : i + 1, :length], (0, 0, 0, 2), value=torch.inf) for x in problem[:2])
+        lattice = lm_lattice(*padded, lens[i : i + 1], durations, weighted, **options)
         one, other = lattice[0], together[i]
         assert one.arcs.values()[:, :3].tolist() == other.arcs.values()[:, :3].tolist()  # source, target, label
         assert torch.equal(one.frame, other.frame) and torch.equal(one.duration, other.duration)  # whole numbers
@@ -137,10 +136,10 @@ def test_a_wider_beam_finds_better_paths_up_to_the_best(read):
         }
     )
     lm.order = 2
-    found = [
+    lattices = [
         lm_lattice(*problem, [(read(lm), 1.0)], top_k=None, beam=beam, max_active=active)
         for beam, active in ((0.1, 1), (2.0, 8), (5.0, 64), (math.inf, 10**9))
     ]
-    arcs = [lattice.num_arcs for lattice in found]
+    arcs = [lattice.num_arcs for lattice in lattices]
     assert arcs == sorted(arcs) and arcs[0] < arcs[-1]
-    assert scores(found[2]) == pytest.approx(scores(found[3]), abs=1e-4)
+    assert scores(lattices[2]) == pytest.approx(scores(lattices[3]), abs=1e-4)

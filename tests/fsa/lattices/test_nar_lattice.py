@@ -15,7 +15,7 @@ k2 = pytest.importorskip("k2")
 
 
 def tables(seed, lens, vocab_size, durations):
-    """Random log-probabilities (B, T, V) and (B, T, D), not a number in the padding."""
+    """Random log-probabilities (B, T, V) and (B, T, D), nan in the padding."""
     generator = torch.Generator().manual_seed(seed)
     out = []
     for size in (vocab_size, len(durations)):
@@ -37,7 +37,7 @@ def problems(draw, max_frames=20):
 
 @settings(max_examples=40, deadline=None)
 @given(problems())
-def test_everything_together_has_probability_one(problem):
+def test_all_paths_have_probability_one_together(problem):
     lattice = nar_lattice(*problem)
     assert lattice.shape == (len(problem[2]), None, None)
     totals = lattice.get_tot_scores(use_double_scores=True, log_semiring=True)
@@ -53,11 +53,11 @@ def test_everything_together_has_probability_one(problem):
     st.sampled_from((0.0, 0.9)),
 )
 def test_the_best_path_equals_the_reference(problem, top_k, scale, penalty, bonus):
-    tokens, spoken, lens, durations = problem
-    lattice = nar_lattice(tokens, spoken, lens, durations, top_k, scale, penalty, bonus)
+    tokens, duration_log_probs, lens, durations = problem
+    lattice = nar_lattice(tokens, duration_log_probs, lens, durations, top_k, scale, penalty, bonus)
     for i, hypothesis in enumerate(hypotheses_from_lattice(shortest_path(lattice), lens)):
         length = int(lens[i])
-        rows = tokens[i, :length].tolist(), spoken[i, :length].tolist()
+        rows = tokens[i, :length].tolist(), duration_log_probs[i, :length].tolist()
         expected, score = oracle.viterbi(*rows, durations, scale, penalty, bonus)
         assert shape(hypothesis) == expected
         assert hypothesis.score == pytest.approx(score, abs=1e-4)
@@ -65,16 +65,16 @@ def test_the_best_path_equals_the_reference(problem, top_k, scale, penalty, bonu
 
 
 def test_duration_scale_weighs_durations():
-    tokens, spoken = tables(1, [6], 3, (1, 2))
-    lattice = nar_lattice(tokens, spoken, torch.tensor([6]), (1, 2), duration_scale=0.25)
+    tokens, duration_log_probs = tables(1, [6], 3, (1, 2))
+    lattice = nar_lattice(tokens, duration_log_probs, torch.tensor([6]), (1, 2), duration_scale=0.25)
     on_durations = lattice.duration >= 0
-    assert torch.allclose(lattice.scores[on_durations], 0.25 * spoken.flatten())
+    assert torch.allclose(lattice.scores[on_durations], 0.25 * duration_log_probs.flatten())
     assert torch.allclose(lattice.scores[lattice.frame >= 0], tokens.flatten())
 
 
-def test_the_drawing_of_the_module():
-    tokens, spoken = tables(2, [2], 3, (0, 1, 4))
-    lattice = nar_lattice(tokens, spoken, torch.tensor([2]), (0, 1, 4))
+def test_arcs_are_those_of_the_docstring():
+    tokens, duration_log_probs = tables(2, [2], 3, (0, 1, 4))
+    lattice = nar_lattice(tokens, duration_log_probs, torch.tensor([2]), (0, 1, 4))
     arcs = lattice.arcs.values()[:, :3].tolist()
     assert arcs[:6] == [[0, 1, 0], [0, 1, 1], [0, 1, 2], [1, 2, 0], [1, 2, 0], [1, 4, 0]]
     assert arcs[6:] == [[2, 3, 0], [2, 3, 1], [2, 3, 2], [3, 4, 0], [3, 4, 0], [3, 4, 0], [4, 5, -1]]
@@ -95,13 +95,13 @@ def test_top_k_keeps_blank_and_the_best_tokens():
 @given(st.integers(0, 10**6), st.sampled_from(((1, 2), (0, 1, 3), (2, 4))))
 def test_posteriors_equal_the_sum_over_all_paths(seed, durations):
     lens = [5, 0, 3]
-    tokens, spoken = tables(seed, lens, 3, durations)
-    lattice = nar_lattice(tokens, spoken, torch.tensor(lens), durations, token_bonus=1.0)
+    tokens, duration_log_probs = tables(seed, lens, 3, durations)
+    lattice = nar_lattice(tokens, duration_log_probs, torch.tensor(lens), durations, token_bonus=1.0)
     columns = path_tokens(shortest_path(lattice))
-    found = token_posteriors(lattice, *columns[:3], torch.tensor(lens)).tolist()
+    posteriors = token_posteriors(lattice, *columns[:3], torch.tensor(lens)).tolist()
     for i, length in enumerate(lens):
         mass, total = defaultdict(float), 0.0
-        rows = tokens[i, :length].tolist(), spoken[i, :length].tolist()
+        rows = tokens[i, :length].tolist(), duration_log_probs[i, :length].tolist()
         for path, score in oracle.nar_paths(*rows, durations):
             probability = math.exp(score + len(path))
             total += probability
@@ -114,14 +114,14 @@ def test_posteriors_equal_the_sum_over_all_paths(seed, durations):
             after = best[position + 1][1] if position + 1 < len(best) else 2 * length
             near = [t for t in range(length) if before + frame < 2 * t <= frame + after]
             expected = min(1.0, sum(mass[token, t] for t in near) / total)
-            assert found.pop(0) == pytest.approx(expected, abs=1e-5)
-    assert not found
+            assert posteriors.pop(0) == pytest.approx(expected, abs=1e-5)
+    assert not posteriors
 
 
 def test_frames_and_durations_survive_a_grammar():
     lens = [9, 4]
-    tokens, spoken = tables(3, lens, 4, (0, 1, 2, 4))
-    lattice = nar_lattice(tokens, spoken, torch.tensor(lens), (0, 1, 2, 4))
+    tokens, duration_log_probs = tables(3, lens, 4, (0, 1, 2, 4))
+    lattice = nar_lattice(tokens, duration_log_probs, torch.tensor(lens), (0, 1, 2, 4))
     grammar = k2.arc_sort(k2.add_epsilon_self_loops(k2.create_fsa_vec([k2.linear_fsa([2, 1])])))
     composed = k2.intersect_device(grammar, lattice, torch.zeros(2, dtype=torch.int32), sorted_match_a=True)
     best = shortest_path(k2.connect(k2.top_sort(composed)))
@@ -129,31 +129,31 @@ def test_frames_and_durations_survive_a_grammar():
         assert hypothesis.ids == (2, 1)
         first, second = hypothesis.tokens
         assert first.frame + max(1, first.duration) <= second.frame < lens[i]
-    paths = oracle.nar_paths(tokens[1, :4].tolist(), spoken[1, :4].tolist(), (0, 1, 2, 4))
+    paths = oracle.nar_paths(tokens[1, :4].tolist(), duration_log_probs[1, :4].tolist(), (0, 1, 2, 4))
     best_score = max(score for path, score in paths if [token for token, _ in path] == [2, 1])
     assert hypothesis.score == pytest.approx(best_score, abs=1e-4)
 
 
 def test_scores_carry_gradients():
-    tokens, spoken = (table.double() for table in tables(4, [4, 2], 3, (1, 2)))
+    tokens, duration_log_probs = (table.double() for table in tables(4, [4, 2], 3, (1, 2)))
     tokens.requires_grad_()
-    lattice = nar_lattice(tokens, spoken, torch.tensor([4, 2]), (1, 2), top_k=1)
+    lattice = nar_lattice(tokens, duration_log_probs, torch.tensor([4, 2]), (1, 2), top_k=1)
     lattice.get_tot_scores(use_double_scores=True, log_semiring=True).sum().backward()
     visits = tokens.grad.sum(-1)
     assert visits[:, 0].tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
     assert visits[1, 2:].tolist() == [0.0, 0.0]
 
 
-def test_what_does_not_fit_is_refused():
-    tokens, spoken = tables(0, [4], 3, (1, 2))
+def test_wrong_arguments_are_refused():
+    tokens, duration_log_probs = tables(0, [4], 3, (1, 2))
     with pytest.raises(ValueError, match=r"should be \(B, T, V\) and \(B, T, 3\) for durations \(1, 2, 4\)"):
-        nar_lattice(tokens, spoken, torch.tensor([4]), (1, 2, 4))
+        nar_lattice(tokens, duration_log_probs, torch.tensor([4]), (1, 2, 4))
     with pytest.raises(ValueError, match=r"frame_lens \[5\] should be 1 lengths of 0 to 4 frames"):
-        nar_lattice(tokens, spoken, torch.tensor([5]), (1, 2))
+        nar_lattice(tokens, duration_log_probs, torch.tensor([5]), (1, 2))
     with pytest.raises(ValueError, match="top_k is 0"):
-        nar_lattice(tokens, spoken, torch.tensor([4]), (1, 2), top_k=0)
+        nar_lattice(tokens, duration_log_probs, torch.tensor([4]), (1, 2), top_k=0)
     with pytest.raises(ValueError, match="no utterance"):
-        nar_lattice(tokens[:0], spoken[:0], torch.tensor([], dtype=torch.int64), (1, 2))
+        nar_lattice(tokens[:0], duration_log_probs[:0], torch.tensor([], dtype=torch.int64), (1, 2))
     huge = torch.zeros(1).expand(1, 2**20, 4096)
     with pytest.raises(ValueError, match="1048576 frames with 4096 tokens and 1 durations have more than"):
         nar_lattice(huge, huge[:, :, :1], torch.tensor([2**20]), (1,))

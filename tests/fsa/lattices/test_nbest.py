@@ -1,4 +1,4 @@
-"""Texts of lattices and their scores, against every path of small lattices."""
+"""N-best texts of lattices and their scores, against the enumeration of all paths of small lattices."""
 
 import math
 from collections import defaultdict
@@ -26,16 +26,15 @@ def log_sum(scores):
 
 def by_text(paths):
     """{text: scores of its alignments}"""
-    found = defaultdict(list)
+    alignments = defaultdict(list)
     for labels, score in paths:
-        found[tuple(label for label in labels if label > 0)].append(score)
-    return found
+        alignments[tuple(label for label in labels if label > 0)].append(score)
+    return alignments
 
 
 @st.composite
 def acyclic(draw):
-    """An FsaVec that is topologically sorted, with parallel arcs, dead ends and epsilons anywhere; and every path of
-    each of its FSAs, ([label], score). Some FSAs are empty."""
+    """A topologically sorted FsaVec with parallel arcs, dead ends, epsilons and empty FSAs; and all its paths."""
     lattices, expected = [], []
     for _ in range(draw(st.integers(1, 3))):
         size = draw(st.integers(2, 6))
@@ -63,20 +62,20 @@ def acyclic(draw):
 
 
 def check(lattice, expected, count):
-    found = best_texts(lattice, count)
-    texts = found.texts()
-    assert found.utterance.tolist() == sorted(found.utterance.tolist())
-    totals = text_scores(lattice, found.utterance, texts).tolist()
+    result = best_texts(lattice, count)
+    texts = result.texts()
+    assert result.utterance.tolist() == sorted(result.utterance.tolist())
+    totals = text_scores(lattice, result.utterance, texts).tolist()
     for b, alignments in enumerate(expected):
-        mine = [n for n, owner in enumerate(found.utterance.tolist()) if owner == b]
+        mine = [n for n, owner in enumerate(result.utterance.tolist()) if owner == b]
         best = sorted((max(scores) for scores in alignments.values()), reverse=True)
-        assert found.score[mine].tolist() == pytest.approx(best[:count], abs=1e-4)
+        assert result.score[mine].tolist() == pytest.approx(best[:count], abs=1e-4)
         assert len({tuple(texts[n]) for n in mine}) == len(mine) == min(count, len(alignments))
         for n in mine:
             scores = alignments[tuple(texts[n])]
-            assert max(scores) == pytest.approx(float(found.score[n]), abs=1e-4)
+            assert max(scores) == pytest.approx(float(result.score[n]), abs=1e-4)
             assert totals[n] == pytest.approx(log_sum(scores), abs=1e-4)
-            arcs = found.arc[found.path == n]
+            arcs = result.arc[result.path == n]
             assert float(lattice.scores[arcs].sum()) == pytest.approx(max(scores), abs=1e-4)
 
 
@@ -94,11 +93,11 @@ def test_any_acyclic_lattice(problem, count):
     st.sampled_from((1, 4, 1000)),
 )
 def test_the_decoding_lattice(seed, durations, lens, count):
-    tokens, spoken = tables(seed, lens, 3, durations)
-    lattice = nar_lattice(tokens, spoken, torch.tensor(lens), durations)
+    tokens, duration_log_probs = tables(seed, lens, 3, durations)
+    lattice = nar_lattice(tokens, duration_log_probs, torch.tensor(lens), durations)
     expected = []
     for b, length in enumerate(lens):
-        paths = oracle.nar_paths(tokens[b, :length].tolist(), spoken[b, :length].tolist(), durations)
+        paths = oracle.nar_paths(tokens[b, :length].tolist(), duration_log_probs[b, :length].tolist(), durations)
         expected.append(by_text(([token for token, _ in path], score) for path, score in paths))
     check(lattice, expected, count)
 
@@ -106,9 +105,9 @@ def test_the_decoding_lattice(seed, durations, lens, count):
 def test_all_texts_together_have_probability_one():
     lens, durations = [5, 3, 0], (0, 1, 3)
     lattice = nar_lattice(*tables(1, lens, 3, durations), torch.tensor(lens), durations)
-    found = best_texts(lattice, 1000)
-    probabilities = text_scores(lattice, found.utterance, found.texts()).exp()
-    sums = torch.zeros(3, dtype=torch.float64).index_add(0, found.utterance, probabilities)
+    result = best_texts(lattice, 1000)
+    probabilities = text_scores(lattice, result.utterance, result.texts()).exp()
+    sums = torch.zeros(3, dtype=torch.float64).index_add(0, result.utterance, probabilities)
     assert sums.tolist() == pytest.approx([1.0] * 3, abs=1e-5)
 
 
@@ -121,27 +120,27 @@ def larger():
 
 def test_totals_equal_those_of_k2s_compositions():
     lattice, _ = larger()
-    found = best_texts(lattice, 20)
-    texts = found.texts()
+    result = best_texts(lattice, 20)
+    texts = result.texts()
     linear = k2.arc_sort(k2.add_epsilon_self_loops(k2.linear_fsa(texts)))
-    composed = k2.intersect_device(k2.arc_sort(lattice), linear, found.utterance.int(), sorted_match_a=True)
+    composed = k2.intersect_device(k2.arc_sort(lattice), linear, result.utterance.int(), sorted_match_a=True)
     composed = k2.top_sort(k2.connect(composed))
-    totals = text_scores(lattice, found.utterance, texts)
+    totals = text_scores(lattice, result.utterance, texts)
     torch.testing.assert_close(composed.get_tot_scores(True, True), totals)
-    torch.testing.assert_close(composed.get_tot_scores(True, False), found.score)
-    assert (totals > found.score + 0.1).any()
+    torch.testing.assert_close(composed.get_tot_scores(True, False), result.score)
+    assert (totals > result.score + 0.1).any()
 
 
 def test_totals_in_parts(monkeypatch):
     lattice, _ = larger()
-    found = best_texts(lattice, 7)
-    whole = text_scores(lattice, found.utterance, found.texts())
+    result = best_texts(lattice, 7)
+    whole = text_scores(lattice, result.utterance, result.texts())
     monkeypatch.setattr(nbest, "_NUMBERS", 1)
-    parts = text_scores(lattice, found.utterance, found.texts())
+    parts = text_scores(lattice, result.utterance, result.texts())
     torch.testing.assert_close(parts, whole, atol=1e-9, rtol=0)  # float64 sums over other shapes
 
 
-def test_what_the_lattice_does_not_hold():
+def test_texts_that_the_lattice_does_not_contain():
     lattice, _ = larger()
     assert text_scores(lattice, torch.tensor([], dtype=torch.int64), []).tolist() == []
     assert text_scores(lattice, torch.tensor([1, 1]), [[], [3]]).tolist() == [0.0, -math.inf]
@@ -150,11 +149,11 @@ def test_what_the_lattice_does_not_hold():
 
 def test_times_are_those_of_the_best_alignment():
     lattice, lens = larger()
-    found = best_texts(lattice, 9)
-    made = found.hypotheses(lens, found.score)
-    assert [list(h.ids) for h in made] == found.texts()
-    assert [h.num_frames for h in made] == lens[found.utterance].tolist()
-    first = [made[n] for n in range(len(made)) if n == 0 or found.utterance[n] != found.utterance[n - 1]]
+    result = best_texts(lattice, 9)
+    made = result.hypotheses(lens, result.score)
+    assert [list(h.ids) for h in made] == result.texts()
+    assert [h.num_frames for h in made] == lens[result.utterance].tolist()
+    first = [made[n] for n in range(len(made)) if n == 0 or result.utterance[n] != result.utterance[n - 1]]
     for mine, best in zip(first, hypotheses_from_lattice(shortest_path(lattice), lens, lattice)):
         assert mine.tokens == best.tokens and mine.score == pytest.approx(best.score)
     for hypothesis in made:
@@ -164,17 +163,17 @@ def test_times_are_those_of_the_best_alignment():
 
 def test_selection_reorders():
     lattice, lens = larger()
-    found = best_texts(lattice, 4)
+    result = best_texts(lattice, 4)
     rows = torch.tensor([7, 2, 0])
-    some = found.select(rows)
-    assert some.texts() == [found.texts()[n] for n in rows]
-    assert some.utterance.tolist() == found.utterance[rows].tolist()
+    some = result.select(rows)
+    assert some.texts() == [result.texts()[n] for n in rows]
+    assert some.utterance.tolist() == result.utterance[rows].tolist()
     assert [h.tokens for h in some.hypotheses(lens, some.score)] == [
-        found.hypotheses(lens, found.score)[n].tokens for n in rows
+        result.hypotheses(lens, result.score)[n].tokens for n in rows
     ]
 
 
-def test_what_does_not_fit_is_refused():
+def test_wrong_arguments_are_refused():
     lattice, _ = larger()
     with pytest.raises(ValueError, match="count is 0"):
         best_texts(lattice, 0)

@@ -27,7 +27,7 @@ def totals(lattice):
 
 @settings(max_examples=25, deadline=None)
 @given(problems(max_frames=6))
-def test_what_is_saved_comes_back(tmp_path_factory, problem):
+def test_loading_gives_what_was_saved(tmp_path_factory, problem):
     lattice, folder = nar_lattice(*problem), tmp_path_factory.mktemp("lattices")
     save_lattice(lattice, folder / "lattice.safetensors")
     same, names = load_lattice(folder / "lattice.safetensors")
@@ -53,7 +53,7 @@ def test_outputs_are_saved(tmp_path):
         assert names == ["a", "b", "c"] and same.shape == composed.shape
         assert sorted(same.aux_labels.tolist()) == sorted(composed.aux_labels.tolist())
         assert totals(same)[::2] == pytest.approx(totals(composed)[::2], abs=1e-5)
-        assert same[1].num_arcs == 0  # nothing fits into no frames
+        assert same[1].num_arcs == 0  # no frames, no tokens
 
 
 def test_openfst_reads_the_text(tmp_path):
@@ -123,7 +123,7 @@ def test_broken_texts(tmp_path, text, message):
         ("target", 0, -1, "arcs and 16 states do not fit each other"),
         ("label", 0, -1, "label -1 elsewhere than on the arcs into a final state"),
         ("label", 0, -2, "label -1 elsewhere than on the arcs into a final state"),
-        ("scores", 0, float("nan"), "a score that is no number"),
+        ("scores", 0, float("nan"), "a score that is not a number"),
         ("leaving", 0, 0, "arcs and 16 states do not fit each other"),
         ("num_states", 1, 3, "arcs and 16 states do not fit each other"),
     ],
@@ -137,7 +137,7 @@ def test_broken_tensors(tmp_path, name, place, value, message):
         load_lattice(tmp_path / "l.safetensors")
 
 
-def test_what_cannot_be_saved_is_refused(tmp_path):
+def test_wrong_arguments_are_refused(tmp_path):
     lattice = make()
     with pytest.raises(ValueError, match="the lattice is a single FSA"):
         save_lattice(lattice[0], tmp_path / "l.safetensors")
@@ -153,7 +153,7 @@ def test_what_cannot_be_saved_is_refused(tmp_path):
         load_lattice(tmp_path / "none.txt")
 
 
-def test_attributes_that_no_lattice_can_have(tmp_path):
+def test_attribute_names_that_are_refused(tmp_path):
     save_lattice(make(), tmp_path / "l.safetensors")
     tensors, facts = read_container(tmp_path / "l.safetensors", KIND)
     for name in ("arcs", "_cache", "__class__", "to", "a b"):
@@ -177,7 +177,7 @@ def test_files_of_other_kinds(tmp_path, capsys):
             with pytest.raises(
                 ValueError,
                 match=f"{name} cannot be read as a k2 lattice: it is a zip archive, of an "
-                "older version of hainan_k2, .* make it anew with hainan_k2.save_lat",
+                "older version of hainan_k2, .* make it again with hainan_k2.save_lat",
             ):
                 load_lattice(tmp_path / name)
     assert "executed" not in capsys.readouterr().out
@@ -206,7 +206,7 @@ def test_drawing_without_graphviz(tmp_path, monkeypatch):
 
 
 def test_drawing_with_graphviz(tmp_path, monkeypatch):
-    """A stand-in for dot: what it is given is written where dot is told to."""
+    """With a script in place of dot that writes its input to the output file."""
     dot = tmp_path / "dot"
     dot.write_text('#!/bin/sh\n[ "$1" = -Tsvg ] && [ "$2" = -o ] && cat > "$3"\n')
     dot.chmod(dot.stat().st_mode | stat.S_IEXEC)

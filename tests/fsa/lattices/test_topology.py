@@ -25,22 +25,22 @@ def problems(draw):
 
 @settings(max_examples=30, deadline=None)
 @given(problems(), st.sampled_from((1.0, 0.3)), st.sampled_from((0.0, 0.7)), st.sampled_from((0.0, 0.9)))
-def test_the_topology_alone_holds_what_the_nar_lattice_holds(problem, scale, penalty, bonus):
-    tokens, spoken, lens, durations = problem
+def test_the_topology_has_the_paths_of_the_nar_lattice(problem, scale, penalty, bonus):
+    tokens, duration_log_probs, lens, durations = problem
     vocab_size = tokens.shape[2]
-    lattice = nar_lattice(tokens, spoken, lens, durations, None, scale, penalty, bonus)
-    dense = tdt_dense(tokens, spoken, lens, scale, penalty, bonus)
+    lattice = nar_lattice(tokens, duration_log_probs, lens, durations, None, scale, penalty, bonus)
+    dense = tdt_dense(tokens, duration_log_probs, lens, scale, penalty, bonus)
     pruned = intersect_tdt(tdt_topo(vocab_size, durations), dense, vocab_size, durations, *EVERYTHING)
     totals = [x.get_tot_scores(use_double_scores=True, log_semiring=True) for x in (lattice, pruned)]
     assert torch.allclose(*totals, atol=1e-4)
-    found = [hypotheses_from_lattice(shortest_path(x), lens, x) for x in (lattice, pruned)]
-    for one, other in zip(*found):
+    hypotheses = [hypotheses_from_lattice(shortest_path(x), lens, x) for x in (lattice, pruned)]
+    for one, other in zip(*hypotheses):
         assert shape(one) == shape(other)
         assert one.score == pytest.approx(other.score, abs=1e-4)
         assert [t.confidence for t in one.tokens] == pytest.approx([t.confidence for t in other.tokens], abs=1e-4)
 
 
-def test_the_drawing_of_the_module():
+def test_arcs_are_those_of_the_docstring():
     topology = tdt_topo(3, (0, 1, 3))
     assert list(zip(topology.arcs.values()[:, :3].tolist(), topology.aux_labels.tolist())) == [
         ([0, 1, 0], 0),
@@ -59,17 +59,19 @@ def test_the_drawing_of_the_module():
     ]
 
 
-def test_a_graph_over_tokens_restricts_what_is_said():
-    tokens, spoken = tables(5, [9], 4, (0, 1, 2))
+def test_a_graph_restricts_the_tokens():
+    tokens, duration_log_probs = tables(5, [9], 4, (0, 1, 2))
     graph = compile_tdt_graph(k2.linear_fsa([3, 1]), 4, (0, 1, 2))
     lens = torch.tensor([9])
-    lattice = intersect_tdt(graph, tdt_dense(tokens, spoken, lens), 4, (0, 1, 2), *EVERYTHING)
+    lattice = intersect_tdt(graph, tdt_dense(tokens, duration_log_probs, lens), 4, (0, 1, 2), *EVERYTHING)
     assert hypotheses_from_lattice(shortest_path(lattice), lens)[0].ids == (3, 1)
-    short = intersect_tdt(graph, tdt_dense(tokens[:, :1], spoken[:, :1], torch.tensor([1])), 4, (0, 1, 2), *EVERYTHING)
+    short = intersect_tdt(
+        graph, tdt_dense(tokens[:, :1], duration_log_probs[:, :1], torch.tensor([1])), 4, (0, 1, 2), *EVERYTHING
+    )
     assert short.num_arcs == 0
 
 
-def test_what_does_not_fit_is_refused():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="vocab_size is 1"):
         tdt_topo(1, (0, 1))
     with pytest.raises(ValueError, match="durations must be"):
@@ -78,8 +80,8 @@ def test_what_does_not_fit_is_refused():
         compile_tdt_graph(k2.linear_fsa([4]), 4, (0, 1))
     with pytest.raises(ValueError, match="label 0: .* epsilons removed"):
         compile_tdt_graph(k2.linear_fsa([0]), 4, (0, 1))
-    tokens, spoken = tables(0, [4], 3, (1, 2))
+    tokens, duration_log_probs = tables(0, [4], 3, (1, 2))
     with pytest.raises(ValueError, match=r"frame_lens \[0\] should be 1 lengths of 1 to 4"):
-        tdt_dense(tokens, spoken, torch.tensor([0]))
+        tdt_dense(tokens, duration_log_probs, torch.tensor([0]))
     with pytest.raises(ValueError, match=r"should be \(B, T, V\) and \(B, T, D\)"):
-        tdt_dense(tokens, spoken[:, :2], torch.tensor([4]))
+        tdt_dense(tokens, duration_log_probs[:, :2], torch.tensor([4]))

@@ -1,4 +1,4 @@
-"""Batches for tests of the losses: of any lengths, durations and padding, with and without a band."""
+"""Random batches for tests of the losses, with any lengths, durations and padding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DURATIONS = [
     (0, 2),
     (2, 3),
 ]
-WITH_ONE = [d for d in DURATIONS if 1 in d]  # then every number of frames can be filled
+WITH_ONE = [d for d in DURATIONS if 1 in d]  # these reach every number of frames
 shapes_of = st.lists(st.tuples(st.integers(1, 24), st.integers(0, 12)), min_size=1, max_size=4)
 backends = pytest.mark.parametrize("backend", BACKENDS)
 

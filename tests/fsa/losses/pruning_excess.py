@@ -1,6 +1,7 @@
-"""What a band costs on real batches: `python -m tests.fsa.losses.pruning_excess EXP_DIR CUTS LANG_DIR [BAND]`.
+"""The excess of the pruned loss: `python -m tests.fsa.losses.pruning_excess EXP_DIR CUTS LANG_DIR [BAND]`.
 
-By how much the pruned loss exceeds the full one, for bounds from TDT occupancies and, to compare, from RNN-T ones.
+Prints by how much the pruned loss of real batches exceeds the full one, for bounds from TDT occupancies and, for
+comparison, from RNN-T ones.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch
 
 from hainan_k2 import fsa
 from hainan_k2.data.batches import EvaluationData
-from hainan_k2.data.datamodule import DataConfig
+from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.checkpoint import load_model, select_checkpoints
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.oracles.loss import rnnt_prune_bounds

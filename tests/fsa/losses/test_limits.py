@@ -1,4 +1,4 @@
-"""What the losses do at their limits: utterances without a path, lattices too large, arguments that make no sense."""
+"""The losses at their limits: utterances without a path, lattices that are too large, wrong arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fsa.losses.batches import backends, random_batch, value_and_gradient
 
 @backends
 def test_impossible_utterances(backend, caplog):
-    """Durations of at least one frame spell at most T - 1 labels."""
+    """With durations of at least one frame, T frames emit at most T - 1 labels."""
     durations = (1, 2, 3)
     batch = random_batch(np.random.default_rng(4), [(3, 3), (4, 3), (2, 5)], durations)
     args = {"durations": durations, "backend": backend}
@@ -33,7 +33,7 @@ def test_impossible_utterances(backend, caplog):
 
 @backends
 def test_impossible_labels(backend):
-    """A token whose logit is -inf on every frame leaves no path either, and no nan."""
+    """A token whose logit is -inf on every frame leaves no path either; there is no nan."""
     durations = (0, 1, 2)
     logits, targets, *lens = random_batch(np.random.default_rng(5), [(4, 2), (4, 2)], durations)
     targets[:] = 1
@@ -63,9 +63,9 @@ def test_topologies_are_reused_and_bounded():
 
 def test_too_many_arcs_for_k2(monkeypatch):
     pytest.importorskip("k2")
-    from hainan_k2.fsa.losses import fsavec
+    from hainan_k2.fsa.losses import backend_k2
 
-    monkeypatch.setattr(fsavec, "_MAX_ARCS", 100)
+    monkeypatch.setattr(backend_k2, "_MAX_ARCS", 100)
     batch = random_batch(np.random.default_rng(11), [(9, 4), (8, 4)], (0, 1, 2))
     with pytest.raises(ValueError, match=r"450 arcs \(B=2, T=9, 5 label positions of 5 arcs\).*100"):
         tdt_loss(*batch, (0, 1, 2), backend="k2")

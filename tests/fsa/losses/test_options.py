@@ -1,12 +1,15 @@
-"""What reductions, FastEmit and the clamp make of a loss and its gradient."""
+"""The options of the losses: reductions, FastEmit and the clamp, in the loss and its gradient."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 
-from hainan_k2.fsa import tdt_loss
-from tests.fsa.losses.batches import backends, random_batch, value_and_gradient
+from hainan_k2.fsa import LossOptions, rnnt_loss, tdt_loss, tdt_loss_simple
+from tests.fsa.losses.batches import additive, backends, random_batch, value_and_gradient
 
 
 @backends
@@ -56,3 +59,39 @@ def test_clamp_comes_before_the_scale(backend):
     _, total = value_and_gradient(tdt_loss, *batch, reduction="sum", **args)
     _, scaled = value_and_gradient(lambda *a, **k: 1000 * tdt_loss(*a, **k), *batch, reduction="mean", **args)
     torch.testing.assert_close(scaled, total * 500)
+
+
+def test_an_object_and_names_are_the_same_options():
+    durations = (0, 1, 2)
+    batch = random_batch(np.random.default_rng(10), [(6, 3), (4, 1)], durations)
+    by_name = tdt_loss(*batch, durations, sigma=0.05, reduction="sum", backend="torch")
+    options = LossOptions(sigma=0.05, reduction="mean", backend="torch")
+    assert torch.equal(tdt_loss(*batch, durations, options=options, reduction="sum"), by_name)
+    assert torch.equal(tdt_loss(*batch, durations, options=replace(options, reduction="sum")), by_name)
+
+
+@pytest.mark.parametrize("loss", [tdt_loss, rnnt_loss])
+def test_unknown_options_are_named(loss):
+    batch = random_batch(np.random.default_rng(10), [(6, 3)], (0, 1))
+    with pytest.raises(TypeError, match="no loss option delay_penalty, rnnt_type; there are sigma, reduction, backend"):
+        loss(*batch, (0, 1), rnnt_type="modified", delay_penalty=0.1)
+
+
+def test_the_simple_loss_has_no_clamp():
+    am, lm, *rest = additive(np.random.default_rng(10), [(6, 3)], 2)
+    with pytest.raises(ValueError, match="clamp is 0.1: tdt_loss_simple has no joint logits"):
+        tdt_loss_simple(am, lm, *rest, (0, 1), clamp=0.1)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"reduction": "max"}, "reduction must be one of none, sum, mean, mean_volume, got 'max'"),
+        ({"backend": "cuda"}, "backend must be one of auto, k2, torch, got 'cuda'"),
+        ({"fastemit_lambda": -1.0}, "fastemit_lambda must not be negative"),
+        ({"sigma": float("nan")}, "sigma must not be negative, got nan"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        LossOptions(**options)

@@ -1,4 +1,4 @@
-"""The pruned loss: exact inside its band, and bands that lie where TDT's paths do."""
+"""The pruned loss is exact inside its band, and the bands contain the probable paths of TDT."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.fsa import rnnt_loss, tdt_loss, tdt_loss_pruned, tdt_loss_simple, tdt_prune, tdt_prune_bounds
+from hainan_k2.fsa import (
+    LossOptions,
+    rnnt_loss,
+    tdt_loss,
+    tdt_loss_pruned,
+    tdt_loss_simple,
+    tdt_prune,
+    tdt_prune_bounds,
+)
 from tests.fsa.losses.batches import (
     BACKENDS,
     DURATIONS,
@@ -38,8 +46,10 @@ def test_every_path_of_the_band(seed, shapes, durations, band):
         bounds[b, 1:t] = torch.from_numpy(np.sort(rng.integers(0, max(0, u + 1 - band) + 1, t - 1)))
     pruned = in_band(logits, bounds, band)
     for backend in BACKENDS:
-        args = targets, bounds, *lens, durations, 0.05, "none", backend
-        values, gradient = value_and_gradient(tdt_loss_pruned, pruned, *args)
+        options = LossOptions(sigma=0.05, reduction="none", backend=backend)
+        values, gradient = value_and_gradient(
+            tdt_loss_pruned, pruned, targets, bounds, *lens, durations, options=options
+        )
         assert not gradient.isnan().any()
         for b, (t, u) in enumerate(shapes):
             limits = bounds[b].tolist(), band
@@ -74,9 +84,8 @@ def test_pruned_is_never_less_and_equals_full_in_a_wide_band(seed, shapes, durat
             bounds,
             *lens,
             durations,
-            0.0,
-            "none",
-            backend,
+            reduction="none",
+            backend=backend,
         )
         assert (pruned >= full - 1e-9).all()
         assert not own.isnan().any()
@@ -98,8 +107,8 @@ def test_bounds(seed, shapes, durations, band, scale):
     _, occupancy = tdt_loss_simple(am, lm, targets, *lens, durations)
     bounds = tdt_prune_bounds(occupancy, *lens, durations, band)
     assert bounds.shape == occupancy.shape[:2] and bounds.dtype == torch.int64
-    args = targets, bounds, *lens, durations, 0.0, "none", "torch"
-    pruned = tdt_loss_pruned(torch.zeros(*bounds.shape, band, 4 + len(durations)), *args)
+    zeros = torch.zeros(*bounds.shape, band, 4 + len(durations))
+    pruned = tdt_loss_pruned(zeros, targets, bounds, *lens, durations, reduction="none", backend="torch")
     fastest = durations[0]
     for b, (t, u) in enumerate(shapes):
         own, rise = bounds[b, :t], max(0, u + 1 - band)
@@ -122,7 +131,7 @@ def along(path):
 
 @pytest.mark.parametrize("durations", DURATIONS[:3])
 def test_no_jump_is_wider_than_the_band_over_any_duration(durations):
-    """Half a label per frame, at most, with silences and holes that long durations leave: nothing is lost."""
+    """Up to half a label per frame, with silences and frames that long durations skip: no mass is lost."""
     path = (
         [0] * 20 + [u for u in range(20) for _ in range(2)] + [19] * 30 + [u for u in range(20, 30) for _ in range(3)]
     )
@@ -136,7 +145,7 @@ def test_no_jump_is_wider_than_the_band_over_any_duration(durations):
 
 
 def test_bands_follow_bursts():
-    """A label per frame for 30 frames: a band of 5 held to 5 labels in 8 frames would lose the path."""
+    """One label per frame for 30 frames. A band of 5 that rises by at most 5 labels in 8 frames loses the path."""
     durations, band = tuple(range(9)), 5
     path = [0] * 20 + list(range(1, 31)) + [30] * 50
     occupancy, *lens = along(path)
@@ -144,7 +153,7 @@ def test_bands_follow_bursts():
     inside = torch.tensor(path) - bounds[0]
     assert ((inside >= 0) & (inside < band)).all() and bounds[0].diff().max() <= band
 
-    # A joint that knows this path: what the path asks for is 8 nats above the rest.
+    # Logits that favour this path by 8 nats.
     targets = torch.from_numpy(np.random.default_rng(0).integers(1, 20, (1, 30)))
     logits = torch.zeros(1, len(path), 31, 20 + len(durations))
     for t, u in enumerate(path):
@@ -154,7 +163,7 @@ def test_bands_follow_bursts():
     full = tdt_loss(logits, targets, *lens, durations)
     pruned = tdt_loss_pruned(in_band(logits, bounds, band), targets, bounds, *lens, durations)
     assert pruned.item() == pytest.approx(full.item(), rel=1e-3)
-    for start in range(20, 46):  # the steepest bounds that hold to 5 in 8 frames
+    for start in range(20, 46):  # the steepest bounds that rise by at most 5 in 8 frames
         steepest = ((torch.arange(len(path)) - start + 7) // 8 * 5).clamp(0, 26).unsqueeze(0)
         limited = tdt_loss_pruned(in_band(logits, steepest, band), targets, steepest, *lens, durations)
         assert limited.item() > full.item() + 5
@@ -188,7 +197,7 @@ def test_tdt_prune_gathers_and_gives_gradients_back():
 
 @backends
 def test_rnnt_inside_the_band(backend):
-    """What omega uses when training is pruned: a band of all labels gives the full RNN-T loss."""
+    """The RNN-T loss of pruned training with omega: a band of all labels gives the full RNN-T loss."""
     durations, shapes = (0, 1, 2, 4, 8), [(12, 5), (9, 2)]
     logits, targets, *lens = random_batch(np.random.default_rng(6), shapes, durations)
     full = rnnt_loss(logits, targets, *lens, durations, backend=backend)
@@ -202,7 +211,7 @@ def test_rnnt_inside_the_band(backend):
 
 
 def test_rnnt_bounds_lose_more():
-    """A joint that likes long durations: TDT's paths leave the states where those of RNN-T are."""
+    """With a joint that prefers long durations, TDT's paths visit other states than those of RNN-T."""
     durations, shapes, band = tuple(range(9)), [(120, 30), (100, 22)], 5
     am, lm, targets, *lens = additive(np.random.default_rng(7), shapes, 9, vocab_size=30, scale=1.5)
     am[..., 30:] += torch.linspace(-2, 2, 9)

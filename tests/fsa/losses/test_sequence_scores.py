@@ -1,4 +1,4 @@
-"""Scores of texts: a distribution over them, and expected errors under it."""
+"""Sequence scores against the enumeration of all texts, and the MWER loss against its definition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hainan_k2.fsa import mwer_loss, tdt_sequence_scores
 from tests.fsa.losses.batches import backends, random_batch
 from tests.oracles.loss import brute_force, num_errors
 
-DURATIONS = (1, 2, 3)  # no 0: T frames spell at most T - 1 labels, so the texts can be counted up
+DURATIONS = (1, 2, 3)  # without 0, T frames emit at most T - 1 labels: all texts can be enumerated
 
 
 def all_texts(num_frames, vocab_size):
@@ -21,7 +21,7 @@ def all_texts(num_frames, vocab_size):
 
 @backends
 def test_scores_of_all_texts(backend):
-    """A joint that does not look at the text: every text's score is that of its own paths."""
+    """A joint that ignores the text: the scores of all texts against the sum over their paths."""
     frames, vocab_size = 4, 3
     texts = all_texts(frames, vocab_size)
     joint = torch.randn(1, frames, 1, vocab_size + 3, dtype=torch.float64)
@@ -31,7 +31,7 @@ def test_scores_of_all_texts(backend):
     scores = tdt_sequence_scores(logits, targets, *lens, DURATIONS, backend=backend)
     for y, score in zip(texts, scores.tolist()):
         assert -score == pytest.approx(brute_force(logits[0, :, : len(y) + 1].numpy(), y, DURATIONS)[0])
-    assert scores.exp().sum() < 1  # the rest overshoots the last frame
+    assert scores.exp().sum() < 1  # the rest are paths that overshoot the last frame
 
 
 @backends

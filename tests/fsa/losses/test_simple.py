@@ -1,4 +1,4 @@
-"""The simple loss of an additive joint: the full loss without its size, and the occupancies that choose a band."""
+"""The simple loss against the full loss of the same additive joint, and its occupancies against their definition."""
 
 from __future__ import annotations
 

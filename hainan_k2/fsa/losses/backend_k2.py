@@ -1,9 +1,8 @@
-"""Log-semiring totals and arc posteriors of training lattices by k2's forward-backward.
+"""Backend k2: log-semiring totals and arc posteriors of training lattices by k2's forward-backward.
 
-States are numbered frame by frame, s within a frame, the final state last: every arc leads to a larger
-number, so the FsaVec is sorted as built. k2 keeps arc scores in float32; what that rounding takes from the
-float64 scores is given back to the totals to first order, the derivative of a total by an arc's score being
-the arc's posterior.
+States are numbered frame by frame, by s within a frame, with the final state last. Every arc leads to a larger number,
+so the FsaVec is topologically sorted as built. k2 stores arc scores in float32. The totals are corrected for that
+rounding to first order: the derivative of a total with respect to an arc's score is the arc's posterior.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.k2 import load_k2
+from hainan_k2.fsa.fsavec import ragged_arcs
+from hainan_k2.fsa.k2 import RaggedArc, load_k2
 from hainan_k2.fsa.losses.lattice import TrainingLattice
 
 _MAX_ARCS = 2**31 - 1  # k2 counts arcs in int32
 
 
-def _build(lattice: TrainingLattice):
-    """The lattices as k2 arcs, ordered as the true elements of `lattice.valid`, scores 0."""
+def _build(lattice: TrainingLattice) -> RaggedArc:
+    """The lattices as k2 arcs with score 0, in the order of the true elements of `lattice.valid`."""
     device, (_, frames, band, _) = lattice.device, lattice.valid.shape
     lens, width = lattice.frame_lens.to(device), lattice.widths.to(device)
     t = torch.arange(frames, device=device).view(-1, 1, 1)
@@ -46,27 +46,8 @@ def _build(lattice: TrainingLattice):
     return ragged_arcs(num_states, leaving, arcs)
 
 
-def ragged_arcs(num_states: Tensor, leaving: Tensor, arcs: Tensor):
-    """Arcs (A, 4) int32 in order of their states as k2 wants them: for k2.Fsa.
-
-    Args:
-      num_states: (B,) states of every FSA.
-      leaving: (S,) arcs that leave each of their states.
-    """
-    k2 = load_k2()
-    import _k2
-
-    shape1, shape2 = (
-        k2.ragged.create_ragged_shape2(
-            row_splits=torch.nn.functional.pad(counts.cumsum(0), (1, 0)).int(), cached_tot_size=size
-        )
-        for counts, size in ((num_states, len(leaving)), (leaving, len(arcs)))
-    )
-    return _k2.RaggedArc(shape1.compose(shape2), arcs)
-
-
 def _arc_scores(lattice: TrainingLattice, blank: Tensor, token: Tensor, duration: Tensor) -> Tensor:
-    """(B, T, S, K) float64 scores; those of arcs that do not exist mean nothing."""
+    """(B, T, S, K) float64 arc scores; to be ignored where `lattice.valid` is false."""
     kinds = (blank, lattice.num_blanks), (token, len(lattice.steps) - lattice.num_blanks)
     if duration.size(-1) == 0:
         return torch.cat([x.double().unsqueeze(-1).expand(*x.shape, k) for x, k in kinds], -1)
@@ -77,7 +58,7 @@ def _arc_scores(lattice: TrainingLattice, blank: Tensor, token: Tensor, duration
 def forward_backward(
     lattice: TrainingLattice, blank: Tensor, token: Tensor, duration: Tensor, need_occupancies: bool = True
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor] | None]:
-    """Sum over all paths: arguments and results as of hainan_k2.fsa.losses.recursion.forward_backward.
+    """Sum over all paths; arguments and results as for hainan_k2.fsa.losses.backend_torch.forward_backward.
 
     Raises:
       ValueError: if there are more arcs than k2 can count.
@@ -92,7 +73,7 @@ def forward_backward(
         )
     if "k2" not in lattice.cache:
         lattice.cache["k2"] = _build(lattice)
-    fsas = k2.Fsa(lattice.cache["k2"])  # a new one every time: what k2 keeps in it is larger than the arcs
+    fsas = k2.Fsa(lattice.cache["k2"])  # not cached: k2 stores results in it that are larger than the arcs
     scores = _arc_scores(lattice, blank, token, duration)
     rounded = scores.masked_select(lattice.valid).float().requires_grad_()
     with torch.enable_grad():
@@ -101,7 +82,7 @@ def forward_backward(
         (derivative,) = torch.autograd.grad(total.sum(), rounded)
     total = total.detach()
     posterior = torch.zeros_like(scores).masked_scatter_(lattice.valid, derivative.double())
-    posterior.masked_fill_(total.isneginf().view(-1, 1, 1, 1), 0.0)  # no path: k2 has nan there
+    posterior.masked_fill_(total.isneginf().view(-1, 1, 1, 1), 0.0)  # k2 returns nan where there is no path
     lost = (scores - scores.float()).masked_fill_(posterior == 0, 0.0)
     total = total + lost.mul_(posterior).sum((1, 2, 3))
     if not need_occupancies:

@@ -1,0 +1,119 @@
+"""Cut manifests: opened, and each cut checked before a batch is made of it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Union
+
+from lhotse import CutSet
+from lhotse.cut import Cut, MixedCut
+from lhotse.lazy import LazyMapper
+from lhotse.serialization import deserialize_item, open_best
+from lhotse.utils import compute_num_frames
+
+from hainan_k2.data.extractors import STORED_TYPES
+from hainan_k2.frames import FEATURE_FRAME_SHIFT
+from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.spec import FeatureSpec
+
+Cuts = Union[str, Path, CutSet]
+
+
+def open_cuts(cuts: Cuts) -> CutSet:
+    """A manifest (.jsonl, .jsonl.gz), read lazily, with audio resampled to 16 kHz; ValueError where there is none."""
+    if not isinstance(cuts, CutSet):
+        if not Path(cuts).is_file():
+            raise ValueError(f"{cuts}: no such cut manifest (hainan-compute-features writes it)")
+        cuts = StoredCuts(cuts)
+    return CutSet(LazyMapper(cuts, _at_sampling_rate))
+
+
+class StoredCuts:
+    """The cuts of a .jsonl or .jsonl.gz file, read again by every iteration.
+
+    Raises ValueError with the file and the number of the line where a line is not a cut.
+    """
+
+    def __init__(self, path: Union[str, Path]):
+        self.path = path
+
+    def __iter__(self) -> Iterator[Cut]:
+        number = 0
+        try:
+            with open_best(self.path, "rb") as stream:
+                for number, line in enumerate(stream, 1):
+                    yield self._cut(line, number)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{self.path}: damaged after line {number}: {error}") from None
+
+    def _cut(self, line: bytes, number: int) -> Cut:
+        try:
+            cut = deserialize_item(json.loads(line.decode("utf-8")))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"{self.path}:{number}: not a lhotse cut ({reason})") from None
+        if not isinstance(cut, Cut):
+            raise ValueError(f"{self.path}:{number}: a {type(cut).__name__}, not a lhotse cut")
+        return cut
+
+
+def _at_sampling_rate(cut: Cut) -> Cut:
+    return cut if cut.has_features or cut.sampling_rate == SAMPLING_RATE else cut.resample(SAMPLING_RATE)
+
+
+def has_features(cuts: CutSet) -> bool:
+    """Whether the first cut has stored features; ValueError where there is no cut at all."""
+    first = next(iter(cuts), None)
+    if first is None:
+        raise ValueError("the cut manifest is empty")
+    return bool(first.has_features)
+
+
+def num_frames(cut: Cut) -> int:
+    """Feature frames of a cut, stored or to be computed."""
+    if cut.has_features:
+        return int(cut.num_frames)
+    return int(compute_num_frames(cut.duration, FEATURE_FRAME_SHIFT, cut.sampling_rate))
+
+
+def frames_10ms(cut: Cut) -> int:
+    """Frames of 10 ms of a cut, whatever the frame shift of its stored features."""
+    frames = num_frames(cut)
+    return round(frames * cut.frame_shift / FEATURE_FRAME_SHIFT) if cut.has_features else frames
+
+
+def feature_type(cut: Cut) -> str:
+    """lhotse's name for the type of a cut's stored features; of a mixed cut, its first track that has features."""
+    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
+    return next(str(part.features.type) for part in parts if getattr(part, "features", None) is not None)
+
+
+def check_cut(cut: Cut, stored: bool, spec: FeatureSpec) -> None:
+    """Raises ValueError, naming the cut, unless a batch of features of `spec` can be made of it.
+
+    `stored` tells whether the other cuts of the manifest have stored features.
+    """
+    if len(cut.supervisions) != 1 or cut.supervisions[0].text is None:
+        raise ValueError(
+            f"cut {cut.id} has {len(cut.supervisions)} supervisions; each cut needs one, with "
+            "its text (lhotse: cuts.trim_to_supervisions(keep_overlapping=False))"
+        )
+    if cut.has_features != stored:
+        raise ValueError(
+            f"cut {cut.id} has {'' if cut.has_features else 'no '}stored features, unlike the "
+            "first cut: compute them for all cuts or for none"
+        )
+    types = STORED_TYPES[spec.kind]
+    if stored and (cut.num_features != spec.num_bins or feature_type(cut) not in types):
+        raise ValueError(
+            f"cut {cut.id} has stored features of type {feature_type(cut)}, {cut.num_features} bins; this "
+            f"encoder expects {types[0]}, {spec.num_bins} bins: give cuts without features, "
+            "as prepare_manifests.py writes them, and they are computed from the audio"
+        )
+    if not stored and not cut.has_recording:
+        raise ValueError(f"cut {cut.id} has neither features nor a recording")
+    if not stored and cut.num_channels != 1:
+        raise ValueError(f"cut {cut.id} has {cut.num_channels} channels: features are made of one")

@@ -1,0 +1,205 @@
+"""PickleMachine: an interpreter for the pickle programs of PyTorch checkpoints, which executes nothing else.
+
+It knows only the instructions that dicts of tensors need, and builds only dicts, lists, tuples, numbers, texts and
+tensors. Anything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+import pickletools
+import zipfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+_TYPES = {
+    "torch.DoubleStorage": torch.float64,
+    "torch.FloatStorage": torch.float32,
+    "torch.HalfStorage": torch.float16,
+    "torch.BFloat16Storage": torch.bfloat16,
+    "torch.LongStorage": torch.int64,
+    "torch.IntStorage": torch.int32,
+    "torch.ShortStorage": torch.int16,
+    "torch.CharStorage": torch.int8,
+    "torch.ByteStorage": torch.uint8,
+    "torch.BoolStorage": torch.bool,
+}
+_ADVICE = ": only dicts of tensors, lists, numbers and texts are read"
+
+
+class _Name(NamedTuple):
+    """A name in the pickle program: of a function to call, or of a type of storage."""
+
+    name: str
+
+
+class _Storage(NamedTuple):
+    values: Tensor  # one-dimensional
+
+
+class PickleMachine:
+    """Runs data.pkl with a stack of objects, a memo of those used again, and marks where collections begin.
+
+    Args:
+      archive: the zip archive of a checkpoint.
+      records: its entries by their names without the first folder: data.pkl, data/0 ...
+      budget: bytes that storages and tensors may take together.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], budget: int):
+        self.archive, self.records, self.budget = archive, records, budget
+        self.storages: dict[tuple[str, str], _Storage] = {}
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """The object that the program builds. Raises ValueError, or another Exception, for a damaged program."""
+        for opcode, argument, _ in pickletools.genops(self.archive.read(self.records["data.pkl"])):
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name not in _INSTRUCTIONS:
+                raise ValueError(f"its data.pkl has the instruction {opcode.name}{_ADVICE}")
+            _INSTRUCTIONS[opcode.name](self, argument)
+        raise ValueError("its data.pkl does not end")
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def remember(self, number: Any) -> None:
+        self.memo[number] = self.stack[-1]
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def since_mark(self) -> list[Any]:
+        items, self.stack = self.stack, self.marks.pop()
+        return items
+
+    def last(self, count: int) -> list[Any]:
+        if count > len(self.stack):
+            raise ValueError("its data.pkl is damaged")
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def append(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise ValueError(f"its data.pkl appends to a {type(self.stack[-1]).__name__}{_ADVICE}")
+        self.stack[-1].extend(items)
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if type(target) is not dict or len(items) % 2:
+            raise ValueError(f"its data.pkl sets items of a {type(target).__name__}{_ADVICE}")
+        for key, value in zip(items[::2], items[1::2]):
+            if type(key) not in (str, int):  # hashing nested tuples can take exponential time
+                raise ValueError(f"a key is a {type(key).__name__}{_ADVICE}")
+            target[key] = value
+
+    def name(self, argument: str) -> None:
+        name = argument.replace(" ", ".", 1)
+        if name not in _FUNCTIONS and name not in _TYPES:
+            raise ValueError(f"it uses {name[:100]}{_ADVICE}")
+        self.push(_Name(name))
+
+    def call(self, _: Any) -> None:
+        function, arguments = self.last(2)
+        if type(function) is not _Name or function.name not in _FUNCTIONS or type(arguments) is not tuple:
+            raise ValueError("its data.pkl calls an object that is not a function")
+        self.push(_FUNCTIONS[function.name](self, *arguments))
+
+    def set_attributes(self, _: Any) -> None:
+        self.stack.pop()  # version numbers of modules in a state dict, not needed
+        if type(self.stack[-1]) is not dict:
+            raise ValueError(f"its data.pkl sets attributes of a {type(self.stack[-1]).__name__}{_ADVICE}")
+
+    def load_storage(self, _: Any) -> None:
+        """Push the storage of ("storage", type, name of the file in data/, device, number of values)."""
+        word, kind, key, _, count = self.stack.pop()
+        if word != "storage" or type(kind) is not _Name or type(key) is not str or type(count) is not int:
+            raise ValueError("its data.pkl refers to an object that is not a storage")
+        dtype, entry = _TYPES[kind.name], self.records[f"data/{key}"]
+        if (kind.name, key) not in self.storages:
+            stored = torch.uint8 if dtype == torch.bool else dtype  # a bool must not have bytes other than 0 and 1
+            content = bytearray(self.archive.read(entry))
+            if count < 0 or len(content) != count * torch.empty(0, dtype=stored).element_size():
+                raise ValueError(f"storage {key[:40]} has {len(content)} bytes, not {count} values of {kind.name}")
+            values = torch.frombuffer(content, dtype=stored) if content else torch.empty(0, dtype=stored)
+            self.spend(len(content))
+            self.storages[kind.name, key] = _Storage(values != 0 if dtype == torch.bool else values)
+        self.push(self.storages[kind.name, key])
+
+    def spend(self, size: int) -> None:
+        self.budget -= size
+        if self.budget < 0:
+            raise ValueError("its tensors have more values than the file has room for")
+
+    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+        """torch._utils._rebuild_tensor_v2: a view of a storage. Further arguments, for gradients, are ignored."""
+        whole = type(storage) is _Storage and type(shape) is tuple and type(strides) is tuple
+        numbers = [offset, *shape, *strides] if whole else [None]
+        if any(type(n) is not int or n < 0 for n in numbers) or len(shape) != len(strides):
+            raise ValueError("its data.pkl describes an impossible tensor")
+        if 0 in shape:
+            return torch.empty(shape, dtype=storage.values.dtype)
+        last = offset + sum((n - 1) * step for n, step in zip(shape, strides))
+        if last >= len(storage.values) or math.prod(shape) > len(storage.values):
+            raise ValueError(
+                f"a tensor has {math.prod(shape)} values, up to place {last}, in a storage of {len(storage.values)}"
+            )
+        self.spend(math.prod(shape) * storage.values.element_size())
+        return storage.values.as_strided(shape, strides, offset)
+
+    def parameter(self, tensor: Any, *_: Any) -> Tensor:
+        if not isinstance(tensor, Tensor):
+            raise ValueError("its data.pkl makes a parameter of an object that is not a tensor")
+        return tensor
+
+    def dictionary(self) -> dict[Any, Any]:
+        return {}
+
+    def size(self, shape: Any) -> tuple[Any, ...]:
+        return tuple(shape)
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": PickleMachine.dictionary,
+    "torch.Size": PickleMachine.size,
+    "torch._utils._rebuild_tensor_v2": PickleMachine.tensor,
+    "torch._utils._rebuild_parameter": PickleMachine.parameter,
+}
+_INSTRUCTIONS: dict[str, Callable[[PickleMachine, Any], None]] = {
+    "PROTO": lambda m, _: None,
+    "FRAME": lambda m, _: None,
+    **dict.fromkeys(
+        ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"), PickleMachine.push
+    ),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "TUPLE1": lambda m, _: m.push(tuple(m.last(1))),
+    "TUPLE2": lambda m, _: m.push(tuple(m.last(2))),
+    "TUPLE3": lambda m, _: m.push(tuple(m.last(3))),
+    "MARK": PickleMachine.mark,
+    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
+    "APPEND": lambda m, _: m.append(m.last(1)),
+    "APPENDS": lambda m, _: m.append(m.since_mark()),
+    "SETITEM": lambda m, _: m.set_items(m.last(2)),
+    "SETITEMS": lambda m, _: m.set_items(m.since_mark()),
+    "BINPUT": PickleMachine.remember,
+    "LONG_BINPUT": PickleMachine.remember,
+    "MEMOIZE": lambda m, _: m.remember(len(m.memo)),
+    "BINGET": lambda m, n: m.push(m.memo[n]),
+    "LONG_BINGET": lambda m, n: m.push(m.memo[n]),
+    "GLOBAL": PickleMachine.name,
+    "STACK_GLOBAL": lambda m, _: m.name(" ".join(m.last(2))),
+    "REDUCE": PickleMachine.call,
+    "BUILD": PickleMachine.set_attributes,
+    "BINPERSID": PickleMachine.load_storage,
+}

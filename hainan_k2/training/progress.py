@@ -1,0 +1,25 @@
+"""The progress of a training, as checkpoints store it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+_OLD_NAMES = {"heard": "audio_seconds", "unspelled": "unalignable"}  # in older checkpoints
+
+
+@dataclass
+class TrainingProgress:
+    """How far training is: all that the next update depends on, besides weights and optimizer."""
+
+    epoch: int = 1  # the epoch in progress, from 1
+    batch: int = 0  # batches of this epoch that are done
+    updates: int = 0
+    audio_seconds: float = 0.0  # trained on so far, over all epochs
+    skipped: int = 0  # updates skipped, because a loss or gradient was not finite
+    unalignable: int = 0  # utterances left out by a loss, because their labels had no path; over all epochs
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingProgress:
+        """The progress in a checkpoint. Raises TypeError for unknown names."""
+        return cls(**{_OLD_NAMES.get(name, name): value for name, value in values.items()})

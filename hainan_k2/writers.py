@@ -1,0 +1,96 @@
+"""Results as lines of text, for files: Kaldi text, JSON lines, CTM, SRT, WebVTT.
+
+Every writer takes pairs (utterance id, Hypothesis with words) and returns lines without newlines; WRITERS has them by
+file ending. A new format is one more function there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from hainan_k2.result import Hypothesis
+
+NamedHypotheses = Iterable[tuple[str, Hypothesis]]  # with utterance ids
+
+
+def text_lines(results: NamedHypotheses) -> list[str]:
+    """Kaldi's text: `id word word ...`."""
+    return [f"{name} {hypothesis.text}".rstrip() for name, hypothesis in results]
+
+
+def json_lines(results: NamedHypotheses) -> list[str]:
+    """One JSON object per utterance: its id and all fields of the hypothesis; null for a score that is not finite."""
+    return [json.dumps({"id": name, **_plain(result)}, ensure_ascii=False) for name, result in results]
+
+
+def _plain(result: Hypothesis) -> dict[str, Any]:
+    score = result.score if math.isfinite(result.score) else None  # JSON has no infinity
+    return {**asdict(result), "score": score, "alternatives": [_plain(h) for h in result.alternatives]}
+
+
+def ctm_lines(results: NamedHypotheses, channel: str = "1") -> list[str]:
+    """NIST's CTM: `id channel start duration word confidence`, times in seconds."""
+    return [
+        f"{name} {channel} {word.start:.3f} {word.end - word.start:.3f} {word.text} {word.confidence:.3f}"
+        for name, hypothesis in results
+        for word in hypothesis.words
+    ]
+
+
+def srt_lines(results: NamedHypotheses) -> list[str]:
+    """SubRip subtitles. Raises ValueError for more than one recording."""
+    lines = []
+    for number, (start, end, text) in enumerate(_cues(results), 1):
+        lines += [str(number), f"{_clock(start, ',')} --> {_clock(end, ',')}", text, ""]
+    return lines
+
+
+def vtt_lines(results: NamedHypotheses) -> list[str]:
+    """WebVTT subtitles. Raises ValueError for more than one recording."""
+    lines = ["WEBVTT", ""]
+    for start, end, text in _cues(results):
+        escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        lines += [f"{_clock(start, '.')} --> {_clock(end, '.')}", escaped, ""]
+    return lines
+
+
+WRITERS: dict[str, Callable[[NamedHypotheses], list[str]]] = {
+    "txt": text_lines,
+    "jsonl": json_lines,
+    "ctm": ctm_lines,
+    "srt": srt_lines,
+    "vtt": vtt_lines,
+}
+
+
+def _cues(
+    results: NamedHypotheses, max_characters: int = 42, max_seconds: float = 6.0, max_pause: float = 1.0
+) -> list[tuple[float, float, str]]:
+    """Words grouped into subtitle cues (start, end, text), times in seconds.
+
+    No cue has zero length: a word of zero length, whose frame is also that of the next word, joins the next word's cue.
+    """
+    results = list(results)
+    if len(results) > 1:
+        raise ValueError(f"subtitles are of one recording, not of {len(results)}: write a file for each")
+    cues: list[tuple[float, float, str]] = []
+    for word in (word for _, hypothesis in results for word in hypothesis.words):
+        start, end, text = cues[-1] if cues else (0.0, 0.0, "")
+        longer = f"{text} {word.text}"
+        near = word.start - end <= max_pause and word.end - start <= max_seconds
+        if cues and (near and len(longer) <= max_characters or end == start):
+            cues[-1] = (start, word.end, longer)
+        else:
+            cues.append((word.start, word.end, word.text))
+    return cues
+
+
+def _clock(seconds: float, separator: str) -> str:
+    """Seconds as HH:MM:SS<separator>mmm."""
+    minutes, milliseconds = divmod(round(seconds * 1000), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{separator}{milliseconds % 1000:03d}"

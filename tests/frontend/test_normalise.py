@@ -1,0 +1,47 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hainan_k2.data.extractors import UtteranceNorm
+from hainan_k2.frontend.normalise import normalise, normalise_batch
+
+
+def test_normalised_bins_have_mean_0_and_variance_1():
+    normalised = normalise(torch.randn(200, 80) * torch.linspace(0.5, 4, 80) - 7)
+    torch.testing.assert_close(normalised.mean(0), torch.zeros(80), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalised.std(0), torch.ones(80), atol=1e-4, rtol=0)
+
+
+def test_an_empty_band_is_not_amplified():
+    features_with_dead_band = torch.randn(200, 80)
+    features_with_dead_band[:, 60:] = -15.94 + 0.01 * torch.randn(200, 20)
+    assert normalise(features_with_dead_band)[:, 60:].abs().max() < 0.6
+    assert torch.equal(normalise(torch.full((5, 80), -15.94)), torch.zeros(5, 80))
+    assert torch.equal(normalise(torch.randn(1, 80)), torch.zeros(1, 80))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(0, 20))
+def test_an_utterance_is_normalised_alike_in_any_batch(lens, padding):
+    torch.manual_seed(sum(lens))
+    utterances = [torch.randn(n, 80) for n in lens]
+    batch = torch.full((len(lens), max(lens) + padding, 80), -100.0)
+    for row, utterance in zip(batch, utterances):
+        row[: len(utterance)] = utterance
+    segments = torch.tensor([[i, 0, n] for i, n in enumerate(lens)], dtype=torch.int32)
+    for normalised in (normalise_batch(batch, torch.tensor(lens)), UtteranceNorm()(batch, segments)):
+        for row, utterance in zip(normalised, utterances):
+            assert torch.equal(row[: len(utterance)], normalise(utterance))  # each is reduced alone
+            assert not row[len(utterance) :].any()
+
+
+def test_norm_without_segments_takes_whole_rows():
+    batch = torch.randn(2, 30, 80)
+    assert torch.equal(UtteranceNorm()(batch), normalise_batch(batch, [30, 30]))  # rows of one shape
+
+
+@pytest.mark.parametrize("lens", [[31, 5], [30]])
+def test_lens_that_do_not_fit(lens):
+    with pytest.raises(ValueError, match=r"do not fit features \(2, 30, 80\)"):
+        normalise_batch(torch.randn(2, 30, 80), lens)

@@ -1,0 +1,54 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hainan_k2.config import ModelConfig
+from hainan_k2.frontend.fbank import fbank
+from hainan_k2.frontend.log_mel import log_mel
+from hainan_k2.frontend.normalise import normalise
+from hainan_k2.frontend.spec import FeatureSpec
+from tests.data.corpus import babble
+
+SAMPLES = torch.from_numpy(babble(8000, seed=1).astype(np.float32))
+
+
+def test_filter_banks_are_normalised_and_log_mel_features_are_not():
+    assert torch.equal(FeatureSpec().compute(SAMPLES), normalise(fbank(SAMPLES)))
+    assert torch.equal(FeatureSpec("fbank", 40).compute(SAMPLES.numpy()[None]), normalise(fbank(SAMPLES, 40)))
+    assert torch.equal(FeatureSpec("log-mel").compute(SAMPLES), log_mel(SAMPLES))
+
+
+def test_the_features_of_each_encoder():
+    assert FeatureSpec.of_model(ModelConfig(num_mel_bins=40)) == FeatureSpec("fbank", 40)
+    assert FeatureSpec.of_model(ModelConfig.preset("whisper-tiny")) == FeatureSpec("log-mel", 80)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: FeatureSpec("mfcc"), "no features of kind 'mfcc'; there are fbank, log-mel, states"),
+        (lambda: FeatureSpec("log-mel", 40), "num_mel_bins is 40: log-mel features have 80"),
+        (lambda: FeatureSpec("states", 384).compute(SAMPLES), "encoder states are not computed from audio"),
+        (lambda: FeatureSpec().compute(SAMPLES[:399]), "at least 400 samples"),
+        (lambda: FeatureSpec(num_bins=2).compute(SAMPLES), "num_mel_bins is 2"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_frontend_files_and_formats_load_neither_lhotse_nor_scipy_signal():
+    code = """
+import sys
+import hainan_k2.files.container, hainan_k2.files.jsonl, hainan_k2.files.torch_archive
+import hainan_k2.frontend.audio, hainan_k2.frontend.spec, hainan_k2.data.batch, hainan_k2.data.config
+import hainan_k2.formats.average, hainan_k2.formats.checkpoint, hainan_k2.formats.model_dir
+import hainan_k2.formats.nemo, hainan_k2.formats.whisper_weights
+print(*({"lhotse", "scipy.signal", "k2", "matplotlib", "hainan_k2.training"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
