@@ -46,15 +46,16 @@ def draw_utterance(
         row, batch = batch.ids.index(name), batch.to(device)
         encoder_out, lens = (x[row : row + 1] for x in encode_batch(model, batch, windows))
         log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
-        allowed = resources.grammar
-        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=allowed and allowed.tokens())
-        if allowed:
-            lattice = compose(lattice, allowed)
+        grammar = resources.grammar
+        vocabulary = None if grammar is None else grammar.tokens()
+        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=vocabulary)
+        if grammar is not None:
+            lattice = compose(lattice, grammar)
         folder.mkdir(parents=True, exist_ok=True)
         return draw_lattice(
             lattice,
             folder / ("lattice-" + re.sub(r"[^\w.-]", "_", name)),
             tokenizer.pieces,
-            outputs=allowed and allowed.outputs,
+            outputs=None if grammar is None else grammar.outputs,
         )
     raise ValueError(f"no utterance {name!r} to draw among the cuts")
