@@ -17,6 +17,7 @@ from typing import Optional
 
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
+from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.language.lexicon import BACKOFF, read_words
 from hainan_k2.fsa.language.ngram_acceptor import read_arpa_acceptor
@@ -45,7 +46,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         words = read_words(Path(config.words))
         acceptor = read_arpa_acceptor(Path(config.arpa), words)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "G.fst.txt").write_text(acceptor.text(), encoding="utf-8")
+        write_atomic(folder / "G.fst.txt", acceptor.text())
         write_container(folder / "G.safetensors", KIND, {"arcs": acceptor.arcs()}, {})
     except (ValueError, OSError) as error:
         fail(str(error))

@@ -8,7 +8,6 @@ Weights are given, or tuned on a text that is in neither the training nor the te
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Optional
 
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
-from hainan_k2.files.atomic import atomic_file
+from hainan_k2.files.atomic import atomic_text
 from hainan_k2.fsa.language.arpa import read_arpa, write_arpa
 from hainan_k2.fsa.language.interpolation import interpolate, tune_weights
 from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
@@ -52,10 +51,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         vocabulary = vocabulary_of(tokenizer.pieces)
         sections = interpolate(models, [read_arpa(path, vocabulary) for path in config.arpa], weights)
         symbols = {number: word.decode() for word, number in reversed(vocabulary.items())}
-        with atomic_file(config.out) as file:
-            stream = io.TextIOWrapper(file, encoding="utf-8")
+        with atomic_text(config.out) as stream:
             write_arpa(stream, sections, symbols)
-            stream.detach()
     except (ValueError, OSError) as error:
         fail(str(error))
     logger.info(

@@ -72,7 +72,7 @@ def write_lang(model: bytes, folder: Path) -> Tokenizer:
     folder.mkdir(parents=True, exist_ok=True)
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
     tokens = "".join(f"{pieces.id_to_piece(i)} {i}\n" for i in range(pieces.get_piece_size()))
-    (folder / "tokens.txt").write_text(tokens, encoding="utf-8")
+    write_atomic(folder / "tokens.txt", tokens)
     write_atomic(folder / "bpe.model", model)
     return Tokenizer(folder)
 

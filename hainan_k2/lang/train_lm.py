@@ -11,7 +11,6 @@ tokenizer, and every word of --words, has a probability.
 from __future__ import annotations
 
 import importlib.util
-import io
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ from typing import Any, Optional
 
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
-from hainan_k2.files.atomic import atomic_file
+from hainan_k2.files.atomic import atomic_text
 from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text import Tokenizer
@@ -128,10 +127,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             raise ValueError(f"no text to train on: {len(texts)} sentences, {len(texts)} of them excluded")
         sentences, vocabulary = split(kept, config)
         counts = train_lm(sentences, config.order, vocabulary)
-        with atomic_file(config.arpa) as file:
-            stream = io.TextIOWrapper(file, encoding="utf-8")
+        with atomic_text(config.arpa) as stream:
             counts.print_as_arpa(stream)
-            stream.detach()
     except (ValueError, OSError) as error:
         fail(str(error))
     logger.info("%d sentences, %d of them left out because they are in --exclude", len(texts), len(texts) - len(kept))

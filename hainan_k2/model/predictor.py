@@ -103,7 +103,7 @@ class StatelessPredictor(nn.Module):
     def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
         seen = torch.cat([state[0], tokens], dim=1)
-        return self._mix(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
+        return self._convolve(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
 Predictor = Union[LstmPredictor, StatelessPredictor]

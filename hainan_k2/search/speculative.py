@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 from torch import Tensor
@@ -52,7 +52,8 @@ class Draft:
 
     def steps(self, row: int, end: int) -> list[int]:
         """The frames of the steps to verify, from frame `row` of an utterance that ends before frame `end`."""
-        rows, probability = [], 1.0
+        rows: list[int] = []
+        probability = 1.0
         while row < end and len(rows) < MAX_STEPS and probability >= MIN_PROBABILITY:
             rows.append(row)
             probability *= self.probability[row]
@@ -114,7 +115,8 @@ def speculate(
         place = [n * width + k for n, rows in enumerate(tried) for k in _tokens_before(draft, rows)]
         slots = torch.tensor([[row for rows in tried for row in rows], place], device=device)
         logits = model.joiner.logits(frames.values[slots[0]], predicted[slots[1]])
-        phrases, bias = None, 0.0
+        phrases: Optional[Tensor] = None
+        bias: Union[Tensor, float] = 0.0
         if hotwords is not None:
             phrases = _phrases(hotwords, now.phrase, padded)
             bias = hotwords.bias(phrases.flatten()[slots[1]])
@@ -173,9 +175,11 @@ def _advance(
     """The utterances that go on: `reached` labels of the draft are accepted, and `last_token` (a blank is none) follows
     them. `states` (B, L, ...) and phrases (B, L) are those after each label."""
     device = now.phrase.device
-    lists = [[values[n] for n in running] for values in (now.utterance, now.row, now.count, now.label)]
+    utterance, row, count, label = (
+        [values[n] for n in running] for values in (now.utterance, now.row, now.count, now.label)
+    )
     if not running:
-        return Standing(*lists, now.phrase[:0], tuple(s[:0] for s in now.state))
+        return Standing(utterance, row, count, label, now.phrase[:0], tuple(s[:0] for s in now.state))
     rows, before, tokens = torch.tensor([running, reached, last_token], device=device)
     consumed = before + (tokens != BLANK)  # the state before the last label: 0 stands for the round's own
     state = tuple(torch.cat([old[:, None], new], 1)[rows, consumed] for old, new in zip(now.state, states))
@@ -183,7 +187,7 @@ def _advance(
     if hotwords is not None and phrases is not None:
         phrase = phrases[rows, before]
         phrase = torch.where(tokens != BLANK, hotwords.advance(phrase, tokens)[1], phrase)
-    return Standing(*lists, phrase, state)
+    return Standing(utterance, row, count, label, phrase, state)
 
 
 def _columns(records: list[tuple], device: torch.device, dtype: torch.dtype) -> list[tuple]:

@@ -243,7 +243,7 @@ def test_broken_arpa_files_are_refused_with_their_line(lang, tmp_path, refuse, t
         ("words.txt", "<eps> 0\n#0 1\n#0 2\n", "words.txt: '#0' is in it twice"),
         ("G.fst.txt", "0 1 1 1\n0 1 99 99\n1\n", "G.fst.txt:2: label 99 is not in the symbol table"),
         ("G.fst.txt", "0 1 1 2\n1\n", "G.fst.txt:1: 1 becomes 2"),
-        ("G.fst.txt", "0 1 1 1 nan\n1\n", "G.fst.txt:1: '0 1 1 1 nan' is neither an arc"),
+        ("G.fst.txt", "0 1 1 1 nan\n1\n", "G.fst.txt:1: a cost of nan: it must be a finite number"),
         ("G.fst.txt", "0 1 1 1\n", "G.fst.txt: no final state"),
         ("G.fst.txt", "0 1 0 0\n1 0 0 0\n1\n", "a cycle of epsilons"),
         ("G.fst.txt", "0 0 1 1\n1\n", "no word that the lexicon can spell"),

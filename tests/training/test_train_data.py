@@ -206,16 +206,16 @@ def test_statistics_that_overflow_under_a_finite_loss_are_not_kept(toy, monkeypa
 
 
 def test_a_dev_loss_that_is_not_finite_is_reported_as_such(toy, monkeypatch):
-    from hainan_k2.inference import engine as evaluate
+    from hainan_k2.training import validation
 
-    original, calls = evaluate.transducer_losses, []
+    original, calls = validation.transducer_losses, []
 
     def broken(*arguments):
         calls.append(1)
         losses = original(*arguments)
         return {name: value * float("nan") if len(calls) == 1 else value for name, value in losses.items()}
 
-    monkeypatch.setattr(evaluate, "transducer_losses", broken)
+    monkeypatch.setattr(validation, "transducer_losses", broken)
     train.main(train_command(toy, "dev-nan", "--loss", "full", "--num-epochs", "2"))
     lines = (toy / "dev-nan" / "epochs.jsonl").read_text().splitlines()
     first, second = (json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON")) for line in lines)

@@ -17,9 +17,9 @@ from hainan_k2.fsa.language.openfst import FstFinal, is_number, read_fst_lines, 
 class Acceptor:
     """A weighted acceptor of S states and N arcs; the start is state 0. Scores are natural logarithms.
 
-    >>> acceptor = read_acceptor("0 1 7 7 0.5\\n1\\n", "G.fst.txt", num_labels=10)
+    >>> acceptor = read_acceptor("0 1 7 7 0.5\\n1 0.25\\n", "G.fst.txt", num_labels=10)
     >>> acceptor.label.tolist(), acceptor.score.tolist(), acceptor.final.tolist()
-    ([7], [-0.5], [-inf, 0.0])
+    ([7], [-0.5], [-inf, -0.25])
     """
 
     source: np.ndarray  # (N,) int64

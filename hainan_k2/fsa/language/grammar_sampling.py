@@ -19,7 +19,7 @@ def draw_sentence(rules: Mapping[str, tuple[Phrase, ...]], rng: random.Random, r
 
     >>> from hainan_k2.fsa.language.grammar_text import parse_grammar
     >>> draw_sentence(parse_grammar("sentence: call (anna | ben){2}", "g"), random.Random(0))
-    'call ben ben'
+    'call anna ben'
 
     Args:
       rules: of parse_grammar.

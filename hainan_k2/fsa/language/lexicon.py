@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hainan_k2.files.atomic import write_atomic
 from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.language.spelling import Vocabulary, is_epsilon
 
@@ -82,9 +83,9 @@ def write_lexicon(lexicon: Lexicon, pieces: Sequence[str], folder: Path) -> None
 
     folder.mkdir(parents=True, exist_ok=True)
     table = "".join(f"{word} {i}\n" for i, word in enumerate(lexicon.words))
-    (folder / "words.txt").write_text(table, encoding="utf-8")
-    (folder / "lexicon.txt").write_text(lines(lexicon.spellings), encoding="utf-8")
-    (folder / "lexicon_disambig.txt").write_text(lines(lexicon.disambiguated(len(pieces))), encoding="utf-8")
+    write_atomic(folder / "words.txt", table)
+    write_atomic(folder / "lexicon.txt", lines(lexicon.spellings))
+    write_atomic(folder / "lexicon_disambig.txt", lines(lexicon.disambiguated(len(pieces))))
 
 
 def read_words(path: Path) -> tuple[str, ...]:

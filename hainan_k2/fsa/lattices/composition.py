@@ -79,8 +79,8 @@ def _grammar_vec(grammar: Grammar | Fsa, lattice: Fsa) -> Fsa:
     epsilons = int((fsa.labels == 0).sum())
     if epsilons:
         raise ValueError(
-            f"the grammar has {epsilons} epsilon arcs (label 0), which would meet the lattice's in many "
-            "orders: remove them, or read it by read_grammar, which does"
+            f"the grammar has {epsilons} epsilon arcs (label 0), with which a path of the lattice would be counted "
+            "several times: remove them by k2.remove_epsilon, or read the grammar by read_grammar, which removes them"
         )
     shared = {name for name, _ in fsa.named_tensor_attr(include_scores=False)} & {
         name for name, _ in lattice.named_tensor_attr(include_scores=False)
