@@ -159,8 +159,8 @@ def transcribe(
     if config.report:
         from hainan_k2.report.make import write_transcription
 
-        results, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
-        write_transcription(pathlib.Path(config.report), recognizer, results, rows, resources, seconds)
+        recordings, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
+        write_transcription(pathlib.Path(config.report), recognizer, recordings, rows, resources, seconds)
     return tally.failures
 
 

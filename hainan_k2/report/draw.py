@@ -47,15 +47,15 @@ def draw_utterance(
         encoder_out, lens = (x[row : row + 1] for x in encode_batch(model, batch, windows))
         log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
         grammar = resources.grammar
-        vocabulary = None if grammar is None else grammar.tokens()
+        vocabulary, outputs = (grammar.tokens(), grammar.outputs) if grammar else (None, None)
         lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=vocabulary)
-        if grammar is not None:
+        if grammar:
             lattice = compose(lattice, grammar)
         folder.mkdir(parents=True, exist_ok=True)
         return draw_lattice(
             lattice,
             folder / ("lattice-" + re.sub(r"[^\w.-]", "_", name)),
             tokenizer.pieces,
-            outputs=None if grammar is None else grammar.outputs,
+            outputs=outputs,
         )
     raise ValueError(f"no utterance {name!r} to draw among the cuts")
