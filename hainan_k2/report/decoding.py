@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from scipy.stats import t
-
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
@@ -113,6 +111,7 @@ def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]
     RTF is the real-time factor, (encoder + search seconds) / `audio` seconds. With several repeats, +- is the 95 %
     confidence interval of the mean search time (Student's t).
     """
+    from scipy.stats import t
 
     encoder = mean(seconds["encoder"])
     wide = max(map(len, ["method", *scores]))

@@ -62,6 +62,9 @@ def write_decoding(
       decoded: its utterances with their results.
       rows: the methods and their options, in order.
       seconds: time of "encoder" and of the search of each row's label, one number per repeat.
+      tokenizer: that of the model.
+      resources: LM, graph, grammar and hotwords of the lattices.
+      windows: window sizes of the encoder, as in the decoding run.
     """
     shown = {d.id for d in evenly(decoded)}
     some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
@@ -99,6 +102,7 @@ def write_transcription(
       path: HTML file to write.
       results: (path of the recording, its result) pairs.
       rows: the methods and their options, in order.
+      resources: LM, graph, grammar and hotwords of the searches.
       seconds: time of "encoder" and of the search of each row's label; given if and only if the results have
         references and hypotheses.
     """

@@ -170,14 +170,14 @@ def vampire(folder):
 
 def test_lines_of_drascula(tmp_path):
     folder = vampire(tmp_path / "g")
-    found = list(drascula.lines(folder))
-    assert [(line.speaker, line.name, line.text) for line in found] == [
+    lines = list(drascula.lines(folder))
+    assert [(line.speaker, line.name, line.text) for line in lines] == [
         ("hacker", "1", "A LINE 1"),
         ("hacker", "2", "A LINE 2"),
         ("blonde", "bj7", "BJ LINE 7"),
         ("braun", "vb62", "VB LINE 62"),
     ]
-    assert drascula.samples(found[0].path)[:2].tolist() == [-1.0, -127 / 128]
+    assert drascula.samples(lines[0].path)[:2].tolist() == [-1.0, -127 / 128]
     (folder / "drascula.dat").write_bytes((folder / "drascula.dat").read_bytes()[:5000])
     with pytest.raises(ValueError, match="has no table of 501 texts for hacker"):
         list(drascula.lines(folder))
