@@ -27,10 +27,10 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import as_dict, option
 from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
-from hainan_k2.result import WRITERS
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
+from hainan_k2.writers import WRITERS
 
 if TYPE_CHECKING:
     from io import BufferedIOBase
@@ -159,8 +159,8 @@ def transcribe(
     if config.report:
         from hainan_k2.report.make import write_transcription
 
-        listed, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
-        write_transcription(pathlib.Path(config.report), recognizer, listed, rows, resources, seconds)
+        recordings, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
+        write_transcription(pathlib.Path(config.report), recognizer, recordings, rows, resources, seconds)
     return tally.failures
 
 
