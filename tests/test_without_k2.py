@@ -102,7 +102,7 @@ def test_train_and_decode(without, toy, trained):
     assert shown.returncode == 0, shown.stderr
     assert all(method in shown.stdout for method in ("ar-greedy", "ar-beam", "nar-greedy", "sar"))
     assert f"5 of 9 methods are left out, viterbi, sar-viterbi, nbest, nbest-ar, mbr: {without.reason}" in shown.stderr
-    assert f"the page shows no lattices: {without.reason}" in shown.stderr
+    assert f"the page has no lattices: {without.reason}" in shown.stderr
 
 
 @pytest.mark.parametrize(

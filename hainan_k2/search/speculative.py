@@ -81,8 +81,8 @@ class Standing:
 def speculate(
     model: Hainan, frames: Frames, max_symbols: int, hotwords: Optional[HotwordGraph] = None
 ) -> tuple[list[tuple], Optional[Standing]]:
-    """Draft and verify in rounds, over projected encoder frames (N, J), until every utterance has ended or too few steps
-    of the drafts are accepted.
+    """Draft and verify in rounds, over projected encoder frames (N, J), until every utterance has ended or too few
+    steps of the drafts are accepted.
 
     Returns:
       The records of label-looping (greedy.py), and where the utterances stand that have not ended, None if all have.

@@ -208,7 +208,7 @@ def test_subtitles_of_the_same_name_are_not_overwritten(model, folder, tmp_path,
     other = tmp_path / "a.wav"
     soundfile.write(other, babble(9000, seed=5), 16000)
     assert call("--model", model, folder / "a.flac", other, "--write", "srt", "--out-dir", tmp_path / "out") == 1
-    assert f"{other}: its subtitles would have the same name as those of {folder / 'a.flac'}" in capsys.readouterr().err
+    assert f"{other}: its subtitles would have the same file name as those of {folder / 'a.flac'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_killed_midway_nothing_is_lost_and_resume_does_the_rest(model, folder, t
     for path in whole.rglob("*.*"):
         assert (out / path.relative_to(whole)).read_bytes() == path.read_bytes(), path
     assert call("--model", model, folder, *OUT, "--out-dir", out, "--resume", "true", "--sar-rounds", "3") == 2
-    assert "another sar_rounds" in capsys.readouterr().err
+    assert "other values of sar_rounds" in capsys.readouterr().err
 
 
 def test_decode_takes_a_model_directory(model, toy, tmp_path, capsys):
