@@ -208,7 +208,8 @@ def test_subtitles_of_the_same_name_are_not_overwritten(model, folder, tmp_path,
     other = tmp_path / "a.wav"
     soundfile.write(other, babble(9000, seed=5), 16000)
     assert call("--model", model, folder / "a.flac", other, "--write", "srt", "--out-dir", tmp_path / "out") == 1
-    assert f"{other}: its subtitles would have the same file name as those of {folder / 'a.flac'}" in capsys.readouterr().err
+    error = f"{other}: its subtitles would have the same file name as those of {folder / 'a.flac'}"
+    assert error in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
