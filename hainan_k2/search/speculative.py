@@ -28,9 +28,9 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.search.emissions import Decision, Frames
 
 MAX_STEPS = 12  # steps of a draft
-MIN_PROBABILITY = 0.3  # a step is drafted while all before it agree with at least this probability, says the NAR joint
-TRIAL = 6  # rounds of an utterance after which drafts must have proved worth their while
-MIN_ACCEPTED = 1.7  # steps per round and utterance; with fewer, label-looping is faster
+MIN_PROBABILITY = 0.3  # a step is drafted if all steps before it have at least this probability under the NAR joint
+TRIAL = 6  # rounds per utterance before the acceptance of drafts is judged
+MIN_ACCEPTED = 1.7  # accepted steps per round and utterance; with fewer, label-looping is faster
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Standing:
 def speculate(
     model: Hainan, frames: Frames, max_symbols: int, hotwords: Optional[HotwordGraph] = None
 ) -> tuple[list[tuple], Optional[Standing]]:
-    """Rounds of draft and verification over projected encoder frames (N, J), until every utterance has ended, or the
-    drafts prove too poor to be worth their while.
+    """Draft and verify in rounds, over projected encoder frames (N, J), until every utterance has ended or too few steps
+    of the drafts are accepted.
 
     Returns:
       The records of label-looping (greedy.py), and where the utterances stand that have not ended, None if all have.

@@ -56,9 +56,9 @@ def make_lattice(
         blank_penalty=options.blank_penalty,
         token_bonus=options.token_bonus,
     )
-    hotwords = resources.to(projected.device).hotwords
-    if hotwords is not None:
-        scorers = [*scorers, (hotwords, options.hotword_scale)]
+    resources = resources.to(projected.device)
+    if resources.hotwords is not None:
+        scorers = [*scorers, (resources.require("hotwords"), options.hotword_scale)]
     if not any(weight for _, weight in scorers):
         return nar_lattice(token_log_probs, duration_log_probs, lens, model.durations, **path_scores)
     return lm_lattice(

@@ -16,7 +16,7 @@ from hainan_k2.data.config import DataConfig
 from hainan_k2.formats.model_dir import find_model
 from hainan_k2.frontend.audio import read_audio
 from hainan_k2.frontend.log_mel import log_mel
-from hainan_k2.frontend.spec import FBANK
+from hainan_k2.frontend.spec import FBANK, FeatureSpec
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.inference.engine import encode_batch
 from hainan_k2.inference.recognizer import Recognizer
@@ -71,7 +71,9 @@ def run(main, *arguments):
     return 0
 
 
-@pytest.mark.parametrize("seconds", [5, 30, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seconds", [5, pytest.param(30, marks=pytest.mark.slow), pytest.param(300, marks=pytest.mark.slow)]
+)
 def test_both_commands_give_the_same_words_and_times(resources, tmp_path, seconds):
     audio, cuts = tmp_path / "long.flac", tmp_path / "long.jsonl.gz"
     samples = read_audio(JFK)
@@ -103,7 +105,8 @@ def test_cuts_longer_than_a_window_come_last_and_one_by_one(toy):
     cuts = str(toy / "dev.jsonl.gz")
     whole = {name: n for batch in EvaluationData(cuts, config, model.config) for name, n in zip(batch.ids, batch.lens)}
     seconds = sorted(cut.duration for cut in CutSet.from_file(cuts))
-    for longest, count in ((seconds[-4], 3), (0.0, 20), (100.0, 0)):
+    for longest in (seconds[10], 0.0, 100.0):
+        count = sum(value > longest for value in seconds)
         batches = list(EvaluationData(cuts, config, model.config, longest=longest))
         long = [batch for batch in batches if batch.long is not None]
         assert len(long) == count and batches[len(batches) - count :] == long
@@ -147,3 +150,17 @@ def test_stored_fbank_features_give_nearly_the_output_of_audio(tmp_path):
     with torch.no_grad():
         at_once, _ = model.encoder(whole.features, whole.lens)
     assert (encoded - at_once).norm() > 2 * (encoded - expected).norm(), "windows should make a difference"
+
+
+def test_stored_encoder_states_are_cut_into_windows():
+    recognizer = Recognizer.load("released", device="cpu")
+    states = np.random.default_rng(0).standard_normal((1501, 384)).astype(np.float32)
+    windows = Windows(40, 30, 10, 10)
+    sizes = []
+    hook = recognizer.model.encoder.register_forward_hook(lambda module, inputs, outputs: sizes.append(int(inputs[1])))
+    try:
+        encoded, lens = encode_features(recognizer.model, FeatureSpec("states", 384), states, windows)
+    finally:
+        hook.remove()
+    assert encoded.shape[:2] == (1, 376) and lens.tolist() == [376]  # ceil(1501 / 4)
+    assert len(sizes) == 12 and sizes[:2] == [200, 200] and max(sizes) == 200
