@@ -18,6 +18,10 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it measures)
     ),
     "lm": ("hainan_k2.bench.lm", "decoding with an n-gram language model: time and memory"),
     "loss": ("hainan_k2.bench.loss", "training losses, full and pruned, on k2 and torch: time and memory"),
+    "speculative": (
+        "hainan_k2.bench.speculative",
+        "AR greedy search: speculative decoding and label-looping, CPU time",
+    ),
 }
 
 
@@ -25,7 +29,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: bench.py COMMAND [--help | options]\n")
-        print("\n".join(f"  {name:10s}{words}" for name, (_, words) in COMMANDS.items()))
+        print("\n".join(f"  {name:13s}{words}" for name, (_, words) in COMMANDS.items()))
         raise SystemExit(0 if argv else 2)
     if argv[0] == "--version":
         print(f"{Path(sys.argv[0]).name} {__version__}")

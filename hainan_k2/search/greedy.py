@@ -53,10 +53,16 @@ def ar_greedy(
     return add_hotword_scores(emissions, hotwords).hypotheses(frames.lens)
 
 
-def ar_walk(model: Hainan, frames: Frames, max_symbols: int, hotwords: HotwordGraph | None = None) -> Emissions:
-    """AR greedy search of projected encoder frames (N, J): speculative decoding in batches of up to SPECULATIVE
+def ar_walk(
+    model: Hainan,
+    frames: Frames,
+    max_symbols: int,
+    hotwords: HotwordGraph | None = None,
+    speculative: int = SPECULATIVE,
+) -> Emissions:
+    """AR greedy search of projected encoder frames (N, J): speculative decoding in batches of up to `speculative`
     utterances while the drafts are good, label-looping otherwise. Both make the same decisions."""
-    if len(frames.lens) > SPECULATIVE:
+    if len(frames.lens) > speculative:
         return label_looping(model, frames, max_symbols, hotwords)
     records, rest = speculate(model, frames, max_symbols, hotwords)
     if rest is None:
