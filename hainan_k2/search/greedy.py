@@ -29,10 +29,10 @@ from hainan_k2.search.speculative import Standing, speculate
 
 logger = logging.getLogger(__name__)
 
-# Largest batch that is searched by speculative decoding. Its CPU time over that of label-looping, by batch size
-# (released model, 64 lines of acted dialogue, one thread of an AMD EPYC, medians of 5 interleaved runs, 2026-11-25):
-#   1: 0.55    4: 0.62    8: 0.69    16: 0.89    32: 1.06    64: 1.40
-SPECULATIVE = 16
+# Largest batch that is searched by speculative decoding. Its CPU time over that of label-looping, by batch size, as
+# `bench.py speculative` prints it (released model, 401 lines of acted dialogue, one thread of a busy AMD EPYC):
+#   1: 0.49    4: 0.63    8: 0.80    16: 1.03    32: 1.35
+SPECULATIVE = 8
 
 
 @torch.no_grad()
