@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
@@ -114,9 +115,9 @@ class WholeCuts:
         lens = torch.tensor([len(f) for f in features], dtype=torch.int32)
         return torch.nn.utils.rnn.pad_sequence(features, batch_first=True), lens, CutSet.from_cuts(kept)
 
+    @abstractmethod
     def read(self, cut: Cut) -> torch.Tensor:
         """(T, F) float32; raises one of UNREADABLE."""
-        raise NotImplementedError
 
     def supervision_intervals(self, cuts: Sequence[Cut]) -> dict[str, torch.Tensor]:
         """lhotse's table of supervisions: one per cut, of all its frames."""

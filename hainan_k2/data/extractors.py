@@ -5,6 +5,7 @@ lhotse stores the registered name of an extractor (hainan-fbank, hainan-log-mel)
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
@@ -73,9 +74,9 @@ class _Extractor(FeatureExtractor):
         dim: int = self.config.num_mel_bins
         return dim
 
+    @abstractmethod
     def features(self, waveform: Tensor) -> Tensor:
         """(N,) -> (T, F), not normalised."""
-        raise NotImplementedError
 
     def extract(self, samples: Samples, sampling_rate: int) -> Samples:
         """(N,) or (1, N) -> (T, F) float32; an array for an array, a tensor for a tensor.

@@ -127,7 +127,7 @@ def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
 
 
 def _utterance(page: Page, decoded: Decoded, scored: Sequence[ScoredUtterance]) -> dict[str, Any]:
-    """An utterance that is shown by itself: sound, spectrogram, a row per method, n-best list, word graph."""
+    """An utterance that is shown in detail: sound, spectrogram, a row per method, n-best list, word graph."""
     detail = page.details[decoded.id]
     graph = word_graph(detail.paths)
     return {
