@@ -11,7 +11,8 @@ from dataclasses import fields
 
 from hainan_k2.cli import HelpPage
 from hainan_k2.search.choosing import ALL
-from hainan_k2.search.methods import METHODS, Method
+from hainan_k2.search.method import Method
+from hainan_k2.search.methods import METHODS
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import ResourceConfig
 

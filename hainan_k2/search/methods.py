@@ -11,77 +11,7 @@ are cut, which methods decode streams and which a report compares. Importing it 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Optional
-
-if TYPE_CHECKING:
-    from hainan_k2.search.options import SearchConfig
-    from hainan_k2.search.resources import DecodingResources
-
-
-@dataclass(frozen=True)
-class Method:
-    """A decoding method, how to call it, and what the rest of the package must know about it.
-
-    function(model, encoder_out (B, T, C), lens (B,), SearchConfig, DecodingResources) -> B Hypotheses.
-    function.sweep, where `sweeps` is not empty, takes a list of SearchConfigs in place of one and returns a list of B
-    Hypotheses for each; it costs hardly more than one search.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    needs_k2: bool
-    description: str
-    options: tuple[str, ...] = ()  # the fields of SearchConfig that it takes
-    needs: tuple[str, ...] = ()  # the fields of DecodingResources that it cannot do without
-    uses: tuple[str, ...] = ()  # those that it takes if they are given
-    sweeps: tuple[str, ...] = ()  # the options in which the SearchConfigs of a function.sweep may differ
-    oracle: bool = False  # the caller picks the alternative nearest to the reference: a bound on what can be reached
-    streams: bool = False  # can decode audio that has not ended yet (hainan_k2.search.streaming)
-    compared: bool = False  # shown beside the chosen methods in reports without references
-    limit: float = math.inf  # seconds of audio that are searched at once
-    limited_by: tuple[str, ...] = ()  # the limit holds only with one of these resources; if empty, always
-    segment_limit: Optional[float] = None  # seconds of the segments of a longer recording; None: `limit`
-
-    def longest(self, options: SearchConfig, resources: DecodingResources) -> float:
-        """Seconds of the longest recording that is searched at once with these options and resources; math.inf: any.
-
-        Greedy search, beam search and the plain lattice take time and memory in proportion to the length. What is
-        composed with a lattice makes them grow faster, so that longer recordings are cut into segments at pauses.
-        """
-        unlimited = self.limited_by and all(getattr(resources, name) is None for name in self.limited_by)
-        return math.inf if unlimited else self.limit
-
-    def segment(self, options: SearchConfig, resources: DecodingResources) -> float:
-        """Seconds of a segment at most, where a recording is longer than `longest`.
-
-        N-best methods take shorter segments: their list has the same number of texts for a segment of any length.
-        """
-        longest = self.longest(options, resources)
-        return longest if self.segment_limit is None else min(longest, self.segment_limit)
-
-
-@dataclass(frozen=True)
-class Imported:
-    """The object `name` of a module of this package, imported when it is called."""
-
-    module: str
-    name: str
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._object()(*args, **kwargs)
-
-    @property
-    def sweep(self) -> Callable[..., Any]:
-        sweep: Callable[..., Any] = self._object().sweep
-        return sweep
-
-    def _object(self) -> Any:
-        return getattr(import_module(f"hainan_k2.search.{self.module}"), self.name)
-
+from hainan_k2.search.method import Imported, Method
 
 # Options that several methods take.
 PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
