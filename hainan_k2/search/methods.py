@@ -15,6 +15,7 @@ from hainan_k2.search.method import Imported, Method
 
 # Options that several methods take.
 PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
+AR_SEARCH = (*PATH_SCORES, "max_symbols", "beam", "beam_durations", "guide", "context")
 LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
 NBEST_LIST = (*LATTICE, "num_paths")
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
@@ -37,17 +38,19 @@ _TABLE = (
         "ar-beam",
         Imported("beam", "ar_beam"),
         needs_k2=False,
-        description="autoregressive beam search that adds up alignments",
+        description="autoregressive beam search that adds up alignments, also through LM, grammar or graph",
         options=(
-            "max_symbols",
-            "blank_penalty",
-            "token_bonus",
-            "beam",
-            "beam_durations",
+            *AR_SEARCH,
             "nbest",
+            "lm_scale",
+            "lodr_scale",
             "hotword_scale",
+            "grammar_threshold",
+            "grammar_fallback",
         ),
-        uses=("hotwords",),
+        uses=("lm", "lodr_lm", "graph", "grammar", "hotwords"),
+        limit=COMPOSED,
+        limited_by=("lm", "graph", "grammar"),
     ),
     Method(
         "nar-greedy",

@@ -18,6 +18,10 @@ class SearchConfig:
     token_bonus: float = option(0.0, "added to the score for every token, nats")
     top_k: int = option(4, "tokens kept per frame, beside blank", at_least=1)
     beam: int = option(4, "hypotheses kept per utterance", at_least=1)
+    guide: str = option(
+        "none", "how hypotheses at different frames compare; nar: with the best that the encoder expects", ("nar", "none")
+    )
+    context: int = option(0, "hypotheses whose last tokens, this many, agree are merged; 0: all tokens", at_least=0)
     beam_durations: int = option(2, "most probable durations tried at each step", at_least=1)
     nbest: int = option(1, "hypotheses returned, out of --beam or --num-paths", at_least=1)
     num_paths: int = option(20, "texts on the n-best list, those of the best paths through the lattice", at_least=1)
