@@ -7,6 +7,8 @@ from torch import Tensor
 
 from hainan_k2.model.hainan import Hainan
 
+ROWS = 1024  # of the tables at first
+
 
 class Predictions:
     """Projected outputs and states of the predictor after different texts, one text per row.
@@ -18,7 +20,7 @@ class Predictions:
         self.model = model
         sos = torch.zeros(1, dtype=torch.int64, device=device)
         out, state = model.predictor.step(sos, model.predictor.initial_state(1, device, dtype))
-        self.used, self.capacity = 0, 1024 + 64 * batch
+        self.used, self.capacity = 0, ROWS + 8 * batch
         self.tables = [t.new_empty((self.capacity, *t.shape[1:])) for t in self._columns(out, state)]
         self._append(self._columns(out, state))
 
@@ -38,14 +40,16 @@ class Predictions:
         begin, self.used = self.used, self.used + len(columns[0])
         if self.used > self.capacity:
             self.capacity = 2 * self.used
-            self.tables = [torch.cat([t[:begin], t.new_empty((self.capacity - begin, *t.shape[1:]))]) for t in self.tables]
+            self.tables = [
+                torch.cat([t[:begin], t.new_empty((self.capacity - begin, *t.shape[1:]))]) for t in self.tables
+            ]
         for table, column in zip(self.tables, columns):
             table[begin : self.used] = column
         return torch.arange(begin, self.used, device=columns[0].device)
 
     def crowded(self, needed: int) -> bool:
-        """Whether most rows may be in use no longer, if at most `needed` of them are referred to."""
-        return self.used > self.capacity - needed and self.used > 4 * needed
+        """Whether the tables are nearly full, and most of it is garbage if at most `needed` rows are referred to."""
+        return self.used > max(self.capacity - needed, 4 * needed)
 
     def keep(self, rows: Tensor) -> Tensor:
         """Drop all rows but those in `rows`, any shape; returns their new numbers, in the same shape."""

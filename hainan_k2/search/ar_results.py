@@ -58,7 +58,9 @@ class _Trail:
     """The trail of a search as lists: of every emitted token its parent, and what it is."""
 
     def __init__(self, search: ArSearch) -> None:
-        columns: list[Any] = [torch.cat(column) for column in zip(*search.trail)] if search.trail else [torch.zeros(0)] * 6
+        columns: list[Any] = (
+            [torch.cat(column) for column in zip(*search.trail)] if search.trail else [torch.zeros(0)] * 6
+        )
         parents, ids, rows, durations, log_probs, arcs = columns
         self.parents, self.ids, self.rows, self.durations = (c.tolist() for c in (parents, ids, rows, durations))
         self.confidences, self.begins = log_probs.exp().tolist(), search.extension.begins.tolist()

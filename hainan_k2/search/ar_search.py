@@ -11,15 +11,16 @@ final score of q is added.
 **Order.** Because of durations, the hypotheses of an utterance are at different frames. Only those at the earliest
 frame are extended, all at once. So everything that can arrive at (t, n) has arrived before (t, n) is left.
 
-**Comparison.** The model is normalised locally: at every (frame, text) the probabilities of all tokens and durations sum
-to one, so that the score of a hypothesis is the total log-probability of its continuations, whatever its frame. This is
-the comparison without guide. With `--guide nar`, hypotheses compare by score + h(t), where h(t) is the score of the best
-continuation by the encoder alone (hainan_k2.search.ar_guide). Scores are kept as score + h(t) - h(0), so that nothing
-else changes.
+**Comparison.** The model is normalised locally: at every (frame, text) the probabilities of all tokens and durations
+sum to one, so that the score of a hypothesis is the total log-probability of its continuations, whatever its frame.
+Scores at different frames compare as they are. With `--guide nar` they compare by score + h(t), where h(t) is the score
+of the best continuation by the encoder alone (hainan_k2.search.ar_guide). On dev of acted dialogue the guide changed
+little: no less errors, at the same cost (recipes/amazon_queen/RESULTS.md).
 
 **Merging.** Hypotheses with the same text, frame and state are one: their probabilities are added, and the times of the
-more probable one are kept. With `--context n`, those whose last n tokens agree are then merged too: the better one goes
-on, the other is dropped (an AR lattice keeps its arcs). For a stateless predictor, which sees no more, this is exact.
+more probable one are kept. With `--context-tokens n`, those whose last n tokens agree are then merged too: the better
+one goes on, the other is dropped (an AR lattice keeps its arcs). For a stateless predictor, which sees no more, this is
+exact.
 
 Scores with hotwords have a part that may be taken back. Each utterance keeps its best hypotheses by scores with it and
 its best by scores without; otherwise hypotheses with an unfinished phrase would displace all others.
@@ -29,9 +30,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from hainan_k2.config import BLANK
+from hainan_k2.fsa.lattices.ar_lattice import ArArcs
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.search.ar_automaton import Automaton
 from hainan_k2.search.ar_columns import (
@@ -49,8 +50,10 @@ from hainan_k2.search.ar_columns import (
     repeats,
 )
 from hainan_k2.search.ar_guide import best_ahead
+from hainan_k2.search.ar_pool import Pool
 from hainan_k2.search.ar_predictions import Predictions
-from hainan_k2.search.ar_step import Extension, Step
+from hainan_k2.search.ar_record import Recorder
+from hainan_k2.search.ar_step import Extension
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.options import SearchConfig
 
@@ -69,10 +72,11 @@ class ArSearch:
         frames: Frames,
         options: SearchConfig,
         automaton: Automaton,
+        record: bool = False,
     ) -> None:
-        """frames: projected, (N, J)."""
+        """frames: projected, (N, J); record: keep states and arcs for `lattice`."""
         batch, device = len(frames.lens), frames.values.device
-        self.beam, self.automaton = options.beam, automaton
+        self.beam = options.beam
         ahead = best_ahead(model, frames, options) if options.guide == "nar" else None
         self.offset = torch.zeros(batch, dtype=torch.float64, device=device) if ahead is None else ahead[0]
         self.extension = Extension(model, frames, options, automaton, ahead)
@@ -81,9 +85,10 @@ class ArSearch:
         self.columns[ROW, :, 0] = self.extension.begins
         self.columns[NODE], self.columns[STATE] = -1, automaton.start
         self.columns[NUMBER, :, 0] = torch.arange(batch, device=device)
-        self.score = torch.zeros((batch, 1), dtype=torch.float64, device=device)
+        self.score = torch.where(frames.lens[:, None] == 0, automaton.final(self.columns[STATE]), 0.0)
         self.trail: list[tuple[Tensor, ...]] = []
         self.trail_size = 0
+        self.recorder = Recorder(self.columns) if record else None
 
     def run(self) -> None:
         """Extend the hypotheses until all are at the end of their utterance."""
@@ -99,7 +104,8 @@ class ArSearch:
             source = self.columns.flatten(1).index_select(1, chosen)
             predicted = self.predictions.outputs(source[PREDICTION])
             score = self.score.view(-1).index_select(0, chosen)
-            self._prune(chosen, self.extension.step(score, source, predicted))
+            step = self.extension.step(score, source, predicted)
+            self._prune(Pool(self.columns, self.score, chosen, step))
 
     def _consume(self, chosen: Tensor) -> None:
         """Show the predictor the last tokens of the hypotheses `chosen` (N,), also for others of the same texts."""
@@ -117,72 +123,53 @@ class ArSearch:
         flat[PREDICTION].index_copy_(0, same, new[which])
         flat[TOKEN].index_fill_(0, same, BLANK)
 
-    def _prune(self, chosen: Tensor, step: Step) -> None:
-        """Merge the continuations `step` of the hypotheses `chosen` with the other hypotheses, and keep the best."""
-        batch, width = self.score.shape
-        size = step.score.shape[1]
-        old = self.columns.view(COLUMNS, -1)
-        # The pool has a place for every continuation of every hypothesis, and one for the hypothesis itself.
-        score = self.score.new_full((batch * width, size + 1), -torch.inf)
-        score[:, size] = self.score.view(-1)
-        score.index_copy_(0, chosen, pad(step.score, (0, 1), value=-torch.inf))
-        score = self._merge(score.view(batch, -1), self._pooled(KEY, chosen, step), add=True)
+    def _prune(self, pool: Pool) -> None:
+        """Merge the hypotheses of the pool, and keep the best."""
+        score = self._merge(pool.score, pool.column(KEY), add=True)
         if self.extension.context:
-            score = self._merge(score, self._pooled(PLACE, chosen, step), add=False)
-
-        best, at = self._best(score, chosen, step)
-        cell, column = torch.div(at, size + 1, rounding_mode="floor"), at % (size + 1)
-        cell = cell + width * torch.arange(batch, device=at.device)[:, None]
-        rank = torch.zeros_like(old[0]).index_copy_(0, chosen, torch.arange(len(chosen), device=at.device))
-        made = len(chosen) * size
-        index = torch.where(column == size, made + cell, rank[cell] * size + column)
-        self.columns = torch.cat([step.columns.flatten(1), old], dim=1).index_select(1, index.view(-1))
-        self.columns, self.score = self.columns.view(COLUMNS, batch, -1), best
-        self._emit(step, index, made)
+            score = self._merge(score, pool.column(PLACE), add=False)
+        best, at = self._best(score, pool)
+        source = pool.source(at)
+        self.columns, self.score = pool.columns(source), best
+        self._emit(pool, source)
+        if self.recorder is not None:
+            self.recorder.add(pool, score, torch.where(best > -torch.inf, at, -1), self.columns)
 
     def _merge(self, score: Tensor, key: Tensor, add: bool) -> Tensor:
         return merge(score, key, add)[0] if repeats(key) else score
 
-    def _pooled(self, name: int, chosen: Tensor, step: Step) -> Tensor:
-        """A column of the whole pool (B, P). Unused places of KEY and PLACE differ from each other, others are 0."""
-        batch, size = len(self.score), step.score.shape[1]
-        own = self.columns[name].view(-1)
-        pool = torch.arange(len(own) * (size + 1), device=own.device).view(len(own), -1)
-        if name not in (KEY, PLACE):
-            pool.zero_()
-        pool[:, size] = own
-        pool.index_copy_(0, chosen, torch.cat([step.columns[name], own.index_select(0, chosen)[:, None]], dim=1))
-        return pool.view(batch, -1)
-
-    def _best(self, score: Tensor, chosen: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+    def _best(self, score: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
         """The scores (B, K) of the hypotheses to keep, best first, and their places in the pool."""
         beam = self.beam
-        if self.automaton.refunds and score.shape[1] > beam:
-            certain = score - self.automaton.refundable(self._pooled(STATE, chosen, step))
+        if self.extension.automaton.refunds and score.shape[1] > beam:
+            certain = score - self.extension.automaton.refundable(pool.column(STATE))
             kept = [value >= value.topk(beam).values[:, -1:] for value in (score, certain)]
             score, beam = score.masked_fill(~(kept[0] | kept[1]), -torch.inf), 2 * beam
         best, at = score.sort(dim=1, descending=True, stable=True)
         width = min(beam, max(1, int((best > -torch.inf).sum(1).max())))
         return best[:, :width].contiguous(), at[:, :width].contiguous()
 
-    def _emit(self, step: Step, index: Tensor, made: int) -> None:
-        """Add the tokens to the trail that the kept continuations have emitted.
-
-        index: (B, K), of the hypotheses among all columns; the first `made` are continuations.
-        """
-        flat = self.columns.view(COLUMNS, -1)
-        index = index.view(-1)
-        new = ((index < made) & (flat[TOKEN] != BLANK) & (self.score.view(-1) > -torch.inf)).nonzero()[:, 0]
+    def _emit(self, pool: Pool, source: Tensor) -> None:
+        """Add to the trail the tokens that the kept continuations, `source` (B, K), have emitted."""
+        flat, step = self.columns.view(COLUMNS, -1), pool.step
+        source = source.view(-1)
+        new = (source < pool.made) & (flat[TOKEN] != BLANK) & (self.score.view(-1) > -torch.inf)
+        new = new.nonzero()[:, 0]
         if not new.numel():
             return
-        index = index.index_select(0, new)
+        source = source.index_select(0, new)
         durations = step.duration.shape[1]
-        choice = torch.div(index, durations, rounding_mode="floor")
-        source = torch.div(choice, step.log_prob.shape[1], rounding_mode="floor")
+        choice = torch.div(source, durations, rounding_mode="floor")
+        row = torch.div(choice, step.log_prob.shape[1], rounding_mode="floor")
         node, token = flat[NODE].index_select(0, new), flat[TOKEN].index_select(0, new)
-        duration = step.duration.take(source * durations + index % durations)
-        arc = step.choices.arc.take(choice - source - 1)  # blank has none
-        self.trail.append((node, token, step.source[ROW][source], duration, step.log_prob.take(choice), arc))
+        duration = step.duration.take(row * durations + source % durations)
+        arc = step.choices.arc.take(choice - row - 1)  # blank has none
+        self.trail.append((node, token, step.source[ROW][row], duration, step.log_prob.take(choice), arc))
         number = torch.arange(self.trail_size, self.trail_size + len(new), device=new.device)
         self.trail_size += len(new)
         flat[NODE].index_copy_(0, new, number)
+
+    def lattice(self) -> ArArcs:
+        """The states and arcs of the lattice, of a search that recorded them."""
+        assert self.recorder is not None
+        return self.recorder.result(self.extension)

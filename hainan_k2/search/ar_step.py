@@ -101,9 +101,7 @@ class Extension:
         prior[:, 0] = -self.options.blank_penalty
         return prior
 
-    def _move(
-        self, row: Tensor, end: Tensor, count: Tensor, duration: Tensor, choices: int
-    ) -> tuple[Tensor, Tensor]:
+    def _move(self, row: Tensor, end: Tensor, count: Tensor, duration: Tensor, choices: int) -> tuple[Tensor, Tensor]:
         """The row that every continuation leads to, and the tokens on its frame, each (N, S, E)."""
         moved = duration.clamp(min=1)[:, None]
         if self.model.durations[0] > 0:
@@ -137,10 +135,10 @@ def context_of(model: Hainan, options: SearchConfig) -> tuple[int, int]:
 
     A stateless predictor's own context is the least. ValueError where they do not fit into 63 bits.
     """
-    if not options.context:
+    if not options.context_tokens:
         return 0, 0
     own = model.predictor.context if isinstance(model.predictor, StatelessPredictor) else 1
-    context, bits = max(options.context, own), (model.vocab_size - 1).bit_length()
+    context, bits = max(options.context_tokens, own), (model.vocab_size - 1).bit_length()
     if context * bits > 63:
-        raise ValueError(f"context {context} is above the {63 // bits} tokens that the search can compare: take 0 for all")
+        raise ValueError(f"context_tokens {context}: the search compares at most {63 // bits} tokens, or all with 0")
     return context, bits

@@ -1,13 +1,13 @@
 """Autoregressive beam search, alone or with language models, hotwords, a grammar or a word graph.
 
-hainan_k2.search.ar_search explains the search. The score of a hypothesis is the log-probability of its text, summed over
-the alignments that the search kept; with a wide enough beam this is exact. Weights times the scores of language models,
-hotwords, grammar and graph are added; where the automaton has several paths for a text, they are summed as well. The
-confidence of a token is its probability.
+hainan_k2.search.ar_search explains the search. The score of a hypothesis is the log-probability of its text, summed
+over the alignments that the search kept; with a wide enough beam this is exact. Weights times the scores of language
+models, hotwords, grammar and graph are added; where the automaton has several paths for a text, they are summed as
+well. The confidence of a token is its probability.
 
-Where the language model or the graph leaves an utterance no hypothesis, its result is the one without them, with a note.
-An utterance outside the grammar is treated as in hainan_k2.search.grammar, with the beam search without grammar in the
-place of viterbi.
+Where the language model or the graph leaves an utterance no hypothesis, its result is the one without them, with a
+note. An utterance outside the grammar is treated as in hainan_k2.search.grammar, with the beam search without grammar
+in the place of viterbi.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.output_words import graph_words, output_words
 from hainan_k2.fsa.language.scorers import Scorer, WeightedScorers
+from hainan_k2.fsa.lattices.ar_lattice import ar_lattice
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.ar_automaton import Automaton
@@ -71,12 +73,14 @@ def make_automaton(
 
     ValueError for a grammar together with a graph.
     """
-    weighted: list[tuple[Optional[Scorer], float]] = [
-        (resources.lm, options.lm_scale),
-        (resources.lodr_lm, -options.lodr_scale),
-        (resources.hotwords, options.hotword_scale),
-    ]
-    scorers = WeightedScorers([(scorer, weight) for scorer, weight in weighted if scorer is not None], device)
+    weighted: list[tuple[Scorer, float]] = []
+    if resources.lm is not None:
+        weighted.append((resources.lm, options.lm_scale))
+    if resources.lodr_lm is not None:
+        weighted.append((resources.lodr_lm, -options.lodr_scale))
+    if resources.hotwords is not None:
+        weighted.append((resources.hotwords, options.hotword_scale))
+    scorers = WeightedScorers(weighted, device)
     if resources.grammar is not None and resources.graph is not None:
         raise ValueError("a grammar and a graph cannot be searched together: give one of --grammar and --graph")
     if resources.grammar is not None:
@@ -97,3 +101,22 @@ def _search(
     search = ArSearch(model, frames, options, automaton)
     search.run()
     return read_hypotheses(search, frames.lens.tolist(), options.nbest, words)
+
+
+@torch.no_grad()
+def make_ar_lattice(
+    model: Hainan,
+    projected: Tensor,
+    lens: Tensor,
+    options: SearchConfig,
+    resources: DecodingResources = NO_RESOURCES,
+) -> Fsa:
+    """The AR lattices of projected encoder frames (B, T, J), lens (B,): a k2.FsaVec, as ar_lattice returns it.
+
+    They hold the states that the beam search keeps, and all arcs between them. Raises ValueError as ar_beam.
+    """
+    frames = Frames.pack(projected, lens)
+    automaton, _ = make_automaton(options, resources.to(projected.device), projected.device)
+    search = ArSearch(model, frames, options, automaton, record=True)
+    search.run()
+    return ar_lattice(search.lattice(), len(lens))

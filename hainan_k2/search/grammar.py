@@ -97,7 +97,7 @@ def note_outside(
 ) -> Hypothesis:
     """`inside`, or what replaces it, with a note if the utterance is outside the grammar.
 
-    unrestricted: the hypothesis without grammar, by `method`; grammar_score: the grammar's part of the score of `inside`.
+    unrestricted: the hypothesis without grammar, by `method`; grammar_score: the grammar's part of inside.score.
     """
     gap = (unrestricted.score - inside.score + grammar_score) / max(1, inside.num_frames)
     if gap <= options.grammar_threshold:

@@ -15,9 +15,9 @@ from hainan_k2.search.method import Imported, Method
 
 # Options that several methods take.
 PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
-AR_SEARCH = (*PATH_SCORES, "max_symbols", "beam", "beam_durations", "guide", "context")
+AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
 LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
-NBEST_LIST = (*LATTICE, "num_paths")
+NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
 
 COMPOSED = 30.0  # seconds
@@ -40,6 +40,7 @@ _TABLE = (
         needs_k2=False,
         description="autoregressive beam search that adds up alignments, also through LM, grammar or graph",
         options=(
+            *PATH_SCORES,
             *AR_SEARCH,
             "nbest",
             "lm_scale",

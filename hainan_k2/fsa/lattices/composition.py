@@ -13,6 +13,7 @@ exactly one path of the composition. Sums over paths count nothing twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
