@@ -40,9 +40,12 @@ class LstmPredictor(nn.Module):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
-        layers_first = tuple(s.transpose(0, 1).contiguous() for s in state)
-        out, layers_first = self.lstm(self.embed(tokens)[:, None], layers_first)
-        return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in layers_first)
+        out, layers = self.embed(tokens), []
+        for layer, (hidden, cell) in enumerate(zip(*(s.unbind(1) for s in state))):
+            names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            layers.append(torch.lstm_cell(out, (hidden, cell), *(getattr(self.lstm, name) for name in names)))
+            out = layers[-1][0]
+        return self.dropout(out), tuple(torch.stack(part, dim=1) for part in zip(*layers))
 
     def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...).
