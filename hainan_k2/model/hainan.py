@@ -19,8 +19,8 @@ class Hainan(nn.Module):
     """Encoder, predictor and joiner, and the heads that only training uses.
 
     simple_am, simple_lm: the additive joint of the simple loss, whose occupancies choose the bands of the pruned loss
-    (arXiv 2206.13236, section 3). ctc: an auxiliary CTC head on the encoder frames, or None. A model of objective ctc has
-    nothing else: no predictor, no joiner.
+    (arXiv 2206.13236, section 3). ctc: a CTC head on the encoder frames, or None. A model of objective ctc has no
+    predictor and no joiner.
 
     >>> model = Hainan(ModelConfig.preset("tiny", vocab_size=20)).eval()
     >>> encoder_out, lens = model.encoder(torch.randn(2, 160, 80), torch.tensor([160, 120]))

@@ -1,5 +1,5 @@
-"""Predictors (label-side networks): LSTM, stateless, concat. The start symbol SOS is the blank's embedding: a zero vector,
-but in imported models that were trained with another one.
+"""Predictors (label-side networks): LSTM, stateless, concat. The start symbol SOS is the blank's embedding: a zero
+vector, unless an imported model was trained with another one.
 
 All compute outputs for all labels in parallel (`forward`) or label by label (`step`). A state is a tuple of tensors
 with the batch as dimension 0, so that a search can select and reorder states of any predictor.
