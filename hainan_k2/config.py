@@ -71,8 +71,8 @@ class ModelConfig:
     )
     features: str = option(
         "auto",
-        "features that the encoder takes: fbank, Kaldi's filter banks; log-mel, Whisper's; nemo, NeMo's; auto: those of "
-        "the encoder's type",
+        "features that the encoder takes: fbank, Kaldi's filter banks; log-mel, Whisper's; nemo, NeMo's; auto: fbank, "
+        "or log-mel for a Whisper encoder",
         ("auto", "fbank", "log-mel", "nemo"),
     )
     num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=MAX_WIDTH)

@@ -28,8 +28,10 @@ _NEMO_FIXED: dict[str, tuple[Any, ...]] = {
 }
 _NEMO_OWN = ("features", "window", "preemph", "normalize")
 # Options that change nothing for one utterance in evaluation: padding, dither, augmentation, deprecated ones.
-_NEMO_UNUSED = ("_target_", "pad_to", "pad_value", "dither", "rng", "nb_augmentation_prob", "nb_max_freq")
-_NEMO_UNUSED += ("use_torchaudio", "stft_exact_pad", "stft_conv")
+_NEMO_UNUSED = (
+    *("_target_", "pad_to", "pad_value", "dither", "rng", "nb_augmentation_prob", "nb_max_freq"),
+    *("use_torchaudio", "stft_exact_pad", "stft_conv"),
+)
 _NORMALISE = {"per_feature": True, "NA": False, "none": False, None: False, False: False}
 
 _TRANSFORMERS_FIXED: dict[str, tuple[Any, ...]] = {

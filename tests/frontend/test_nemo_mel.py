@@ -67,7 +67,7 @@ def test_the_definition(size, bins, window, preemphasis):
 
 def test_silence_has_the_level_of_the_guard():
     assert nemo_mel(torch.zeros(1600)).unique().tolist() == pytest.approx([np.log(2.0**-24)])
-    assert torch.equal(FeatureSpec("nemo").compute(np.zeros(1600)), torch.zeros(10, 80))
+    assert FeatureSpec("nemo").compute(np.zeros(1600)).abs().max() < 0.2  # rounding, over a deviation of 0 plus 1e-5
 
 
 def test_without_normalisation():
@@ -118,15 +118,9 @@ def test_options_of_nemo_and_transformers():
     ours = {"features": "nemo", "nemo_window": "hann", "nemo_preemphasis": 0.97, "nemo_normalise": True}
     assert nemo_options(NEMO, "x.yaml") == {**ours, "num_mel_bins": 128}
     assert transformers_options(PARAKEET, "x.json") == {**ours, "num_mel_bins": 80}
-    samples = {
-        **NEMO,
-        "window_size": None,
-        "n_window_size": 400,
-        "normalize": "NA",
-        "window": "hamming",
-        "preemph": None,
-    }
-    assert nemo_options(samples, "x.yaml") == {
+    in_samples = {**NEMO, "window_size": None, "n_window_size": 400}
+    others = {**in_samples, "normalize": "NA", "window": "hamming", "preemph": None}
+    assert nemo_options(others, "x.yaml") == {
         "features": "nemo",
         "num_mel_bins": 128,
         "nemo_window": "hamming",
