@@ -23,7 +23,6 @@ from hainan_k2.files.tensor_file import stored_tensors
 from hainan_k2.files.tensors import Weights, serialise
 from hainan_k2.formats.precision import PRECISIONS, encoder_dtype, pack, quantise_encoder, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
-from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
@@ -133,8 +132,7 @@ def read_model(
 
 def features_of(model: ModelConfig) -> dict[str, Any]:
     """The features that the encoder of `model` expects, as config.json states them."""
-    spec = FeatureSpec.of_model(model)
-    return {"kind": spec.kind, "num_mel_bins": spec.num_bins, "sampling_rate": SAMPLING_RATE}
+    return FeatureSpec.of_model(model).as_dict()
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -4,8 +4,8 @@ predictor     the predictor and the joint: TDT and RNN-T models
 encoder-only  a joint that is meaningful without the predictor: TDT models whose predictor was masked in training
 ctc           a CTC head: CTC models, hybrids, and models that were exported with theirs
 
-A TDT model whose predictor was never masked has an encoder-only joint of no use: its methods run if they are asked for by
-name. RNN-T and CTC models have none.
+A TDT model whose predictor was never masked has an encoder-only joint of no use: its methods run if they are asked for
+by name. RNN-T and CTC models have none.
 """
 
 from __future__ import annotations
