@@ -32,14 +32,16 @@ def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Me
     lacking = [part for part in method.parts if part not in _parts(config)]
     if not lacking:
         return ""
-    able = [
-        name for name, other in methods.items() if set(other.parts) <= _parts(config) and not untrained(other, config)
-    ]
-    kind = _KINDS[config.objective]
     return (
-        f"method {method.name} needs {_LACKING[lacking[0]]}, and this is {kind} without one: "
-        f"it is decoded by {', '.join(able)}"
+        f"method {method.name} needs {_LACKING[lacking[0]]}, and this is {_KINDS[config.objective]} without one: "
+        f"it is decoded by {', '.join(suitable(methods, config))}"
     )
+
+
+def suitable(methods: Mapping[str, Method], config: ModelConfig) -> list[str]:
+    """The names of the methods that such a model has all trained parts for."""
+    parts = _parts(config)
+    return [name for name, method in methods.items() if set(method.parts) <= parts and not untrained(method, config)]
 
 
 def untrained(method: Method, config: ModelConfig) -> bool:
