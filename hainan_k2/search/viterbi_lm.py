@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.language.scorers import Scorer
 from hainan_k2.fsa.lattices.paths import best_hypotheses
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
@@ -34,14 +35,21 @@ def viterbi_lm(
     Raises ValueError where there is no `resources.lm`.
     """
     resources = resources.to(encoder_out.device)
-    scorers = [(resources.require("lm"), options.lm_scale)]
-    if resources.lodr_lm is not None:
-        scorers.append((resources.lodr_lm, -options.lodr_scale))
     projected = model.joiner.project_encoder(encoder_out)
-    hypotheses = best_hypotheses(make_arcs(model, projected, lens, options, resources, scorers), lens)
+    hypotheses = best_hypotheses(
+        make_arcs(model, projected, lens, options, resources, lm_scorers(resources, options)), lens
+    )
     pathless = [i for i, hypothesis in enumerate(hypotheses) if hypothesis.score == -torch.inf]
     if pathless:
         without_lm = viterbi(model, encoder_out[pathless], lens[pathless], options, resources)
         for i, hypothesis in zip(pathless, without_lm):
             hypotheses[i] = replace(hypothesis, note=NO_PATH)
     return hypotheses
+
+
+def lm_scorers(resources: DecodingResources, options: SearchConfig) -> list[tuple[Scorer, float]]:
+    """The language models with their weights, that of `lodr_lm` negative. Raises ValueError where there is no `lm`."""
+    scorers: list[tuple[Scorer, float]] = [(resources.require("lm"), options.lm_scale)]
+    if resources.lodr_lm is not None:
+        scorers.append((resources.lodr_lm, -options.lodr_scale))
+    return scorers
