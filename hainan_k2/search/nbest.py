@@ -1,4 +1,6 @@
-"""N-best search: a list of the most probable texts of the encoder-only lattice, reordered by another score.
+"""N-best search: a list of the most probable texts of a lattice, reordered by another score.
+
+The lattice is the encoder-only one or, with `--lattice ar`, that of the beam search with the predictor.
 
 All methods make the same list: the `num_paths` texts with the most probable alignments. The total of a text is its
 log-probability over all its alignments in the lattice. Its times are those of its best alignment, and the confidence of
@@ -31,6 +33,7 @@ from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
 from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import WORD_START, Hypothesis
+from hainan_k2.search.beam import make_ar_lattice
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
@@ -49,7 +52,9 @@ class Candidates:
     ) -> None:
         self.model, self.lens = model, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_arcs(model, self.projected, self.lens, options, resources).fsa()
+        biased = DecodingResources(hotwords=resources.hotwords)  # the only resource of the list
+        parts = (model, self.projected, self.lens, options, biased)
+        lattice = make_ar_lattice(*parts) if options.lattice == "ar" else make_arcs(*parts).fsa()
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
         self.total = text_scores(lattice, self.utterance, self.texts)
