@@ -34,7 +34,8 @@ def texts_with_times(
       ValueError: as hypotheses_from_lattice, and where `best` has no aux_labels or one that is not in `words`.
 
     >>> best = shortest_path(lattice)
-    >>> [(word.text, word.start, word.end) for word in texts_with_times(best, frame_lens, pieces)[0].words]
+    >>> hypotheses = texts_with_times(best, frame_lens, pieces)
+    >>> words = [(word.text, word.start, word.end) for word in hypotheses[0].words]
     """
     hypotheses = hypotheses_from_lattice(best, frame_lens)
     if words is not None:
