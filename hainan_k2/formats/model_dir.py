@@ -1,6 +1,6 @@
 """Model directories: all files that recognition needs, read without executing anything.
 
-config.json         format version, ModelConfig, features, SHA-256 of the next three files
+config.json         format version, ModelConfig, features, text normalisation, SHA-256 of the next three files
 model.safetensors   weights, as packed by hainan_k2.formats.precision, without the heads that only training uses
 bpe.model           the tokenizer
 tokens.txt          its pieces and their ids, for people and for FST tools
@@ -91,6 +91,7 @@ def write_weights(
             "format": FORMAT,
             "precision": precision,
             "features": features_of(config),
+            "text": {"normalisation": tokenizer.normalisation},
             "model": as_dict(config),
             "sha256": {name: sha256_of(folder / name) for name in _SIGNED},
         },
@@ -127,6 +128,11 @@ def read_model(
     tokenizer = Tokenizer(folder / "bpe.model")
     if tokenizer.vocab_size != dimensions.vocab_size:
         raise ValueError(f"{folder / 'bpe.model'} has {tokenizer.vocab_size} pieces, the model {dimensions.vocab_size}")
+    text = {"normalisation": tokenizer.normalisation}
+    if config.get("text", {"normalisation": "english"}) != text:
+        raise ValueError(
+            f"{folder / 'config.json'}: text is {json.dumps(config['text'])[:200]}, bpe.model takes {json.dumps(text)}"
+        )
     return model.to(device).eval(), tokenizer, provenance
 
 
