@@ -17,7 +17,7 @@ from lhotse.features.base import FeatureExtractor
 
 from hainan_k2.cli import reason
 from hainan_k2.data.augment import NoiseMix, SpecAugment, generator
-from hainan_k2.data.cuts import check_cut, num_frames
+from hainan_k2.data.cuts import check_cut, has_encoder_output, num_frames
 from hainan_k2.data.extractors import extractor_of, transforms_of
 from hainan_k2.data.long_utterance import LongUtterance
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
@@ -132,7 +132,8 @@ class StoredFeatures(WholeCuts):
     """Reads the features that the manifest points to."""
 
     def read(self, cut: Cut) -> torch.Tensor:
-        return checked_features(torch.from_numpy(cut.load_features()), cut)
+        features = cut.features.load() if has_encoder_output(cut) else cut.load_features()
+        return checked_features(torch.from_numpy(features), cut)
 
 
 class ComputedFeatures(WholeCuts):

@@ -28,6 +28,7 @@ STORED_TYPES = {
     "fbank": ("hainan-fbank", "kaldi-fbank", "kaldifeat-fbank", "fbank"),
     "log-mel": ("hainan-log-mel",),
     "states": ("hainan-whisper-states",),
+    "encoded": ("hainan-encoder-output",),
 }
 REMOVED_OPTIONS = ("device", "backend")  # of Fbank in older versions: stored with features, without effect here
 
@@ -131,7 +132,7 @@ class LogMel(_Extractor):
 
 
 def extractor_of(spec: FeatureSpec) -> _Extractor:
-    """The lhotse extractor of a FeatureSpec; ValueError for encoder states, which are not computed from audio."""
+    """The lhotse extractor of a FeatureSpec; ValueError for outputs of an encoder, which are not computed here."""
     spec.check_computable()
     return LogMel() if spec.kind == "log-mel" else Fbank(FbankConfig(spec.num_bins))
 

@@ -12,7 +12,7 @@ from hainan_k2.frontend.log_mel import NUM_BINS, log_mel
 from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.samples import Samples, to_waveform
 
-KINDS = ("fbank", "log-mel", "states")
+KINDS = ("fbank", "log-mel", "states", "encoded")
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class FeatureSpec:
 
     fbank: Kaldi's log mel filter banks, normalised per utterance. log-mel: Whisper's features, not normalised.
     states: the output of a frozen pretrained encoder, which is stored beside the cuts and never computed here.
+    encoded: the output of a frozen encoder as a whole, 80 ms frames, stored likewise; the model's encoder is skipped.
+    `encoder` is the SHA-256 of that encoder (hainan_k2.training.encoder_states).
 
     >>> import numpy
     >>> FeatureSpec("log-mel").compute(numpy.zeros(16000)).shape
@@ -29,6 +31,7 @@ class FeatureSpec:
 
     kind: str = "fbank"
     num_bins: int = 80
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -50,7 +53,7 @@ class FeatureSpec:
         """Features (T, F) float32, normalised where this kind is, of samples (N,) or (1, N) at 16 kHz.
 
         These are the features that a batch has of the same utterance. Raises ValueError for samples of less than 25 ms
-        or several channels, and for encoder states.
+        or several channels, and for stored kinds.
         """
         self.check_computable()
         waveform = to_waveform(samples)
@@ -58,11 +61,16 @@ class FeatureSpec:
         return normalise(features) if self.normalised else features
 
     def check_computable(self) -> None:
-        """Raises ValueError for encoder states, which are not computed from audio."""
+        """Raises ValueError for outputs of an encoder, which are stored and not computed from audio."""
         if self.kind == "states":
             raise ValueError(
                 "encoder states are not computed from audio here: hainan-compute-features --encoder-weights stores "
                 "them beside the cuts"
+            )
+        if self.kind == "encoded":
+            raise ValueError(
+                "encoder output is not computed from audio here: hainan-compute-features --encoder stores it beside "
+                "the cuts"
             )
 
 
