@@ -75,7 +75,7 @@ def feature_spec(model: ModelConfig, cuts: Cuts, encoder: str = "") -> FeatureSp
                 f"{cuts}: the cuts have stored encoder output, which serves training with --freeze-encoder true and "
                 "hainan-label only: give cuts without features"
             )
-        return FeatureSpec("encoded", model.d_model, encoder)
+        return FeatureSpec("encoded", model.d_model, encoder=encoder)
     if model.encoder == "whisper" and stored in STORED_TYPES["states"]:
         return FeatureSpec("states", model.whisper_dim)
     return FeatureSpec.of_model(model)
