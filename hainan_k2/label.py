@@ -109,7 +109,7 @@ def recognise(
 
     model, tokenizer, _ = read_model(find_model(config.model))
     resources = load_resources(files, tokenizer)
-    choose_methods([config.method], resources)
+    choose_methods([config.method], resources, model.config)
     unreadable = Unreadable(config.max_unreadable)
     data = EvaluationData(
         CutSet(LazyMapper(open_cuts(config.cuts), without_transcript)),

@@ -52,7 +52,7 @@ def test_stored_and_computed_features_give_the_same_texts_in_all_commands(exp, t
     assert errors <= 2, [result.text for result in results]
     out = ["--write", "txt", "--out-dir", str(tmp_path / "out")]
     transcribe.main([str(toy / "dev"), "--model", str(tmp_path / "model"), *out])
-    assert len(list((tmp_path / "out").rglob("*.txt"))) == 20
+    assert len((tmp_path / "out" / "transcripts.txt").read_text().splitlines()) == 20
 
 
 def test_features_of_another_kind_are_refused(exp, toy, capsys):
