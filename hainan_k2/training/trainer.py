@@ -16,7 +16,7 @@ from hainan_k2.config import as_dict, option
 from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import TooManyUnreadable, TrainingData
 from hainan_k2.formats.average import RunningAverage
-from hainan_k2.formats.checkpoint import LAST, epoch_name, save_checkpoint
+from hainan_k2.formats.checkpoint import LAST, epoch_name, model_of_state, save_checkpoint
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training.interrupts import uninterrupted
@@ -89,9 +89,9 @@ class Trainer:
     def load(self, state: dict[str, Any], path: pathlib.Path) -> None:
         """Continue from `state`, that of the checkpoint `path`. Raises ValueError where it is incomplete, or of a model
         with other options."""
-        if state.get("model_config") != as_dict(self.model.config):
-            saved = state.get("model_config") or {}
-            changed = [k for k, v in as_dict(self.model.config).items() if saved.get(k) != v]
+        saved = as_dict(model_of_state(state, path)[0])  # with the defaults of options that are newer
+        changed = [name for name, value in as_dict(self.model.config).items() if saved[name] != value]
+        if changed:
             raise ValueError(
                 f"{path} was trained with another {', '.join(changed)}: use the same options or another --exp-dir"
             )
