@@ -72,7 +72,9 @@ def trained(toy, start, stored):
 
 
 def test_the_encoder_stays_bit_by_bit_and_the_rest_learns(start, trained):
-    before, after = read_model(start)[0].state_dict(), load_checkpoint(trained / LAST)["model"]
+    model, checkpoint = read_model(start)[0], load_checkpoint(trained / LAST)
+    assert not model.config.predictor_masking and checkpoint["model_config"]["predictor_masking"]
+    before, after = model.state_dict(), checkpoint["model"]
     encoder = [name for name in before if name.startswith("encoder.")]
     assert any("running_var" in name for name in encoder) and any("num_batches_tracked" in name for name in encoder)
     assert all(torch.equal(before[name], after[name]) for name in encoder)
