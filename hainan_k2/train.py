@@ -129,8 +129,8 @@ def train(
         torch.set_num_threads(config.num_threads)
     torch.manual_seed(config.seed)
     initial, tokenizer = start_from(config)
-    masked = loss.mask_prob > 0
-    model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial, masked))
+    dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
+    model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
     logger.info(
         "%s on %s: %.2f M parameters, %s",
         config.preset or config.init_from or "M",

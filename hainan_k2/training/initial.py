@@ -70,7 +70,7 @@ def read_initial(name: str, lang_dir: Union[str, Path] = "") -> Initial:
 
 
 def choose_dimensions(
-    preset: Optional[str], dimensions: dict[str, Any], vocab_size: int, initial: Optional[Initial], masked: bool = True
+    preset: Optional[str], dimensions: dict[str, Any], vocab_size: int, initial: Optional[Initial]
 ) -> ModelConfig:
     """The dimensions of the model to train.
 
@@ -79,19 +79,16 @@ def choose_dimensions(
       dimensions: single options of ModelConfig, which override the preset's or the initial model's.
       vocab_size: number of tokens V, blank included.
       initial: the model that training starts from.
-      masked: whether training masks the predictor.
 
     Raises:
-      ValueError: where the weights of `initial` do not fit these dimensions, or the model is not a TDT model.
+      ValueError: where the weights of `initial` do not fit these dimensions, and for objectives other than tdt.
     """
-    dimensions = {**dimensions, "predictor_masking": masked}
     if preset is None and initial is not None:
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
     else:
         config = ModelConfig.preset(preset or "M", **{**dimensions, "vocab_size": vocab_size})
     if config.objective != "tdt":
-        source = f"{initial.source} is" if initial is not None else "--objective makes"
-        raise ValueError(f"{source} a model of objective {config.objective}: training needs a TDT model")
+        raise ValueError(f"objective {config.objective}: only models of objective tdt are trained, others are decoded")
     if initial is not None:
         same = replace(config, **{name: getattr(initial.config, name) for name in _FREE})
         changed = [name for name, value in as_dict(initial.config).items() if as_dict(same)[name] != value]

@@ -104,16 +104,6 @@ def test_progress_of_older_checkpoints():
         TrainingProgress.from_dict({"colour": 1})
 
 
-def test_a_checkpoint_without_newer_options_goes_on(toy, two_epochs):
-    exp = toy / "older"
-    shutil.copytree(two_epochs, exp)
-    state = load_checkpoint(exp / LAST)
-    del state["model_config"]["predictor_masking"]
-    save_checkpoint(exp / LAST, state)
-    train.main(train_command(toy, exp.name, *OPTIONS, "--num-epochs", "2"))
-    assert f"continuing from {exp / LAST}: epoch 3" in (exp / "train.log").read_text()
-
-
 def test_training_starts_from_a_model_directory(toy, two_epochs, tmp_path):
     export.main(
         ["--exp-dir", str(two_epochs), "--epoch", "2", "--out-dir", str(tmp_path / "m"), "--precision", "float32"]

@@ -78,4 +78,4 @@ def test_only_tdt_models_are_trained(speech, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path / "rnnt", speech / "jfk_cuts_x.jsonl.gz", tmp_path / "exp")
     assert stopped.value.code == 2
-    assert "rnnt is a model of objective rnnt: training needs a TDT model" in capsys.readouterr().err.splitlines()[-1]
+    assert "objective rnnt: only models of objective tdt are trained" in capsys.readouterr().err.splitlines()[-1]
