@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Optional
 
+from lhotse import CutSet
 from lhotse.cut import Cut
 
 from hainan_k2 import cli
@@ -192,4 +193,5 @@ class EvaluationData:
             count += 1
             yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
         if not count:
-            raise ValueError(f"{self.cuts}: no cut of it can be read")
+            manifest = "the cuts" if isinstance(self.cuts, CutSet) else self.cuts
+            raise ValueError(f"{manifest}: none can be read")
