@@ -20,9 +20,12 @@ def shift_to_relative(scores: Tensor) -> Tensor:
     """Scores per (query, offset), (B, H, T, 2T-1), as scores per (query, key), (B, H, T, T).
 
     Columns are the offsets T-1 ... 1-T. Key k of query q is at column T-1-q+k, which a strided view reads without a
-    copy.
+    copy; ONNX has no such view, and the graph pads and slices instead.
     """
     batch, heads, time, width = scores.shape
+    if torch.onnx.is_in_onnx_export():
+        rows = nn.functional.pad(scores, (0, 1)).flatten(2)
+        return rows[:, :, time - 1 : -1].reshape(batch, heads, time, width)[..., :time]
     scores = scores.contiguous()
     b, h, t, w = (scores.stride(dim) for dim in range(4))
     return scores.as_strided((batch, heads, time, time), (b, h, t - w, w), scores.storage_offset() + (time - 1) * w)
