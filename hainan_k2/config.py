@@ -69,7 +69,16 @@ class ModelConfig:
         "type of encoder; whisper: a Whisper encoder with num_layers FastConformer layers on top",
         ("fastconformer", "whisper"),
     )
+    features: str = option(
+        "auto",
+        "features that the encoder takes: fbank, Kaldi's filter banks; log-mel, Whisper's; nemo, NeMo's; auto: fbank, "
+        "or log-mel for a Whisper encoder",
+        ("auto", "fbank", "log-mel", "nemo"),
+    )
     num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=MAX_WIDTH)
+    nemo_window: str = option("hann", "NeMo's features: window of the Fourier transform", ("hann", "hamming"))
+    nemo_preemphasis: float = option(0.97, "NeMo's features: pre-emphasis", at_least=0, below=1)
+    nemo_normalise: bool = option(True, "NeMo's features: normalise every mel bin per utterance")
     d_model: int = option(256, "encoder channels C", at_least=1, at_most=MAX_WIDTH)
     num_layers: int = option(16, "FastConformer layers", at_least=0, at_most=1000)
     num_heads: int = option(4, "attention heads", at_least=1, at_most=MAX_WIDTH)
@@ -106,6 +115,9 @@ class ModelConfig:
             raise ValueError(f"durations {shown(durations)} must be distinct and ascending, with at least one above 0")
         object.__setattr__(self, "durations", durations)
         check_options(self)
+        taken = ("auto", "fbank", "nemo") if self.encoder == "fastconformer" else ("auto", "log-mel")
+        if self.features not in taken:
+            raise ValueError(f"features is {self.features}: a {self.encoder} encoder takes {', '.join(taken)}")
         for name in ("d_model", "whisper_dim"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be even, for positional encodings")

@@ -22,7 +22,6 @@ from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.tensors import deserialise, serialise
 from hainan_k2.formats.precision import PRECISIONS, pack, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
-from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
@@ -109,8 +108,7 @@ def read_model(folder: Path) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
 
 def features_of(model: ModelConfig) -> dict[str, Any]:
     """The features that the encoder of `model` expects, as config.json states them."""
-    spec = FeatureSpec.of_model(model)
-    return {"kind": spec.kind, "num_mel_bins": spec.num_bins, "sampling_rate": SAMPLING_RATE}
+    return FeatureSpec.of_model(model).as_dict()
 
 
 def _read_config(path: Path) -> dict[str, Any]:

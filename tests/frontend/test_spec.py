@@ -29,7 +29,7 @@ def test_the_features_of_each_encoder():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: FeatureSpec("mfcc"), "no features of kind 'mfcc'; there are fbank, log-mel, states"),
+        (lambda: FeatureSpec("mfcc"), "no features of kind 'mfcc'; there are fbank, log-mel, nemo, states"),
         (lambda: FeatureSpec("log-mel", 40), "num_mel_bins is 40: log-mel features have 80"),
         (lambda: FeatureSpec("states", 384).compute(SAMPLES), "encoder states are not computed from audio"),
         (lambda: FeatureSpec().compute(SAMPLES[:399]), "at least 400 samples"),
