@@ -76,7 +76,8 @@ def has_features(cuts: CutSet) -> bool:
 def num_frames(cut: Cut, spec: FeatureSpec) -> int:
     """Frames of the features of a cut, stored or to be computed.
 
-    lhotse counts round(N / 160) frames, and repeats the last one of stored features that have one less, as NeMo's do.
+    lhotse counts round(N / 160) frames; NeMo's features have floor(N / 160), and are stored with a copy of the last one
+    where lhotse counts one more.
     """
     if spec.kind == "nemo":
         return int(compute_num_samples(cut.duration, SAMPLING_RATE)) // HOP

@@ -19,7 +19,7 @@ from torch import Tensor
 from hainan_k2.frames import FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.fbank import check_mel_bins, fbank
 from hainan_k2.frontend.log_mel import NUM_BINS, log_mel
-from hainan_k2.frontend.nemo_mel import LOG_GUARD, PREEMPHASIS
+from hainan_k2.frontend.nemo_mel import HOP, LOG_GUARD, PREEMPHASIS
 from hainan_k2.frontend.samples import Samples, to_waveform
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
@@ -162,7 +162,8 @@ class NemoMelConfig:
 class NemoMel(_Extractor):
     """lhotse extractor of `hainan_k2.frontend.nemo_mel.nemo_mel`: samples (N,) at 16 kHz to (T, num_mel_bins).
 
-    T = floor(N / 160), which is one less than lhotse counts where 80 samples or more are left.
+    T = round(N / 160), as lhotse requires: NeMo's floor(N / 160) frames, and a copy of the last one where 80 samples or
+    more are left. A batch has NeMo's frames alone (`hainan_k2.data.cuts.num_frames`).
     """
 
     name = "hainan-nemo"
@@ -173,7 +174,8 @@ class NemoMel(_Extractor):
         self.spec = FeatureSpec("nemo", self.config.num_mel_bins, self.config.window, self.config.preemphasis)
 
     def features(self, waveform: Tensor) -> Tensor:
-        return self.spec.extract(waveform)
+        frames = self.spec.extract(waveform)
+        return torch.cat([frames, frames[-1:]]) if len(waveform) % HOP >= HOP // 2 else frames
 
     @staticmethod
     def mix(features_a: np.ndarray, features_b: np.ndarray, energy_scaling_factor_b: float) -> np.ndarray:
