@@ -4,7 +4,8 @@ The model is a model directory (--model), or the mean over `--avg` epochs of an 
 those with the lowest dev WER; with --use-averaged-model the mean over all updates of the last epochs, from the running
 average that training keeps. Heads that only training uses are left out.
 
---format model writes a model directory, onnx a folder that sherpa-onnx and onnx-asr read.
+--format model writes a model directory, onnx a folder that sherpa-onnx and onnx-asr read,
+nemo the archive model.nemo.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from hainan_k2.formats.checkpoint import (
     select_checkpoints,
 )
 from hainan_k2.formats.model_dir import find_model, read_model, write_model, write_provenance
+from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
@@ -47,7 +49,7 @@ from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
-FORMATS = ("model", "onnx")
+FORMATS = ("model", "onnx", "nemo")
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,10 @@ def export(config: ExportConfig) -> None:
     source, out_dir = source_of(config), pathlib.Path(config.out_dir)
     if config.format == "onnx":
         export_onnx(source, out_dir, [name for name in config.runtime if name != "none"], config.check)
+    elif config.format == "nemo":
+        path = out_dir / "model.nemo"
+        write_nemo(path, source.model, source.tokenizer)
+        print(f"{path}: {source.description}, {megabytes([path])}")
     else:
         export_model(source, out_dir, config)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from hainan_k2.frontend.nemo_mel import PREEMPHASIS
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 
@@ -34,12 +35,23 @@ def check_runtimes(runtimes: Sequence[str], model: Hainan) -> None:
 
 
 def why_not(runtime: str, spec: FeatureSpec) -> str:
-    """Why a runtime cannot compute these features; empty if it can."""
+    """Why a runtime cannot compute these features; empty if it can.
+
+    onnx-asr computes NeMo's features. sherpa-onnx approximates them: with a Povey window, mel filters up to 7600 Hz,
+    and frames that are centred 5 ms later.
+    """
     if spec.kind != "nemo":
         kinds = {"fbank": "Kaldi's filter banks, normalised per utterance", "log-mel": "Whisper's log-mel features"}
         return f"it computes NeMo's features, and this encoder takes {kinds.get(spec.kind, spec.kind)}"
+    if spec.window != "hann" or spec.preemphasis != PREEMPHASIS:
+        return (
+            f"its features have a hann window and pre-emphasis {PREEMPHASIS:g}, this encoder takes {spec.window} and "
+            f"{spec.preemphasis:g}"
+        )
     if runtime == "onnx-asr" and spec.num_bins not in ONNX_ASR_BINS:
         return f"it computes 80 or 128 mel bins, and this encoder takes {spec.num_bins}"
+    if runtime == "onnx-asr" and not spec.per_feature:
+        return "it normalises features per utterance, and this encoder takes them as they are"
     return ""
 
 
