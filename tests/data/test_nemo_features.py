@@ -44,7 +44,7 @@ def utterances(loader):
     }
 
 
-@pytest.mark.parametrize("kind, tolerance", [("raw", 0.0), ("nemo", 0.1)])
+@pytest.mark.parametrize("kind, tolerance", [("raw", 0.0), ("nemo", 0.2)])
 def test_batches_hold_the_features_of_the_frontend(folder, kind, tolerance):
     """lhotse counts a frame more than NeMo for 6 of the 12 cuts: they are stored with a copy of their last frame."""
     cuts = CutSet.from_file(folder / "raw.jsonl.gz").to_eager()
@@ -56,7 +56,8 @@ def test_batches_hold_the_features_of_the_frontend(folder, kind, tolerance):
         expected = SPEC.compute(cut.load_audio()[0])
         assert trained[cut.id].shape == expected.shape == (cut.num_samples // 160, 128)
         assert torch.equal(trained[cut.id], evaluated[cut.id])  # other batches
-        assert (trained[cut.id] - expected).abs().max() <= tolerance
+        assert (trained[cut.id] - expected).abs().max() <= tolerance  # lilcom's steps, in bins that vary little
+        assert (trained[cut.id] - expected).abs().mean() < 0.02
 
 
 def test_long_utterances_keep_the_frames_of_the_frontend(folder):
