@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hainan_k2.config import BLANK
+from hainan_k2.config import BLANK, ModelConfig
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
@@ -61,13 +61,19 @@ def ar_walk(
     speculative: int = SPECULATIVE,
 ) -> Emissions:
     """AR greedy search of projected encoder frames (N, J): speculative decoding in batches of up to `speculative`
-    utterances while the drafts are good, label-looping otherwise. Both make the same decisions."""
-    if len(frames.lens) > speculative:
+    utterances while the drafts are good, label-looping otherwise, and where the joint that drafts was not trained. Both
+    make the same decisions."""
+    if len(frames.lens) > speculative or not drafts(model.config):
         return label_looping(model, frames, max_symbols, hotwords)
     records, rest = speculate(model, frames, max_symbols, hotwords)
     if rest is None:
         return _collect(records, frames, max_symbols)
     return label_looping(model, frames, max_symbols, hotwords, rest, records)
+
+
+def drafts(config: ModelConfig) -> bool:
+    """Whether the encoder-only joint of such a model is trained, so that its drafts are good."""
+    return config.objective == "tdt" and config.predictor_masking
 
 
 def label_looping(
