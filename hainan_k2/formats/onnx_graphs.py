@@ -1,13 +1,13 @@
 """The parts of a HAINAN model as modules to write as ONNX graphs, in NeMo's layout of inputs, outputs and token ids.
 
 The blank is the last token, and our token i is token i - 1. The projections of the joint network belong to the encoder
-and to the decoder, so that each frame and each label is projected once, and the joiner only adds, rectifies and maps to
-logits. Therefore the joiner with zeros for the decoder's output is the non-autoregressive joint, exactly.
+and to the decoder, so that each frame and each label is projected once, and the joiner only adds, activates and maps to
+logits. Therefore the joiner with zeros for the decoder's output is exactly the non-autoregressive joint.
 
 encoder   audio_signal (B, F, T), length (B,) -> outputs (B, J, T'), encoded_lengths (B,)
 decoder   targets (B, U) int32, target_length (B,) int32, states (L, B, H) twice
           -> outputs (B, J, U), prednet_lengths (B,), output states
-joiner    encoder_outputs (B, J, T'), decoder_outputs (B, J, U) -> outputs (B, T', U, V + D), raw
+joiner    encoder_outputs (B, J, T'), decoder_outputs (B, J, U) -> outputs (B, T', U, V + D), raw; D is 0 for an RNN-T
 nar       audio_signal, length -> token_log_probs (B, T', V), duration_log_probs (B, T', D), encoded_lengths
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hainan_k2.config import BLANK
 from hainan_k2.model.hainan import Encoder, Hainan
-from hainan_k2.model.predictor import LstmPredictor, StatelessPredictor
+from hainan_k2.model.predictor import ConcatPredictor, LstmPredictor, StatelessPredictor
 
 NEVER = -1e9  # bias of a duration that the model does not have: its probability is 0 in float32
 
@@ -44,35 +44,35 @@ class LstmDecoderGraph(nn.Module):
 
     def __init__(self, model: Hainan, predictor: LstmPredictor) -> None:
         super().__init__()
-        self.embed = nn.Embedding.from_pretrained(blank_last(predictor.embed.weight))
-        self.lstm, self.project = predictor.lstm, model.joiner.pred
+        self.vocab_size, self.embed, self.lstm = model.vocab_size, predictor.embed, predictor.lstm
+        self.project = model.joiner.pred
         self.state_shape = (predictor.lstm.num_layers, predictor.dim)
 
     def forward(self, targets: Tensor, target_length: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, ...]:
-        out, (hidden, cell) = self.lstm(self.embed(targets), (hidden, cell))
+        labels = (targets.long() + 1) % self.vocab_size
+        out, (hidden, cell) = self.lstm(self.embed(labels), (hidden, cell))
         return self.project(out).transpose(1, 2), target_length, hidden, cell
 
 
-class StatelessDecoderGraph(nn.Module):
-    """Stateless predictor and its projection into the joint.
+class LabelDecoderGraph(nn.Module):
+    """A predictor that takes the last `context` labels, and its projection into the joint.
 
-    The first state holds the embeddings of the context - 1 labels before `targets`, oldest first: zeros at the start,
-    since the embedding of the blank is zero. The second state is not used, and no state is if the context is one label.
+    The first state holds the context - 1 labels before `targets` by our ids, oldest first: blanks at the start. The
+    second state is not used, and no state is if the context is one label. States are (L, B, 1), float32.
     """
 
-    def __init__(self, model: Hainan, predictor: StatelessPredictor) -> None:
+    def __init__(self, model: Hainan, predictor: Union[StatelessPredictor, ConcatPredictor]) -> None:
         super().__init__()
-        self.embed = nn.Embedding.from_pretrained(blank_last(predictor.embed.weight))
-        self.conv, self.project = predictor.conv, model.joiner.pred
+        self.vocab_size, self.predictor, self.project = model.vocab_size, predictor, model.joiner.pred
         self.before = predictor.context - 1
-        self.state_shape = (max(1, self.before), predictor.embed.embedding_dim)
+        self.state_shape = (max(1, self.before), 1)
 
     def forward(self, targets: Tensor, target_length: Tensor, before: Tensor, unused: Tensor) -> tuple[Tensor, ...]:
-        embedded = self.embed(targets)
+        labels = (targets.long() + 1) % self.vocab_size
         if self.before:
-            embedded = torch.cat([before.transpose(0, 1), embedded], dim=1)
-            before = embedded[:, -self.before :].transpose(0, 1)
-        out = self.conv(embedded.transpose(1, 2)).relu().transpose(1, 2)
+            labels = torch.cat([before[:, :, 0].T.long(), labels], dim=1)
+            before = labels[:, -self.before :].T[:, :, None].to(before.dtype)
+        out = self.predictor.outputs(labels)
         return self.project(out).transpose(1, 2), target_length, before + 0, unused + 0
 
 
@@ -81,11 +81,12 @@ class JoinerGraph(nn.Module):
 
     def __init__(self, model: Hainan, durations: Sequence[int]) -> None:
         super().__init__()
-        self.out = joint_outputs(model, durations)
+        self.activation, self.out = model.joiner.activation, joint_outputs(model, durations)
 
     def forward(self, encoder_outputs: Tensor, decoder_outputs: Tensor) -> Tensor:
         frames, labels = encoder_outputs.transpose(1, 2), decoder_outputs.transpose(1, 2)
-        return self.out((frames[:, :, None] + labels[:, None]).relu())
+        logits: Tensor = self.out(self.activation(frames[:, :, None] + labels[:, None]))
+        return logits
 
 
 class DecoderJointGraph(nn.Module):
@@ -107,17 +108,17 @@ class NarGraph(nn.Module):
 
     def __init__(self, model: Hainan, durations: Sequence[int]) -> None:
         super().__init__()
-        self.vocab_size = model.vocab_size
+        self.vocab_size, self.activation = model.vocab_size, model.joiner.activation
         self.encoder, self.out = EncoderGraph(model), joint_outputs(model, durations)
 
     def forward(self, audio_signal: Tensor, length: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         frames, lens = self.encoder(audio_signal, length)
-        logits = self.out(frames.transpose(1, 2).relu())
+        logits = self.out(self.activation(frames.transpose(1, 2)))
         tokens, durations = logits[..., : self.vocab_size], logits[..., self.vocab_size :]
         return tokens.log_softmax(-1), durations.log_softmax(-1), lens
 
 
-DecoderGraph = Union[LstmDecoderGraph, StatelessDecoderGraph]
+DecoderGraph = Union[LstmDecoderGraph, LabelDecoderGraph]
 
 
 def decoder_graph(model: Hainan) -> DecoderGraph:
@@ -125,7 +126,7 @@ def decoder_graph(model: Hainan) -> DecoderGraph:
     predictor = model.predictor
     if isinstance(predictor, LstmPredictor):
         return LstmDecoderGraph(model, predictor)
-    return StatelessDecoderGraph(model, predictor)
+    return LabelDecoderGraph(model, predictor)
 
 
 def blank_last(rows: Tensor) -> Tensor:
@@ -137,7 +138,7 @@ def joint_outputs(model: Hainan, durations: Sequence[int]) -> nn.Linear:
     """The joint's last layer with the blank as last token, then the logits of `durations`.
 
     A duration that the model does not have gets the logit NEVER. This changes no probability and no choice: its
-    exponential is 0 in float32.
+    exponential is 0 in float32. With no `durations`, only the tokens are left, as an RNN-T has them.
     """
     vocab, source = model.vocab_size, model.joiner.out
     out = nn.Linear(source.in_features, vocab + len(durations))

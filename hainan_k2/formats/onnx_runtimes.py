@@ -2,8 +2,8 @@
 
 sherpa-onnx   OfflineRecognizer.from_transducer(encoder.onnx, decoder.onnx, joiner.onnx, tokens.txt,
               model_type="nemo_transducer"); reads the metadata of encoder.onnx
-onnx-asr      load_model("nemo-conformer-tdt", FOLDER): encoder-model.onnx, decoder_joint-model.onnx, vocab.txt,
-              config.json
+onnx-asr      load_model("nemo-conformer-tdt", FOLDER), for an RNN-T nemo-conformer-rnnt: encoder-model.onnx,
+              decoder_joint-model.onnx, vocab.txt, config.json
 
 Both take the index of a duration class for the duration, so their graphs have a class for each duration from 0 on.
 """
@@ -20,12 +20,13 @@ from hainan_k2.model.hainan import Hainan
 RUNTIMES = ("sherpa-onnx", "onnx-asr")
 ONNX_ASR_BINS = (80, 128)
 BLANK_NAME = "<blk>"  # both find the blank by this name
-# sherpa-onnx takes a transducer for a TDT if the metadata `url` contains "tdt".
-URL = "https://arxiv.org/abs/2410.02597#tdt"
+URL = "https://arxiv.org/abs/2410.02597"
 
 
 def check_runtimes(runtimes: Sequence[str], model: Hainan) -> None:
-    """Raises ValueError if one of `runtimes` cannot run the model as it is, with the reason."""
+    """Raises ValueError for a model without a transducer, and if one of `runtimes` cannot run it, with the reason."""
+    if model.config.objective == "ctc":
+        raise ValueError("this model has nothing but a CTC head: --format onnx writes transducers")
     for runtime in runtimes:
         reason = why_not(runtime, FeatureSpec.of_model(model.config))
         if reason:
@@ -56,7 +57,10 @@ def why_not(runtime: str, spec: FeatureSpec) -> str:
 
 
 def runtime_durations(model: Hainan, runtimes: Sequence[str]) -> tuple[int, ...]:
-    """The duration classes of the graphs: the model's own, or all from 0 to its longest for a runtime."""
+    """The duration classes of the graphs: the model's own, or all from 0 to its longest for a runtime; none for an
+    RNN-T."""
+    if model.config.objective == "rnnt":
+        return ()
     return tuple(range(model.durations[-1] + 1)) if runtimes else model.durations
 
 
@@ -74,7 +78,7 @@ def metadata(model: Hainan, durations: Sequence[int], state_shape: tuple[int, in
         "model_type": "EncDecRNNTBPEModel",
         "version": 2,
         "model_author": "hainan_k2",
-        "url": URL,
+        "url": f"{URL}#tdt" if durations else URL,  # sherpa-onnx looks for "tdt" in it
         "features": spec.kind,
         "durations": ",".join(map(str, durations)),
     }
@@ -91,7 +95,7 @@ def onnx_asr_config(model: Hainan, max_symbols: int) -> str:
     return (
         json.dumps(
             {
-                "model_type": "nemo-conformer-tdt",
+                "model_type": f"nemo-conformer-{model.config.objective}",
                 "features_size": model.config.num_mel_bins,
                 "subsampling_factor": 8,
                 "max_tokens_per_step": max_symbols,

@@ -1,7 +1,7 @@
 """ONNX folders: the graphs of hainan_k2.formats.onnx_graphs in float32 and int8, with their tokens.
 
 encoder.onnx decoder.onnx joiner.onnx      of the transducer; encoder.int8.onnx and so on are the same, quantised
-nar.onnx                                   features to log-probabilities without predictor
+nar.onnx                                   features to log-probabilities without predictor, if it was masked in training
 tokens.txt                                 pieces and ids, the blank last
 encoder-model.onnx decoder_joint-model.onnx vocab.txt config.json      for onnx-asr; the first is a link to encoder.onnx
 
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.formats import onnx_graphs, onnx_runtimes
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.search.greedy import drafts
 from hainan_k2.text.tokenizer import Tokenizer
 
 ENDINGS = {"float32": "onnx", "int8": "int8.onnx"}  # of file names, by precision
@@ -123,7 +124,7 @@ def graphs(model: Hainan, durations: Sequence[int]) -> dict[str, Graph]:
         "outputs": {0: "B", 1: "T", 2: "U"},
     }
     nar = ("token_log_probs", "duration_log_probs")
-    return {
+    every = {
         "encoder": Graph(
             onnx_graphs.EncoderGraph(model),
             signal,
@@ -150,6 +151,9 @@ def graphs(model: Hainan, durations: Sequence[int]) -> dict[str, Graph]:
             {**of_signal, **{name: {0: "B", 1: "S"} for name in nar}},
         ),
     }
+    if not drafts(model.config):  # its joint without predictor is not trained
+        del every["nar"]
+    return every
 
 
 def write_graph(path: Path, graph: Graph, metadata: dict[str, str]) -> None:

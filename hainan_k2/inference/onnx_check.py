@@ -22,8 +22,8 @@ def print_comparison(model: Hainan, folder: Path, audio: str) -> bool:
     features = FeatureSpec.of_model(model.config).compute(samples)
     columns = [compare(model, OnnxTransducer(folder, precision), features, SearchConfig()) for precision in ENDINGS]
     rows = {name: [f"{column.differences[name]:.2g}" for column in columns] for name in columns[0].differences}
-    rows["ar-greedy"] = [agreement(column.ar) for column in columns]
-    rows["nar-greedy"] = [agreement(column.nar) for column in columns]
+    for method in columns[0].equal:
+        rows[method] = ["equal" if column.equal[method] else "differs" for column in columns]
     rows["seconds"] = [f"{column.seconds[0]:.2f}" for column in columns]
     print(
         f"{audio}: {len(samples) / SAMPLING_RATE:.1f} s, {columns[0].tokens} tokens; largest differences from PyTorch "
@@ -32,9 +32,4 @@ def print_comparison(model: Hainan, folder: Path, audio: str) -> bool:
     print(f"{'':24s}" + "".join(f"{precision:>10s}" for precision in ENDINGS))
     for name, values in rows.items():
         print(f"{name:24s}" + "".join(f"{value:>10s}" for value in values))
-    return columns[0].equal
-
-
-def agreement(equal: bool) -> str:
-    """Whether tokens, frames and durations are those of PyTorch, in a word."""
-    return "equal" if equal else "differs"
+    return all(columns[0].equal.values())

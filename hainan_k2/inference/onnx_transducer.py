@@ -26,6 +26,8 @@ class OnnxTransducer:
     Args:
       folder: as hainan_k2.formats.onnx_writer writes it.
       precision: a key of ENDINGS.
+    Attributes:
+      durations: of each class; empty for an RNN-T.
     """
 
     def __init__(self, folder: Path, precision: str = "float32"):
@@ -37,10 +39,11 @@ class OnnxTransducer:
         def session(name: str) -> Any:
             return onnxruntime.InferenceSession(str(folder / f"{name}.{ENDINGS[precision]}"), options)
 
-        self.encoder, self.decoder, self.joiner, self.nar = map(session, ("encoder", "decoder", "joiner", "nar"))
+        self.encoder, self.decoder, self.joiner = map(session, ("encoder", "decoder", "joiner"))
+        self.nar = session("nar") if (folder / f"nar.{ENDINGS[precision]}").exists() else None
         metadata = self.encoder.get_modelmeta().custom_metadata_map
         self.blank = int(metadata["vocab_size"])
-        self.durations = np.array([int(duration) for duration in metadata["durations"].split(",")])
+        self.durations = [int(duration) for duration in metadata["durations"].split(",") if duration]
         self.state_shape = (int(metadata["pred_rnn_layers"]), 1, int(metadata["pred_hidden"]))
 
     def encode(self, features: np.ndarray) -> np.ndarray:
@@ -50,11 +53,13 @@ class OnnxTransducer:
 
     def nar_log_probs(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (T, F) to log-probabilities of tokens (T', V), the blank last, and of duration classes (T', D)."""
+        if self.nar is None:
+            raise ValueError("the folder has no graph nar: the predictor was not masked in training")
         tokens, durations, lens = self.nar.run(None, signal(features))
         return tokens[0, : lens[0]], durations[0, : lens[0]]
 
     def ar_greedy(self, frames: np.ndarray, max_symbols: int) -> list[Emission]:
-        """TDT greedy search over projected encoder frames (T', J), one joint evaluation after another."""
+        """TDT or RNN-T greedy search over projected encoder frames (T', J), one joint evaluation after another."""
         found: list[Emission] = []
         at, count = 0, 0
         predicted, state = self._predict(self.blank, [np.zeros(self.state_shape, np.float32)] * 2)
@@ -87,7 +92,8 @@ class OnnxTransducer:
 
     def _decide(self, scores: np.ndarray) -> tuple[int, int]:
         tokens = self.blank + 1
-        return int(scores[:tokens].argmax()), int(self.durations[scores[tokens:].argmax()])
+        duration = self.durations[scores[tokens:].argmax()] if self.durations else 0
+        return int(scores[:tokens].argmax()), duration
 
     def _predict(self, token: int, state: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         targets, length = np.array([[token]], np.int32), np.ones(1, np.int32)
@@ -107,21 +113,15 @@ class Comparison:
 
     Attributes:
       differences: the largest absolute differences of projected frames and of NAR log-probabilities, by name.
-      ar, nar: whether the emissions of the greedy searches (tokens, frames and durations) are equal.
-      tokens: tokens of PyTorch's ar-greedy.
+      equal: whether the emissions (tokens, frames and durations) of each greedy search are equal, by method.
+      tokens: number of tokens of PyTorch's ar-greedy.
       seconds: onnxruntime's time for encoder and ar-greedy, and PyTorch's for the same.
     """
 
     differences: dict[str, float]
-    ar: bool
-    nar: bool
+    equal: dict[str, bool]
     tokens: int
     seconds: tuple[float, float]
-
-    @property
-    def equal(self) -> bool:
-        """Whether both searches find the same tokens, frames and durations."""
-        return self.ar and self.nar
 
 
 @torch.no_grad()
@@ -133,19 +133,19 @@ def compare(model: Hainan, exported: OnnxTransducer, features: torch.Tensor, opt
     frames, onnx_encoding = timed(lambda: exported.encode(array))
     found, onnx_searching = timed(lambda: exported.ar_greedy(frames, options.max_symbols))
     projected = model.joiner.project_encoder(encoder_out)[0]
-    tokens, durations = model.joiner.log_probs(projected)
-    nar_tokens, nar_durations = exported.nar_log_probs(array)
-    classes = np.searchsorted(exported.durations, model.durations)  # the others are padding
-    pairs = {
-        "encoder frames": (projected.numpy(), frames),
-        "NAR token log-probs": (tokens.roll(-1, dims=1).numpy(), nar_tokens),
-        "NAR duration log-probs": (durations.numpy(), nar_durations[:, classes]),
-    }
-    (nar_reference,) = nar_greedy(model, encoder_out, lens, options)
+    pairs = {"encoder frames": (projected.numpy(), frames)}
+    equal = {"ar-greedy": emissions(reference) == found}
+    if exported.nar is not None:
+        tokens, durations = model.joiner.log_probs(projected)
+        nar_tokens, nar_durations = exported.nar_log_probs(array)
+        classes = [exported.durations.index(duration) for duration in model.durations]  # the others are padding
+        pairs["NAR token log-probs"] = tokens.roll(-1, dims=1).numpy(), nar_tokens
+        pairs["NAR duration log-probs"] = durations.numpy(), nar_durations[:, classes]
+        (nar_reference,) = nar_greedy(model, encoder_out, lens, options)
+        equal["nar-greedy"] = emissions(nar_reference) == exported.nar_greedy(array)
     return Comparison(
         {name: float(np.abs(ours - theirs).max()) for name, (ours, theirs) in pairs.items()},
-        emissions(reference) == found,
-        emissions(nar_reference) == exported.nar_greedy(array),
+        equal,
         len(reference.tokens),
         (onnx_encoding + onnx_searching, encoding + searching),
     )

@@ -24,12 +24,15 @@ def relative_positions(length: int, d_model: int, like: Tensor, context: Sequenc
     offsets = torch.arange(left, -right - 1, -1, device=like.device, dtype=torch.float32)
     inverse = torch.exp(torch.arange(0, d_model, 2, device=like.device) * (-math.log(10000.0) / d_model))
     angles = offsets[:, None] * inverse
-    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(len(offsets), d_model).to(like.dtype)
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1).to(like.dtype)
 
 
 def is_local(context: Sequence[int]) -> bool:
-    """Whether a frame attends to a limited number of frames on both sides."""
-    return min(context) >= 0
+    """Whether frames are searched in blocks, as they attend to a limited number of frames on both sides.
+
+    An ONNX graph has no loop over blocks, and masks the other frames instead.
+    """
+    return min(context) >= 0 and not torch.onnx.is_in_onnx_export()
 
 
 def shift_to_relative(scores: Tensor) -> Tensor:
@@ -125,9 +128,9 @@ class RelPositionAttention(nn.Module):
         offset = frames - frames[:, None]
         outside = torch.zeros_like(offset, dtype=torch.bool)
         if self.left >= 0:
-            outside |= offset < -self.left
+            outside = outside | (offset < -self.left)
         if self.right >= 0:
-            outside |= offset > self.right
+            outside = outside | (offset > self.right)
         return outside
 
     def _local(self, q: Tensor, k: Tensor, v: Tensor, p: Tensor, padding: Tensor) -> Tensor:
