@@ -1,4 +1,4 @@
-"""Options of another program's configuration file: read with their types, refused by name where they are not supported."""
+"""Options of another program's configuration file: read with their types, refused by name if they are not supported."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from hainan_k2.formats.imported import Imported
 from hainan_k2.formats.nemo_archive import CONFIG, WEIGHTS, NemoFiles, open_nemo
 from hainan_k2.formats.nemo_config import ignored, model_class, model_config
 from hainan_k2.formats.nemo_weights import our_weights
+from hainan_k2.text.imported import import_sentencepiece
 from hainan_k2.text.tokenizer import Tokenizer
 
 
@@ -75,4 +76,4 @@ def _tokenizer(files: NemoFiles, values: Mapping[str, Any]) -> Tokenizer:
     name = name[len("nemo:") :] if isinstance(name, str) and name.startswith("nemo:") else name
     if not isinstance(name, str) or not name.endswith(".model") or "/" in name or "\\" in name:
         raise ValueError(f"{section.name}: model_path {shown(name)} names no SentencePiece model in the archive")
-    return Tokenizer.of_foreign(files.read(name), files.label(name))
+    return import_sentencepiece(files.read(name), files.label(name))

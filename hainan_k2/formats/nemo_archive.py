@@ -77,18 +77,18 @@ class _Archive(NemoFiles):
 def open_nemo(path: Path) -> Iterator[NemoFiles]:
     """A context in which the files of an archive or a folder can be read.
 
-    Raises ValueError, in one line that names the archive, where it is missing, damaged, or has members that NeMo does not
-    write: links, devices, names outside the archive, names twice.
+    Raises ValueError, in one line that names the archive, where it is missing, damaged, or has members that NeMo does
+    not write: links, devices, names outside the archive, names twice.
     """
     if path.is_dir():
         yield _Folder(path)
         return
-    with _archive_of(path) as archive:
-        yield _Archive(path, archive, _members(path, archive))
+    with _archive_of(path) as (archive, size):
+        yield _Archive(path, archive, _members(path, archive, size))
 
 
 @contextmanager
-def _archive_of(path: Path) -> Iterator[tarfile.TarFile]:
+def _archive_of(path: Path) -> Iterator[tuple[tarfile.TarFile, int]]:
     try:
         stream: BinaryIO = path.open("rb")
     except OSError as error:
@@ -96,13 +96,14 @@ def _archive_of(path: Path) -> Iterator[tarfile.TarFile]:
     with stream:
         if stream.read(2) == b"\x1f\x8b":
             stream = _decompressed(path, stream)
+        size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         try:
             archive = tarfile.open(fileobj=stream, mode="r:")
         except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError) as error:
             raise ValueError(f"{path} is not a tar archive, as .nemo files are: {error}") from None
         with archive:
-            yield archive
+            yield archive, size
 
 
 def _decompressed(path: Path, stream: BinaryIO) -> BinaryIO:
@@ -118,12 +119,9 @@ def _decompressed(path: Path, stream: BinaryIO) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _members(path: Path, archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    """The regular files at the root of the archive, by name."""
+def _members(path: Path, archive: tarfile.TarFile, size: int) -> dict[str, tarfile.TarInfo]:
+    """The regular files at the root of the archive, by name; `size` is that of the archive, in bytes."""
     members: dict[str, tarfile.TarInfo] = {}
-    assert archive.fileobj is not None
-    size = archive.fileobj.seek(0, io.SEEK_END)
-    archive.fileobj.seek(0)
     try:
         for count, member in enumerate(archive):
             name = PurePosixPath(member.name)

@@ -1,4 +1,4 @@
-"""NeMo's model_config.yaml as a ModelConfig. What our encoder, predictors and joint cannot compute is refused by name."""
+"""NeMo's model_config.yaml as a ModelConfig. What our encoder, predictors and joint lack is refused by name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MODELS = {
     "EncDecHybridRNNTCTCBPEModel": (True, True),
     "EncDecCTCModelBPE": (False, True),
 }
-_READ = ("sample_rate", "preprocessor", "encoder", "decoder", "joint", "aux_ctc", "tokenizer", "model_defaults", "loss")
-_READ += ("target", "nemo_version", "decoding")
+_READ = "sample_rate preprocessor encoder decoder joint aux_ctc tokenizer model_defaults loss decoding".split()
+_READ += ["target", "nemo_version"]
 
 
 def model_config(values: Mapping[str, Any], where: str) -> ModelConfig:
@@ -106,8 +106,8 @@ def _attention_context(encoder: Section) -> tuple[int, ...]:
     local = encoder.get("self_attention_model", "rel_pos") == "rel_pos_local_attn"
     if local and (context[0] != context[1] or context[0] < 1):
         raise ValueError(
-            f"{encoder.name}: att_context_size {list(context)} is not supported with rel_pos_local_attn: it must be twice "
-            "the same number, since NeMo adds the scores of positions to other offsets otherwise"
+            f"{encoder.name}: att_context_size {list(context)} is not supported with rel_pos_local_attn: it must be "
+            "twice the same number, since NeMo adds the scores of positions to other offsets otherwise"
         )
     return context
 

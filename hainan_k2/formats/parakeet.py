@@ -25,7 +25,7 @@ from hainan_k2.formats.foreign_options import Section
 from hainan_k2.formats.imported import Imported
 from hainan_k2.formats.nemo_weights import as_float32, blank_first
 from hainan_k2.frontend.nemo_options import transformers_options
-from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.text.imported import import_tokenizer_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -56,9 +56,9 @@ def read_parakeet(folder: Path) -> Iterator[Imported]:
     Raises ValueError, in one line that names the file, for a model that is damaged or not supported.
     """
     root = Section(read_json(folder / CONFIG), str(folder / CONFIG))
-    features = folder / "preprocessor_config.json"
+    features, tokens = folder / "preprocessor_config.json", folder / "tokenizer.json"
     config = model_config(root, transformers_options(read_json(features), str(features)))
-    tokenizer = Tokenizer.of_foreign(_content(folder / "tokenizer.json"), str(folder / "tokenizer.json"))
+    tokenizer = import_tokenizer_json(_content(tokens), str(tokens), config.vocab_size - 1)
     files = weight_files(folder)
     theirs: dict[str, Stored] = {}
     for path in files:
@@ -81,11 +81,7 @@ def read_parakeet(folder: Path) -> Iterator[Imported]:
 
 def model_config(root: Section, features: Mapping[str, Any]) -> ModelConfig:
     """The configuration of the model; ValueError for options that are not supported."""
-    objective = _OBJECTIVES.get(str(root.get("model_type")))
-    if objective is None:
-        raise ValueError(
-            f"{root.name}: model_type {shown(root.get('model_type'))} is not supported: {', '.join(_OBJECTIVES)} are read"
-        )
+    objective = _OBJECTIVES[root.require("model_type", None, *_OBJECTIVES)]
     vocab_size, ctc = root.number("vocab_size"), objective == "ctc"
     root.require("pad_token_id" if ctc else "blank_token_id", None, vocab_size - 1)
     options = {**encoder_options(root.section("encoder_config")), **features}

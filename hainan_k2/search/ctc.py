@@ -5,7 +5,7 @@
     tokens       a@1 +2      a@4 b@5
                              +1  +2
 
-A token begins with its first frame and lasts as long as its label. Its confidence is the highest probability of the
+A token begins with its first frame and lasts as long as its label. Its confidence is the mean probability of the
 label on these frames. The score is the log-probability of the path: the best labels of all frames.
 """
 
@@ -37,9 +37,10 @@ def ctc_greedy(
     begins[1:] = (label[1:] != label[:-1]) | (utterance[1:] != utterance[:-1])
     run = begins.cumsum(0) - 1
     first = begins.nonzero()[:, 0]
-    confidence = torch.zeros_like(log_prob[first]).scatter_reduce(0, run, log_prob.exp(), "amax")
+    duration = torch.bincount(run)
+    confidence = torch.zeros_like(log_prob[first]).index_add(0, run, log_prob.exp()) / duration
     score = torch.zeros(len(frames.lens), dtype=torch.float64, device=label.device)
     score.index_add_(0, utterance, log_prob.double())
     time = first - frames.starts[utterance[first]]
-    runs = Emissions(utterance[first], label[first], time, torch.bincount(run), confidence, score)
+    runs = Emissions(utterance[first], label[first], time, duration, confidence, score)
     return runs.select(runs.token != BLANK).hypotheses(frames.lens)

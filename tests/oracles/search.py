@@ -125,8 +125,8 @@ def ctc_greedy(model, encoded):
         if not runs or runs[-1][0] != label:
             runs.append([label, time, 0, 0.0])
         runs[-1][2] += 1
-        runs[-1][3] = max(runs[-1][3], probabilities[label])
-    return [tuple(run) for run in runs if run[0]], score
+        runs[-1][3] += probabilities[label]
+    return [(label, time, frames, total / frames) for label, time, frames, total in runs if label], score
 
 
 def no_bias(ids, token):
