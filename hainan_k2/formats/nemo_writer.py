@@ -36,15 +36,13 @@ def write_nemo(path: Path, model: Hainan, tokenizer: Tokenizer) -> None:
     Raises ValueError, naming the part, for a model that NeMo's modules cannot represent.
     """
     check_representable(model.config)
-    import yaml
-
     tokens = PieceModel.read(tokenizer.serialised(), "the tokenizer").without_blank().write()
     pieces = tokenizer.pieces[1:]
     config = nemo_config(model.config, pieces)
     weights = io.BytesIO()
     torch.save(nemo_weights(model), weights)
     members = {
-        "model_config.yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode(),
+        "model_config.yaml": as_yaml(config).encode(),
         "model_weights.ckpt": weights.getvalue(),
         "tokenizer.model": tokens,
         "tokenizer.vocab": "".join(f"{piece}\t{-index}\n" for index, piece in enumerate(pieces)).encode(),
@@ -56,6 +54,18 @@ def write_nemo(path: Path, model: Hainan, tokenizer: Tokenizer) -> None:
             member = tarfile.TarInfo(f"./{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+
+
+def as_yaml(values: dict[str, Any]) -> str:
+    """The values as YAML without references: a list that occurs twice is written twice."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def check_representable(config: ModelConfig) -> None:
@@ -149,7 +159,8 @@ def preprocessor(spec: FeatureSpec) -> dict[str, Any]:
 
 def encoder(c: ModelConfig) -> dict[str, Any]:
     """Arguments of ConformerEncoder."""
-    local = min(c.attention_context) >= 0
+    left, right = c.attention_context
+    local = left == right > 0  # with different sides, NeMo's local attention adds position scores to other offsets
     return {
         "_target_": _MODULES + "ConformerEncoder",
         "feat_in": c.num_mel_bins,
@@ -179,21 +190,22 @@ def encoder(c: ModelConfig) -> dict[str, Any]:
 
 def decoder(c: ModelConfig) -> dict[str, Any]:
     """Arguments of RNNTDecoder or StatelessTransducerDecoder."""
-    common = {"random_state_sampling": False, "blank_as_pad": True, "vocab_size": c.vocab_size - 1}
     prednet = {"pred_hidden": c.predictor_dim, "t_max": None, "dropout": c.predictor_dropout}
     if c.predictor == "concat":
         return {
             "_target_": _MODULES + "StatelessTransducerDecoder",
             "context_size": c.predictor_context,
             "normalization_mode": "layer" if c.predictor_norm else None,
-            **common,
             "prednet": prednet,
+            "vocab_size": c.vocab_size - 1,
         }
     return {
         "_target_": _MODULES + "RNNTDecoder",
         "normalization_mode": None,
-        **common,
+        "random_state_sampling": False,
+        "blank_as_pad": True,
         "prednet": {**prednet, "pred_rnn_layers": c.predictor_layers},
+        "vocab_size": c.vocab_size - 1,
     }
 
 

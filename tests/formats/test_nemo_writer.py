@@ -1,6 +1,8 @@
 """The .nemo archive: what is in it, and that its weights are the model's."""
 
+import io
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hainan_k2.formats.nemo import model_from_arrays, read_weights
-from hainan_k2.formats.nemo_writer import without_blank, write_nemo
+from hainan_k2.files.tensors import in_memory
+from hainan_k2.files.torch_archive import read_torch_archive
+from hainan_k2.formats.nemo import read_nemo
+from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.text.normalise import normalise
+from hainan_k2.text.piece_model import PieceModel
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.formats.small_models import small_model
 from tests.toy import ROOT
@@ -20,7 +25,9 @@ from tests.toy import ROOT
 MODELS = [
     dict(durations=(0, 1, 2, 4, 8), predictor_layers=2, joiner_dropout=0.2),
     dict(num_mel_bins=128, bias=False, xscaling=True, joiner_dropout=0.0, num_layers=2),
-    dict(nemo_window="hamming", nemo_preemphasis=0.9, nemo_normalise=False, ffn_factor=2),
+    dict(nemo_window="hamming", nemo_preemphasis=0.9, nemo_normalise=False, ffn_factor=2, attention_context=(5, 5)),
+    dict(objective="rnnt", durations=(0,), predictor_masking=False, joiner_activation="tanh", attention_context=(5, 0)),
+    dict(predictor="concat", predictor_context=2, predictor_norm=True, predictor_masking=False, predictor_dim=8),
 ]
 
 
@@ -37,34 +44,21 @@ def written(request, tokenizer, tmp_path_factory):
     return model, path
 
 
-def test_weights_read_back_are_the_same(written):
+def test_our_importer_reads_the_same_model(written, tokenizer):
     model, path = written
-    weights = read_weights(path)
-    config = yaml.safe_load(members(path)["./model_config.yaml"])
-    window, filters = (weights.pop(f"preprocessor.featurizer.{name}") for name in ("window", "fb"))
-    assert window.shape == (400,) and filters.shape == (1, model.config.num_mel_bins, 257)
-    read = model_from_arrays(
-        {
-            "vocab": config["joint"]["num_classes"],
-            "blank": config["joint"]["num_classes"],
-            "d_model": config["encoder"]["d_model"],
-            "heads": config["encoder"]["n_heads"],
-            "layers": config["encoder"]["n_layers"],
-            "mel": config["encoder"]["feat_in"],
-            "subsampling_channels": config["encoder"]["subsampling_conv_channels"],
-            "conv_kernel": config["encoder"]["conv_kernel_size"],
-            "xscaling": config["encoder"]["xscaling"],
-            "pred_hidden": config["decoder"]["prednet"]["pred_hidden"],
-            "pred_layers": config["decoder"]["prednet"]["pred_rnn_layers"],
-            "joint_hidden": config["joint"]["jointnet"]["joint_hidden"],
-            "durations": config["decoding"]["durations"],
-        },
-        weights,
-    )
-    state = model.state_dict()
-    for name, value in read.state_dict().items():
-        if not name.startswith(("simple_", "ctc.")):
-            assert torch.equal(value, state[name]), name
+    with read_nemo(path) as imported:
+        unused = {name: getattr(imported.config, name) for name in ("whisper_dim", "whisper_layers", "whisper_heads")}
+        assert imported.config == replace(model.config, ctc=False, **unused)
+        assert imported.tokenizer.pieces == tokenizer.pieces
+        weights = {name: in_memory(value) for name, value in imported.weights.items()}
+    state = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith(("simple_am", "simple_lm", "ctc"))
+    }
+    assert weights.keys() == state.keys()
+    for name, value in state.items():
+        assert torch.equal(weights[name], value), name
 
 
 def test_configuration(written, tokenizer):
@@ -72,9 +66,13 @@ def test_configuration(written, tokenizer):
     config, c = yaml.safe_load(members(path)["./model_config.yaml"]), model.config
     assert config["target"].endswith(".EncDecRNNTBPEModel") and config["joint"]["vocabulary"] == tokenizer.pieces[1:]
     assert config["decoder"]["vocab_size"] == config["joint"]["num_classes"] == tokenizer.vocab_size - 1
-    assert config["joint"]["num_extra_outputs"] == len(c.durations)
-    durations = [config["decoding"]["durations"], config["loss"]["tdt_kwargs"]["durations"]]
-    assert durations == [list(c.durations)] * 2
+    assert config["joint"]["masking_prob"] == (0.5 if c.predictor_masking else -1)
+    if c.objective == "rnnt":
+        assert config["joint"]["num_extra_outputs"] == 0 and config["loss"] == {"loss_name": "default"}
+    else:
+        assert config["joint"]["num_extra_outputs"] == len(c.durations)
+        durations = [config["decoding"]["durations"], config["loss"]["tdt_kwargs"]["durations"]]
+        assert durations == [list(c.durations)] * 2
     encoder, features = config["encoder"], config["preprocessor"]
     assert (encoder["use_bias"], encoder["xscaling"], encoder["ff_expansion_factor"]) == (
         c.bias,
@@ -88,7 +86,10 @@ def test_configuration(written, tokenizer):
     )
     assert features["normalize"] == ("per_feature" if c.nemo_normalise else "NA") and features["dither"] == 0
     layer = "joint.joint_net.2.weight" if c.joiner_dropout else "joint.joint_net.1.weight"  # as NeMo counts layers
-    assert read_weights(path)[layer].shape == (tokenizer.vocab_size + len(c.durations), c.joiner_dim)
+    weights = read_torch_archive(io.BytesIO(members(path)["./model_weights.ckpt"]))
+    assert weights[layer].shape == model.joiner.out.weight.shape
+    assert weights["preprocessor.featurizer.window"].shape == (400,)
+    assert weights["preprocessor.featurizer.fb"].shape == (1, c.num_mel_bins, 257)
 
 
 def test_tokenizer_files(written, tokenizer):
@@ -118,7 +119,8 @@ def test_every_id_is_one_less_than_ours(released, text):
 @pytest.fixture(scope="module")
 def released():
     tokenizer = Tokenizer(ROOT / "hainan_k2" / "released")
-    return tokenizer, sentencepiece.SentencePieceProcessor(model_proto=without_blank(tokenizer))
+    theirs = PieceModel.read(tokenizer.serialised(), "released").without_blank()
+    return tokenizer, sentencepiece.SentencePieceProcessor(model_proto=theirs.write())
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,7 @@ def released():
         (dict(encoder="whisper"), "encoder whisper"),
         (dict(features="nemo", norm_out=False), "without norm_out"),
         (dict(features="nemo", predictor="stateless"), "predictor stateless"),
+        (dict(features="nemo", objective="ctc", durations=(0,), predictor_masking=False), "nothing but a CTC head"),
     ],
 )
 def test_a_model_that_nemo_cannot_represent_is_refused(tokenizer, tmp_path, dimensions, message):
