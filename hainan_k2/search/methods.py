@@ -79,7 +79,7 @@ _TABLE = (
     Method(
         "viterbi",
         Imported("viterbi", "viterbi"),
-        needs_k2=True,
+        needs_k2=False,
         description="best path of the encoder-only lattice",
         options=LATTICE,
         uses=("hotwords",),
@@ -90,7 +90,7 @@ _TABLE = (
     Method(
         "viterbi-lm",
         Imported("viterbi_lm", "viterbi_lm"),
-        needs_k2=True,
+        needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
         needs=("lm",),
@@ -100,7 +100,7 @@ _TABLE = (
     Method(
         "sar-viterbi",
         Imported("refine", "sar_viterbi"),
-        needs_k2=True,
+        needs_k2=False,
         description="viterbi, refined by the predictor in parallel",
         parts=("predictor", "encoder-only"),
         options=(*LATTICE, "sar_rounds"),

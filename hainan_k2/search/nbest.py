@@ -35,7 +35,7 @@ from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
-from hainan_k2.search.viterbi import make_lattice
+from hainan_k2.search.viterbi import make_arcs
 
 NO_SCORE = "no text of the n-best list has a score: ordered by the lattice"
 _LOGITS = 1 << 26  # of the joint at a time, in nbest-ar: 256 MB
@@ -49,7 +49,7 @@ class Candidates:
     ) -> None:
         self.model, self.lens = model, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_lattice(model, self.projected, self.lens, options, resources)
+        lattice = make_arcs(model, self.projected, self.lens, options, resources).fsa()
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
         self.total = text_scores(lattice, self.utterance, self.texts)
