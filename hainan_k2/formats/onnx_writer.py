@@ -73,8 +73,8 @@ def write_onnx(
     Raises:
       ValueError: for a model that a runtime cannot run, and without the packages.
     """
-    require_onnx()
     onnx_runtimes.check_runtimes(runtimes, model)
+    require_onnx()
     folder.mkdir(parents=True, exist_ok=True)
     durations = onnx_runtimes.runtime_durations(model, runtimes)
     every = graphs(model, durations)

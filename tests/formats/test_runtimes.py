@@ -17,6 +17,9 @@ from hainan_k2.search.greedy import ar_greedy
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.toy import ROOT
 
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
 # Speech in noise: the recording alone has no energy above 7 kHz, and there sherpa-onnx's features are rounding errors.
 SAMPLES = read_audio(ROOT / "tests" / "data" / "jfk.flac")[:48000]
 SAMPLES += 0.02 * np.random.default_rng(0).standard_normal(len(SAMPLES)).astype(np.float32)
