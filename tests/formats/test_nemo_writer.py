@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.files.tensors import in_memory
 from hainan_k2.files.torch_archive import read_torch_archive
+from hainan_k2.formats.model_dir import read_model
 from hainan_k2.formats.nemo import read_nemo
 from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.text.normalise import normalise
@@ -59,6 +60,20 @@ def test_our_importer_reads_the_same_model(written, tokenizer):
     assert weights.keys() == state.keys()
     for name, value in state.items():
         assert torch.equal(weights[name], value), name
+
+
+@pytest.mark.parametrize("name", ["nemo_tdt_tiny.nemo", "nemo_rnnt.nemo"])
+def test_an_imported_model_goes_out_and_comes_in_again(name, tmp_path):
+    with read_nemo(ROOT / "tests" / "data" / name) as imported:
+        imported.write(tmp_path / "first", "float32")
+    model, tokenizer, _ = read_model(tmp_path / "first")
+    write_nemo(tmp_path / "again.nemo", model, tokenizer)
+    with read_nemo(tmp_path / "again.nemo") as again:
+        assert again.config == replace(model.config, dropout=again.config.dropout)
+        assert again.tokenizer.pieces == tokenizer.pieces
+        assert again.tokenizer.encode("Ask not, WHAT") == tokenizer.encode("Ask not, WHAT")
+        for key, value in again.weights.items():
+            assert torch.equal(in_memory(value), model.state_dict()[key]), key
 
 
 def test_configuration(written, tokenizer):

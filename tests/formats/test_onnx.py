@@ -12,13 +12,18 @@ from hypothesis import strategies as st
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.formats import onnx_writer
+from hainan_k2.formats.model_dir import read_model
+from hainan_k2.formats.nemo import read_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES, check_runtimes
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
+from hainan_k2.frontend.audio import read_audio
+from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.onnx_transducer import OnnxTransducer, compare, emissions
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.search.greedy import ar_greedy, nar_greedy
 from hainan_k2.search.options import SearchConfig
 from tests.formats.small_models import small_model
+from tests.toy import ROOT
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -246,6 +251,20 @@ def test_without_the_packages_the_error_says_what_to_install(tokenizer, tmp_path
     with pytest.raises(ValueError, match=r"pip install 'hainan_k2\[onnx\]'") as error:
         write_onnx(tmp_path / "out", small_model(tokenizer.vocab_size), tokenizer, (), 10)
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name, runtimes", [("nemo_tdt_tiny.nemo", RUNTIMES), ("nemo_rnnt.nemo", ()), ("nemo_hybrid.nemo", ())]
+)
+def test_imported_models(name, runtimes, tmp_path):
+    with read_nemo(ROOT / "tests" / "data" / name) as imported:
+        imported.write(tmp_path / "model", "float32")
+    model, tokenizer, _ = read_model(tmp_path / "model")
+    write_onnx(tmp_path / "onnx", model, tokenizer, runtimes, 10)
+    features = FeatureSpec.of_model(model.config).compute(read_audio(ROOT / "tests" / "data" / "jfk.flac")[:64000])
+    compared = compare(model, OnnxTransducer(tmp_path / "onnx"), features, SearchConfig())
+    assert compared.equal == {"ar-greedy": True} and compared.differences["encoder frames"] < 1e-3
+    assert compared.tokens > 5
 
 
 def test_int8_is_a_third_of_the_size_and_near(tokenizer, tmp_path):
