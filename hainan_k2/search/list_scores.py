@@ -1,8 +1,8 @@
 """Scores of n-best lists by the model: with the predictor (AR), without it (NAR), and by the CTC head.
 
 All are log-probabilities of a text over all its alignments. The texts of an utterance are scored together, as a prefix
-tree (hainan_k2.fsa.losses.prefix_tree): the predictor runs once for every distinct prefix. NAR scores need no predictor
-and cost hardly anything; their posteriors tell at which frames a prefix may end, and the joint is evaluated there alone:
+tree (hainan_k2.fsa.losses.prefix_tree): the predictor runs once for every distinct prefix. NAR scores come first: they
+cost one joint evaluation per frame. Their posteriors choose the states for which the AR joint is computed:
 
     band   all (t, n) with a posterior of at least exp(-beam) by NAR, and `MARGIN` frames around each of them
 

@@ -18,6 +18,7 @@ PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
 LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
 NBEST_LIST = (*LATTICE, "num_paths")
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
+RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -153,6 +154,17 @@ _TABLE = (
         options=(*NBEST_LIST, "nbest", "ar_weight"),
         uses=("hotwords",),
         sweeps=ORDERING,
+        limit=COMPOSED,
+        segment_limit=LISTED,
+    ),
+    Method(
+        "rescore",
+        Imported("rescore", "rescore"),
+        needs_k2=True,
+        description="texts of the lattice with language model, rescored by encoder, predictor, LM, CTC and length",
+        options=(*NBEST_LIST, "lm_scale", "lodr_scale", *RESCORING),
+        uses=("lm", "lodr_lm", "hotwords"),
+        sweeps=RESCORING,
         limit=COMPOSED,
         segment_limit=LISTED,
     ),

@@ -20,6 +20,8 @@ class Speaker(torch.nn.Module):
 
     channels = 6
 
+    ctc = None
+
     def __init__(self, seed, vocab_size=5, durations=DURATION_SETS[0], predictor="lstm", layers=1, blank_bias=1.0):
         super().__init__()
         config = ModelConfig(

@@ -1,7 +1,7 @@
 """The training lattices of an n-best list as one automaton over the list's prefix tree.
 
-The texts of an utterance share prefixes, and the alignments of a shared prefix are those of all its texts. So a state is
-a frame and a node of the tree of prefixes, and the forward sums of a node serve all texts that begin with it.
+The texts of an utterance share prefixes, and the alignments of a prefix are the same in all of them. So a state is a
+frame and a node of the tree of prefixes, and the forward sums of a node serve all texts that begin with it.
 
     states   (t, n) for every frame t in [0, T) and every node n of the utterance's tree; one final state per text
     start    (0, root): the empty prefix
@@ -47,21 +47,22 @@ class PrefixTree:
         ends = []
         for owner, text in zip(utterance, texts):
             node = -1 - owner
-            for depth, token in enumerate((0, *text)):
-                key = (node, token)
+            for length, label in enumerate((0, *text)):
+                key = (node, label)
                 if key not in numbers:
                     numbers[key] = len(columns)
-                    columns.append((token, max(node, -1), depth, owner))
+                    columns.append((label, max(node, -1), length, owner))
                 node = numbers[key]
             ends.append(node)
         order = sorted(range(len(columns)), key=lambda node: columns[node][2])
-        token, parent, depth, owner_of = torch.tensor([columns[n] for n in order], dtype=torch.int64).view(-1, 4).T
+        token, parent, depth, owners = torch.tensor([columns[i] for i in order], dtype=torch.int64).view(-1, 4).T
         number = torch.empty(len(columns), dtype=torch.int64)
         number[order] = torch.arange(len(order))
         parent = torch.where(parent < 0, torch.arange(len(order)), number[parent])
         end = number[torch.tensor(ends, dtype=torch.int64)]
-        moved = (x.to(device) for x in (token, parent, depth, owner_of, end))
-        return cls(*moved, levels=tuple(torch.bincount(depth).tolist()))
+        levels = tuple(torch.bincount(depth).tolist())
+        columns_on_device = (x.to(device) for x in (token, parent, depth, owners, end))
+        return cls(*columns_on_device, levels)  # type: ignore[call-arg,arg-type]
 
     def __len__(self) -> int:
         return len(self.token)
