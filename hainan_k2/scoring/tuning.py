@@ -7,6 +7,7 @@ with fewer expected errors win, texts being true with a probability ~ exp(score)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class ScoredTexts:
     errors: np.ndarray
     lengths: np.ndarray
 
-    @property
+    @functools.cached_property
     def first(self) -> np.ndarray:
         """(U,) the first text of every list."""
         return np.searchsorted(self.utterance, np.arange(len(self.lengths)))
@@ -48,8 +49,8 @@ class ScoredTexts:
 
     def chosen(self, scores: np.ndarray) -> np.ndarray:
         """(U,) the best text of every utterance by scores (N,); the first of equals."""
-        order = np.lexsort((np.arange(len(scores)), -scores, self.utterance))
-        return np.asarray(order[self.first])
+        best = np.flatnonzero(scores == np.maximum.reduceat(scores, self.first)[self.utterance])
+        return np.asarray(best[np.searchsorted(self.utterance[best], np.arange(len(self.lengths)))])
 
     def best_errors(self, weights: Mapping[str, float]) -> np.ndarray:
         """(U,) word errors of the best texts."""
@@ -90,7 +91,9 @@ def tune(
     from scipy.optimize import differential_evolution
 
     if not len(texts.utterance) or len(names) != len(bounds):
-        raise ValueError(f"{len(texts.utterance)} texts, {len(names)} parameters, {len(bounds)} bounds: nothing to tune")
+        raise ValueError(
+            f"{len(texts.utterance)} texts, {len(names)} parameters, {len(bounds)} bounds: nothing to tune"
+        )
 
     def objective(values: np.ndarray) -> float:
         weights = to_weights([round(float(value), 3) for value in values])

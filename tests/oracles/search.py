@@ -20,8 +20,6 @@ class Speaker(torch.nn.Module):
 
     channels = 6
 
-    ctc = None
-
     def __init__(self, seed, vocab_size=5, durations=DURATION_SETS[0], predictor="lstm", layers=1, blank_bias=1.0):
         super().__init__()
         config = ModelConfig(
@@ -41,7 +39,7 @@ class Speaker(torch.nn.Module):
         with torch.no_grad():
             self.predictor.embed.weight[0] = 0.0
             self.joiner.out.bias[0] += blank_bias
-        self.vocab_size, self.durations, self.steps = vocab_size, tuple(durations), {}
+        self.vocab_size, self.durations, self.steps, self.ctc = vocab_size, tuple(durations), {}, None
         self.double().eval()
 
     def always(self, duration, token=None):
