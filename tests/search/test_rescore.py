@@ -8,8 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search import nbest as nbest_module
+from hainan_k2.search.viterbi_lm import NO_PATH
+from tests.oracles.lm import DictionaryLm
 from tests.oracles.search import Speaker, batches, encoder_output
 from tests.search.test_list_scores import expected, with_ctc
 from tests.search.test_methods import bigrams
@@ -82,35 +85,17 @@ def test_the_list_is_that_of_the_lattice_with_language_model(batch):
         assert set(scores(hypothesis)) == set(scores(found))
 
 
-def test_where_the_language_model_allows_no_path_the_list_is_that_of_the_plain_lattice(monkeypatch):
-    batch = (Speaker(3), *encoder_output(3, [9, 6]))
-    lm = bigrams(5)
-    ids = [h.ids for h in search(batch)]
-    assert ids[0] and ids[1]
-
-    class Strict:
-        """Bigrams that allow no token but 1, so that the frames that cannot emit it alone have no path."""
-
-        start, num_states = lm.start, lm.num_states
-
-        def to(self, device):
-            return self
-
-        def advance(self, state, token):
-            score, after = lm.advance(state, token)
-            return score - 1e9 * (token > 0), after
-
-        def final(self, state):
-            return torch.where(state == lm.start, -math.inf, 0.0).double()
-
-        def score(self, texts):
-            return torch.full((len(texts),), -math.inf, dtype=torch.float64)
-
-    plain = search(batch, LIST, DecodingResources())
-    for alone, found in zip(plain, search(batch, replace(LIST, lattice_beam=5.0), DecodingResources(lm=Strict()))):
-        assert "no path that the language model allows" in found.note or "ordered by the lattice" in found.note
-        if "no path" in found.note:
-            assert found.ids == alone.ids and found.score == pytest.approx(alone.score)
+def test_an_utterance_that_the_language_model_forbids_is_rescored_without(tmp_path):
+    """The model has no probability for token 3, on which one utterance insists, its `top_k` being one."""
+    path = DictionaryLm({("<s>",): (-99.0, 0.0), ("</s>",): (-0.5, 0.0), ("1",): (-0.5, 0.0)}).write(tmp_path / "lm")
+    resources = DecodingResources(lm=NgramLm.read(path, ["0", "1", "2", "3", "4"]))
+    model = Speaker(1, blank_bias=0.0).always(1, token=3)
+    encoded, lens = encoder_output(1, [6, 0, 5])
+    options = replace(LIST, top_k=1, blank_penalty=2000.0)
+    found = search((model, encoded, lens), options, resources)
+    assert [h.note for h in found] == [NO_PATH, "", NO_PATH]
+    alone = search((model, encoded, lens), options, DecodingResources())
+    assert [found[b] for b in (0, 2)] == [replace(alone[b], note=NO_PATH) for b in (0, 2)]
 
 
 def test_a_model_without_ctc_and_a_search_without_lm_have_no_such_terms():
