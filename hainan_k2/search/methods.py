@@ -70,7 +70,7 @@ _TABLE = (
     Method(
         "viterbi",
         Imported("viterbi", "viterbi"),
-        needs_k2=True,
+        needs_k2=False,
         description="best path of the encoder-only lattice",
         options=LATTICE,
         uses=("hotwords",),
@@ -81,7 +81,7 @@ _TABLE = (
     Method(
         "viterbi-lm",
         Imported("viterbi_lm", "viterbi_lm"),
-        needs_k2=True,
+        needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
         needs=("lm",),
@@ -91,7 +91,7 @@ _TABLE = (
     Method(
         "sar-viterbi",
         Imported("refine", "sar_viterbi"),
-        needs_k2=True,
+        needs_k2=False,
         description="viterbi, refined by the predictor in parallel",
         options=(*LATTICE, "sar_rounds"),
         uses=("hotwords",),

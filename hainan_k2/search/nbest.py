@@ -36,7 +36,7 @@ from hainan_k2.search.list_scores import BEAM, ListScores
 from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
-from hainan_k2.search.viterbi import make_lattice
+from hainan_k2.search.viterbi import make_arcs
 
 NO_SCORE = "no text of the n-best list has a score: ordered by the lattice"
 AR_BEAM = BEAM  # nats
@@ -59,7 +59,7 @@ class Candidates:
     ) -> None:
         self.model, self.encoder_out, self.lens = model, encoder_out, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_lattice(model, self.projected, self.lens, options, resources, scorers)
+        lattice = make_arcs(model, self.projected, self.lens, options, resources, scorers).fsa()
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
 

@@ -42,7 +42,6 @@ def test_cuts_lie_in_the_widest_gaps(steps, rest, longest):
 
 @pytest.mark.parametrize("longest, whole", [(30, False), (400, True)])
 def test_viterbi_in_segments_is_that_of_its_parts(longest, whole):
-    pytest.importorskip("k2")
     encoded, _ = encoder_output(5, [200])
     row = Row("viterbi", "viterbi", SearchConfig())
     joined = search_segments(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], longest)

@@ -91,7 +91,7 @@ def test_an_utterance_that_the_language_model_forbids_is_rescored_without(tmp_pa
     resources = DecodingResources(lm=NgramLm.read(path, ["0", "1", "2", "3", "4"]))
     model = Speaker(1, blank_bias=0.0).always(1, token=3)
     encoded, lens = encoder_output(1, [6, 0, 5])
-    options = replace(LIST, top_k=1, blank_penalty=2000.0)
+    options = replace(LIST, top_k=1, blank_penalty=2000.0, lattice_beam=50.0)
     found = search((model, encoded, lens), options, resources)
     assert [h.note for h in found] == [NO_PATH, "", NO_PATH]
     alone = search((model, encoded, lens), options, DecodingResources())
