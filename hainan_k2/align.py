@@ -2,20 +2,21 @@
 
     hainan-align talk.flac --text words.txt              the words of words.txt, with times and confidences, as CTM
     hainan-align talks/ --write TextGrid --out-dir out   every recording of a folder, with the .txt beside it
-    hainan-align --cuts cuts.jsonl.gz --write cuts --out-dir out     lhotse cuts, with the texts of their supervisions
+    hainan-align --cuts cuts.jsonl.gz --write cuts --out-dir out   lhotse cuts, with the texts of their supervisions
 
 --text names the texts, as --reference of transcribe.py does: a file ending, such as .txt, of files beside the audio; a
 table .csv or .tsv with columns path and text; lines ID TEXT; a folder of *.trans.txt. For a single recording it can be
 the .txt file with its text.
 
---write: ctm, jsonl (with tokens), txt, srt, vtt, TextGrid; with --cuts also cuts, a manifest whose supervisions have the
-words as alignments.
+--write: ctm, jsonl (with tokens), txt, srt, vtt, TextGrid; with --cuts also cuts, a manifest whose supervisions have
+the words as alignments.
 
 Exit codes: 0; 1 if some recordings have no alignment: they are listed, with the reason; 2 if nothing can be aligned.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,12 +74,15 @@ def run(config: AlignConfig, windows: WindowConfig) -> list[str]:
 
     recognizer = Recognizer.load(config.model, config.device, windows)
     aligner = Aligner(recognizer, config.scores)
-    named, failures = [], []
-    for name, result in from_cuts(config, aligner) if config.cuts else from_audio(config, aligner):
+    named: list[tuple[str, Hypothesis]] = []
+    stems: list[str] = []
+    failures: list[str] = []
+    for name, stem, result in from_cuts(config, aligner) if config.cuts else from_audio(config, aligner):
         if result.hypothesis is None:
             failures.append(result.failure)
             continue
         named.append((name, result.hypothesis))
+        stems.append(stem)
         if not config.write:
             print("\n".join(ctm_lines(named[-1:])), flush=True)
     if failures and not named:
@@ -87,12 +91,12 @@ def run(config: AlignConfig, windows: WindowConfig) -> list[str]:
         if kind == CUTS:
             write_cuts(config.cuts, Path(config.out_dir), dict(named))
         else:
-            write(kind, Path(config.out_dir), named)
+            write(kind, Path(config.out_dir), named, stems)
     return failures
 
 
-def from_audio(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, Transcription]]:
-    """The result of every recording, and its id."""
+def from_audio(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, str, Transcription]]:
+    """The id of every recording, its path below the folder that was named, without ending, and its result."""
     from hainan_k2.inference.inputs import Inputs, utterance_id
     from hainan_k2.result import Transcription
     from hainan_k2.scoring.references import References, read_text
@@ -111,11 +115,12 @@ def from_audio(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, Tra
             yield Transcription(item.path, failure=failure) if failure else item.path, text or ""
 
     for result in aligner.align_files(pairs(), config.max_duration):
-        yield utterance_id(inputs.by_path[result.name].place or result.name), result
+        place = inputs.by_path[result.name].place
+        yield utterance_id(result.name), os.path.splitext(place)[0] if place else result.name, result
 
 
-def from_cuts(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, Transcription]]:
-    """The result of every cut, and its id."""
+def from_cuts(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, str, Transcription]]:
+    """The id of every cut, twice, and its result."""
     from hainan_k2.data.batches import EvaluationData
     from hainan_k2.data.config import DataConfig
 
@@ -125,16 +130,22 @@ def from_cuts(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, Tran
     for result in aligner.align_batches(
         EvaluationData(config.cuts, data_config, recognizer.model.config, longest=longest)
     ):
-        yield result.name, result
+        yield result.name, result.name, result
 
 
-def write(kind: str, folder: Path, named: Sequence[tuple[str, Hypothesis]]) -> None:
-    """Write FOLDER/alignments.KIND, or FOLDER/ID.KIND for each recording where the format holds only one."""
+def write(kind: str, folder: Path, named: Sequence[tuple[str, Hypothesis]], stems: Sequence[str]) -> None:
+    """Write FOLDER/alignments.KIND, or FOLDER/STEM.KIND for each recording where the format holds only one.
+
+    Raises ValueError where two recordings have the same stem.
+    """
     from hainan_k2.files.atomic import atomic_text
 
     files: dict[Path, Iterable[tuple[str, Hypothesis]]] = {folder / f"alignments.{kind}": named}
     if kind in PER_RECORDING:
-        files = {(folder / name).with_suffix(f".{kind}"): [(name, hypothesis)] for name, hypothesis in named}
+        files = {folder / f"{stem}.{kind}": [result] for stem, result in zip(stems, named)}
+        if len(files) < len(named):
+            stem = next(stem for stem in stems if stems.count(stem) > 1)
+            raise ValueError(f"two recordings would be written to {folder / stem}.{kind}: align them one by one")
     for path, part in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_text(path) as stream:
