@@ -122,7 +122,7 @@ class RescoreSearch:
         resources: DecodingResources = NO_RESOURCES,
     ) -> list[Hypothesis]:
         """The best texts of encoder_out (B, T, C), lens (B,)."""
-        return self.sweep(model, encoder_out, lens, [options], resources)[0]
+        return self._best(scored_lists(model, encoder_out, lens, options, resources), options, len(lens))
 
     def sweep(
         self,

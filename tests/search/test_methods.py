@@ -169,7 +169,8 @@ def test_a_method_takes_the_options_that_the_table_says(method):
     # the second emits a token on every frame, more tokens than the grammar allows
     models = Speaker(0), Speaker(0, durations=(1,), blank_bias=-9.0)
     size = models[0].vocab_size
-    given = {"hotwords": HotwordGraph.build({(1, 2): 1.0}, [True] * size), "lodr_lm": bigrams(size)}
+    hotwords = HotwordGraph.build({(1, 2): 1.0}, [True] * size)
+    given = {"hotwords": hotwords, "lm": bigrams(size), "lodr_lm": bigrams(size)}
     needed = resources_for(method, models[0])
     options = Recorder(SearchConfig(grammar_threshold=0.0))
     for resources in (needed, dataclasses.replace(needed, **{n: given[n] for n in method.uses if n in given})):
@@ -190,7 +191,7 @@ def test_the_longest_recordings_that_are_searched_at_once():
     assert any_length == {"ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"}
     assert {name for name in any_length if METHODS[name].longest(OPTIONS, biased) == 30.0} == {"viterbi", "sar-viterbi"}
     for name, m in METHODS.items():
-        listed = name.startswith("nbest") or name == "mbr"
+        listed = name.startswith("nbest") or name in ("mbr", "rescore")
         assert m.longest(OPTIONS, biased) in (30.0, math.inf)
         assert m.segment(OPTIONS, biased) == (10.0 if listed else m.longest(OPTIONS, biased))
 
