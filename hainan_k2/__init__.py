@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from hainan_k2.fsa.losses.tdt import rnnt_loss as rnnt_loss
     from hainan_k2.fsa.losses.tdt import tdt_loss as tdt_loss
     from hainan_k2.fsa.losses.tdt import tdt_loss_pruned as tdt_loss_pruned
+    from hainan_k2.inference.aligner import Aligner as Aligner
     from hainan_k2.inference.recognizer import Recognizer as Recognizer
     from hainan_k2.model.hainan import Hainan as Hainan
     from hainan_k2.result import Hypothesis as Hypothesis
@@ -71,6 +72,7 @@ PUBLIC = {  # the names by the module that defines them
     "fsa.losses.sequence_scores": ("mwer_loss", "tdt_sequence_scores"),
     "fsa.losses.simple": ("tdt_loss_simple",),
     "fsa.losses.tdt": ("rnnt_loss", "tdt_loss", "tdt_loss_pruned"),
+    "inference.aligner": ("Aligner",),
     "inference.recognizer": ("Recognizer",),
     "model.hainan": ("Hainan",),
     "result": ("Hypothesis", "Token", "Transcription", "Word"),

@@ -171,7 +171,7 @@ class Recognizer:
             return []
         try:
             with watch.section("encoder"):
-                results, encoder_out, lens = self._encode_inputs(batch)
+                results, encoder_out, lens = self.encode_inputs(batch)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:  # damage after the first window; no memory
             if len(batch) > 1:
                 return [listed for one in batch for listed in self._decode_batch([one], rows, resources, watch)]
@@ -191,7 +191,7 @@ class Recognizer:
             return replace(result, failure=f"{result.name}: {label}{outcome}")
         return replace(result, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=result.seconds))
 
-    def _encode_inputs(self, batch: Sequence[Input]) -> tuple[list[Transcription], Tensor, Tensor]:
+    def encode_inputs(self, batch: Sequence[Input]) -> tuple[list[Transcription], Tensor, Tensor]:
         """The inputs with their lengths in seconds, and `encode` of them. An input in blocks is a batch of its own."""
         result, samples = batch[0]
         if isinstance(samples, Iterator):

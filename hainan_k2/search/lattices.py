@@ -32,5 +32,5 @@ def search_lattice(
     if resources.graph is not None:
         return graph_lattice(model, projected, lens, options, resources.graph)
     resources = resources.to(projected.device)
-    scorers = [] if resources.lm is None else lm_scorers(resources, options)
+    scorers = [] if resources.lm is None else lm_scorers(options, resources)
     return make_arcs(model, projected, lens, options, resources, scorers).fsa()

@@ -26,6 +26,14 @@ from hainan_k2.search.viterbi import make_arcs, viterbi
 NO_PATH = "no path that the language model allows: the best one without it"
 
 
+def lm_scorers(options: SearchConfig, resources: DecodingResources) -> list[tuple[Scorer, float]]:
+    """The language models and their weights, that of `lodr_lm` negative; ValueError where there is no `lm`."""
+    scorers: list[tuple[Scorer, float]] = [(resources.require("lm"), options.lm_scale)]
+    if resources.lodr_lm is not None:
+        scorers.append((resources.lodr_lm, -options.lodr_scale))
+    return scorers
+
+
 @torch.no_grad()
 def viterbi_lm(
     model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
@@ -35,21 +43,12 @@ def viterbi_lm(
     Raises ValueError where there is no `resources.lm`.
     """
     resources = resources.to(encoder_out.device)
+    scorers = lm_scorers(options, resources)
     projected = model.joiner.project_encoder(encoder_out)
-    hypotheses = best_hypotheses(
-        make_arcs(model, projected, lens, options, resources, lm_scorers(resources, options)), lens
-    )
+    hypotheses = best_hypotheses(make_arcs(model, projected, lens, options, resources, scorers), lens)
     pathless = [i for i, hypothesis in enumerate(hypotheses) if hypothesis.score == -torch.inf]
     if pathless:
         without_lm = viterbi(model, encoder_out[pathless], lens[pathless], options, resources)
         for i, hypothesis in zip(pathless, without_lm):
             hypotheses[i] = replace(hypothesis, note=NO_PATH)
     return hypotheses
-
-
-def lm_scorers(resources: DecodingResources, options: SearchConfig) -> list[tuple[Scorer, float]]:
-    """The language models with their weights, that of `lodr_lm` negative. Raises ValueError where there is no `lm`."""
-    scorers: list[tuple[Scorer, float]] = [(resources.require("lm"), options.lm_scale)]
-    if resources.lodr_lm is not None:
-        scorers.append((resources.lodr_lm, -options.lodr_scale))
-    return scorers
