@@ -19,6 +19,7 @@ AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
 LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
 NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
+RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -29,6 +30,7 @@ _TABLE = (
         Imported("greedy", "ar_greedy"),
         needs_k2=False,
         description="autoregressive greedy search by label-looping",
+        parts=("predictor",),
         options=("max_symbols", "hotword_scale"),
         uses=("hotwords",),
         streams=True,
@@ -39,6 +41,7 @@ _TABLE = (
         Imported("beam", "ar_beam"),
         needs_k2=False,
         description="autoregressive beam search that adds up alignments, also through LM, grammar or graph",
+        parts=("predictor",),
         options=(
             *PATH_SCORES,
             *AR_SEARCH,
@@ -66,14 +69,22 @@ _TABLE = (
         Imported("refine", "sar"),
         needs_k2=False,
         description="nar-greedy, refined by the predictor in parallel",
+        parts=("predictor", "encoder-only"),
         options=("sar_rounds", "hotword_scale"),
         uses=("hotwords",),
         compared=True,
     ),
     Method(
+        "ctc-greedy",
+        Imported("ctc", "ctc_greedy"),
+        needs_k2=False,
+        description="best label of each frame under the CTC head",
+        parts=("ctc",),
+    ),
+    Method(
         "viterbi",
         Imported("viterbi", "viterbi"),
-        needs_k2=True,
+        needs_k2=False,
         description="best path of the encoder-only lattice",
         options=LATTICE,
         uses=("hotwords",),
@@ -84,7 +95,7 @@ _TABLE = (
     Method(
         "viterbi-lm",
         Imported("viterbi_lm", "viterbi_lm"),
-        needs_k2=True,
+        needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
         needs=("lm",),
@@ -94,8 +105,9 @@ _TABLE = (
     Method(
         "sar-viterbi",
         Imported("refine", "sar_viterbi"),
-        needs_k2=True,
+        needs_k2=False,
         description="viterbi, refined by the predictor in parallel",
+        parts=("predictor", "encoder-only"),
         options=(*LATTICE, "sar_rounds"),
         uses=("hotwords",),
         limit=COMPOSED,
@@ -154,9 +166,21 @@ _TABLE = (
         Imported("nbest", "nbest_ar"),
         needs_k2=True,
         description="n-best list, rescored by the predictor over all alignments",
+        parts=("predictor", "encoder-only"),
         options=(*NBEST_LIST, "nbest", "ar_weight"),
         uses=("hotwords",),
         sweeps=ORDERING,
+        limit=COMPOSED,
+        segment_limit=LISTED,
+    ),
+    Method(
+        "rescore",
+        Imported("rescore", "rescore"),
+        needs_k2=True,
+        description="texts of the lattice with language model, rescored by encoder, predictor, LM, CTC and length",
+        options=(*NBEST_LIST, "lm_scale", "lodr_scale", *RESCORING),
+        uses=("lm", "lodr_lm", "hotwords"),
+        sweeps=RESCORING,
         limit=COMPOSED,
         segment_limit=LISTED,
     ),

@@ -37,6 +37,9 @@ class SearchConfig:
     nbest_scale: float = option(
         1.0, "scale of the log-probabilities of the texts; below 1 the texts become more equally likely", at_least=0
     )
+    lm_weight: float = option(0.5, "weight of the language model's score when texts are rescored", at_least=0)
+    ctc_weight: float = option(0.0, "weight of the CTC head's score when texts are rescored", at_least=0)
+    length_bonus: float = option(0.5, "added to the score for every token when texts are rescored, nats")
     lm_scale: float = option(0.3, "weight of the language model's log-probabilities", at_least=0)
     lodr_scale: float = option(0.1, "weight of the log-probabilities of --lodr-lm, which are subtracted", at_least=0)
     search_beam: float = option(

@@ -11,16 +11,15 @@ hotword is found only where its tokens are among the `top_k` of their frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.scorers import Scorer
-from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
-from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
-from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, path_tokens, shortest_path
+from hainan_k2.fsa.lattices.arcs import Arcs
+from hainan_k2.fsa.lattices.lm_lattice import lm_arcs
+from hainan_k2.fsa.lattices.nar_lattice import make_tables, nar_arcs
+from hainan_k2.fsa.lattices.paths import best_hypotheses, best_tokens
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.emissions import Emissions
@@ -33,24 +32,27 @@ def viterbi(
     model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
 ) -> list[Hypothesis]:
     """The best path of each utterance of encoder_out (B, T, C), lens (B,)."""
-    lattice = make_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, resources)
-    return hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
+    return best_hypotheses(make_arcs(model, model.joiner.project_encoder(encoder_out), lens, options, resources), lens)
 
 
-def make_lattice(
+def make_arcs(
     model: Hainan,
     projected: Tensor,
     lens: Tensor,
     options: SearchConfig,
     resources: DecodingResources = NO_RESOURCES,
     scorers: Sequence[tuple[Scorer, float]] = (),
-) -> Fsa:
-    """The lattices of projected encoder frames (B, T, J), lens (B,): a k2.FsaVec, as nar_lattice returns it.
+) -> Arcs:
+    """The lattices of projected encoder frames (B, T, J), lens (B,): the arcs of nar_lattice.
 
-    With hotwords, or `scorers` and their weights, they are composed with these and pruned, as by lm_lattice.
+    With hotwords, or `scorers` and their weights, they are composed with these and pruned: the arcs of lm_lattice.
     """
     token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
-    path_scores: dict[str, Any] = dict(
+    tables = make_tables(
+        token_log_probs,
+        duration_log_probs,
+        lens,
+        model.durations,
         top_k=options.top_k,
         duration_scale=options.duration_scale,
         blank_penalty=options.blank_penalty,
@@ -60,17 +62,8 @@ def make_lattice(
     if resources.hotwords is not None:
         scorers = [*scorers, (resources.require("hotwords"), options.hotword_scale)]
     if not any(weight for _, weight in scorers):
-        return nar_lattice(token_log_probs, duration_log_probs, lens, model.durations, **path_scores)
-    return lm_lattice(
-        token_log_probs,
-        duration_log_probs,
-        lens,
-        model.durations,
-        scorers,
-        beam=options.lattice_beam,
-        max_active=options.lattice_states,
-        **path_scores,
-    )
+        return nar_arcs(tables)
+    return lm_arcs(tables, scorers, options.lattice_beam, options.lattice_states)
 
 
 def viterbi_emissions(
@@ -80,7 +73,5 @@ def viterbi_emissions(
 
     Their confidences are not computed: all are 1.
     """
-    best = shortest_path(make_lattice(model, projected, lens, options, resources))
-    utterance, token, frame, duration = path_tokens(best)
-    score = best.get_tot_scores(use_double_scores=True, log_semiring=False)
+    utterance, token, frame, duration, score = best_tokens(make_arcs(model, projected, lens, options, resources))
     return Emissions(utterance, token, frame, duration, torch.ones_like(score[utterance]), score)

@@ -15,14 +15,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.language.scorers import Scorer
+from hainan_k2.fsa.lattices.paths import best_hypotheses
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
-from hainan_k2.search.viterbi import make_lattice, viterbi
+from hainan_k2.search.viterbi import make_arcs, viterbi
 
 NO_PATH = "no path that the language model allows: the best one without it"
+
+
+def lm_scorers(options: SearchConfig, resources: DecodingResources) -> list[tuple[Scorer, float]]:
+    """The language models and their weights, that of `lodr_lm` negative; ValueError where there is no `lm`."""
+    scorers: list[tuple[Scorer, float]] = [(resources.require("lm"), options.lm_scale)]
+    if resources.lodr_lm is not None:
+        scorers.append((resources.lodr_lm, -options.lodr_scale))
+    return scorers
 
 
 @torch.no_grad()
@@ -34,12 +43,9 @@ def viterbi_lm(
     Raises ValueError where there is no `resources.lm`.
     """
     resources = resources.to(encoder_out.device)
-    scorers = [(resources.require("lm"), options.lm_scale)]
-    if resources.lodr_lm is not None:
-        scorers.append((resources.lodr_lm, -options.lodr_scale))
+    scorers = lm_scorers(options, resources)
     projected = model.joiner.project_encoder(encoder_out)
-    lattice = make_lattice(model, projected, lens, options, resources, scorers)
-    hypotheses = hypotheses_from_lattice(shortest_path(lattice), lens, lattice)
+    hypotheses = best_hypotheses(make_arcs(model, projected, lens, options, resources, scorers), lens)
     pathless = [i for i, hypothesis in enumerate(hypotheses) if hypothesis.score == -torch.inf]
     if pathless:
         without_lm = viterbi(model, encoder_out[pathless], lens[pathless], options, resources)

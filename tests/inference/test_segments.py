@@ -42,7 +42,6 @@ def test_cuts_lie_in_the_widest_gaps(steps, rest, longest):
 
 @pytest.mark.parametrize("longest, whole", [(30, False), (400, True)])
 def test_viterbi_in_segments_is_that_of_its_parts(longest, whole):
-    pytest.importorskip("k2")
     encoded, _ = encoder_output(5, [200])
     row = Row("viterbi", "viterbi", SearchConfig())
     joined = search_segments(speaker(), encoded[0], row, NO_RESOURCES, "x", PIECES + ["e"], longest)
@@ -109,7 +108,7 @@ def test_which_methods_take_any_length():
     def limits(method, resources=NO_RESOURCES):
         return Limits.of(Row(method, method, SearchConfig()), resources)
 
-    unlimited = ["ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"]
+    unlimited = ["ar-greedy", "ar-beam", "nar-greedy", "sar", "ctc-greedy", "viterbi", "sar-viterbi"]
     assert [name for name in METHODS if limits(name) is None] == unlimited
     hotwords = DecodingResources(hotwords=object())
     assert limits("viterbi", hotwords) == limits("viterbi-lm") == Limits(375, 375) and limits("sar", hotwords) is None

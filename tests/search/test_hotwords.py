@@ -108,7 +108,6 @@ def test_viterbi_and_nbest_find_the_best_paid_path_and_text(seed, drawn, duratio
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), hotwords(4))
 def test_a_language_model_and_hotwords_are_added(seed, drawn):
-    pytest.importorskip("k2")
     model = Speaker(seed, 4, (1, 2), blank_bias=0.0)
     encoded, lens = encoder_output(seed, [4, 2])
     method, options = METHODS["viterbi-lm"], SearchConfig(top_k=9, lm_scale=0.7, hotword_scale=1.5, **WHOLE)
@@ -138,7 +137,6 @@ def test_an_utterance_does_not_notice_its_batch(drawn):
 @given(st.integers(0, 10**6), hotwords(4), st.sampled_from((0.5, 2.0, 8.0)), st.integers(1, 4))
 def test_a_pruned_viterbi_search_with_hotwords_lies_between_the_plain_one_and_the_exact(seed, drawn, beam, states):
     """Whatever the limits: hotwords cost no more acoustic score than they pay, so they cannot drop audio."""
-    pytest.importorskip("k2")
     model, method = Speaker(seed, 4, (1, 2, 3), blank_bias=0.0), METHODS["viterbi"]
     encoded, lens = encoder_output(seed, [4, 0, 3])
     options = SearchConfig(top_k=9, hotword_scale=4.0, lattice_beam=beam, lattice_states=states)

@@ -31,7 +31,6 @@ def test_sar_equals_the_reference(batch, rounds):
 @settings(max_examples=20, deadline=None)
 @given(batches(), st.sampled_from((1, 3)))
 def test_sar_viterbi_starts_from_the_best_path(batch, rounds):
-    pytest.importorskip("k2")
     model, encoded, lens = batch
     options = SearchConfig(sar_rounds=rounds, token_bonus=0.3)
     hypotheses = METHODS["sar-viterbi"].function(model, encoded, lens, options)

@@ -20,9 +20,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.fsavec import ragged_arcs
-from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.scorers import Scorer, WeightedScorers
+from hainan_k2.fsa.lattices.arcs import Arcs
 from hainan_k2.fsa.lattices.lm_search import Composition, compose_pruned, survivors
 from hainan_k2.fsa.lattices.nar_lattice import Tables, make_tables
 
@@ -59,17 +59,21 @@ def lm_lattice(
     >>> lm = NgramLm.read("lm.arpa", pieces)
     >>> lattice = lm_lattice(token_log_probs, duration_log_probs, frame_lens, durations, [(lm, 0.3)])
     """
-    if not beam > 0 or max_active < 1:
-        raise ValueError(f"beam {beam} and max_active {max_active} should be above 0")
     args = (top_k, duration_scale, blank_penalty, token_bonus)
     tables = make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)
+    return lm_arcs(tables, scorers, beam, max_active).fsa()
+
+
+def lm_arcs(tables: Tables, scorers: Sequence[tuple[Scorer, float]], beam: float, max_active: int) -> Arcs:
+    """The arcs of `lm_lattice`; arguments and errors as there."""
+    if not beam > 0 or max_active < 1:
+        raise ValueError(f"beam {beam} and max_active {max_active} should be above 0")
     composition = compose_pruned(tables, WeightedScorers(scorers, tables.lens.device), beam, max_active)
     return _assemble(tables, composition, *survivors(composition, beam))
 
 
-def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals: Tensor) -> Fsa:
-    """The FsaVec of these arrivals (A,) bool and final states (S,) bool of the composition."""
-    k2 = load_k2()
+def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals: Tensor) -> Arcs:
+    """These arrivals (A,) bool and final states (S,) bool of the composition, numbered."""
     emission, target = composition.emission[arrivals], composition.target[arrivals]
     row = torch.div(composition.slot[emission], tables.labels.shape[1], rounding_mode="floor")
     which, index = (tables.arrival[row] == composition.frame[target, None]).nonzero().unbind(1)  # fitting durations
@@ -80,20 +84,20 @@ def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals
 
     utterance = composition.utterance[torch.cat([source, end])]
     target = torch.cat([number[target], num_states[composition.utterance[end]] - 1])
+    layer = tables.lens.repeat_interleave(num_states) + 1  # of final states
+    layer[first[utterance] + number[torch.cat([source, end])]] = composition.frame[torch.cat([source, end])]
     source = number[torch.cat([source, end])]
     label = torch.cat([tables.labels.take(slot), torch.full_like(end, -1)])
     state, order = (first[utterance] + source).sort(stable=True)
-    arcs = torch.stack([source, target, label, torch.zeros_like(label)], dim=1)[order].int()
-    leaving = torch.bincount(state, minlength=int(num_states.sum()))
+    leaving = torch.bincount(state, minlength=len(layer))
 
-    scores = tables.token_scores.take(slot) + tables.duration_scores[row, index] + composition.lm_score[emission]
-    lattice = k2.Fsa(ragged_arcs(num_states, leaving, arcs))
-    lattice.scores = torch.cat([scores, composition.final[end]])[order].float()
+    lm_score = torch.cat([composition.lm_score[emission], composition.final[end]])
+    score = tables.token_scores.take(slot) + tables.duration_scores[row, index]
+    score = torch.cat([score, score.new_zeros(len(end))])
     filler = torch.full_like(end, -1)
-    lattice.frame = torch.cat([tables.time[row], filler])[order].int()
-    lattice.duration = torch.cat([tables.durations[index], filler])[order].int()
-    lattice.frame_filler = lattice.duration_filler = -1
-    return lattice
+    frame, duration = torch.cat([tables.time[row], filler]), torch.cat([tables.durations[index], filler])
+    scores = (score + lm_score).float(), frame, duration, lm_score.float()
+    return Arcs(num_states, leaving, layer, *(column[order] for column in (source, target, label, *scores)))
 
 
 def _number(composition: Composition, used: Tensor, batch: int) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
-from hainan_k2.fsa.fsavec import ragged_arcs
-from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.k2 import Fsa
+from hainan_k2.fsa.lattices.arcs import Arcs
 
 
 def nar_lattice(
@@ -71,7 +71,7 @@ def nar_lattice(
     >>> hypotheses = hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
     """
     args = (top_k, duration_scale, blank_penalty, token_bonus, vocabulary)
-    return _assemble(make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args))
+    return nar_arcs(make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)).fsa()
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,12 @@ def _check(
     return frame_lens.to(token_log_probs.device, torch.int64)
 
 
-def _assemble(tables: Tables) -> Fsa:
-    """The FsaVec of all arcs in the tables.
+def nar_arcs(tables: Tables) -> Arcs:
+    """All arcs of the tables.
 
     The arcs form a table. Its rows are t = 0 ... T of every utterance, its columns the arcs that leave state 2t, then
     those that leave 2t + 1. Row T holds the final arc alone.
     """
-    k2 = load_k2()
     lens, device, width, durations = tables.lens, tables.lens.device, tables.labels.shape[1], tables.durations
     utterance = torch.repeat_interleave(lens + 1)
     time = torch.arange(len(utterance), device=device) - ((lens + 1).cumsum(0) - lens - 1)[utterance]
@@ -181,13 +180,11 @@ def _assemble(tables: Tables) -> Fsa:
     source = (2 * time)[:, None] + (column >= width)
     frame = torch.where((column < width) & ~last[:, None], time[:, None], -1)
     duration = torch.cat([column.new_full((width,), -1), durations]).expand_as(keep)
-    arcs = torch.stack([source, target, label, torch.zeros_like(label)], dim=-1)[keep].int()
+    scores = torch.cat([tables.token_scores, tables.duration_scores], dim=1).float()
+    scores = scores.new_zeros(keep.shape).masked_scatter(~last[:, None], scores)
 
     fanout = (torch.where(last, 1, width), torch.where(last, 0, len(durations)))
     leaving = torch.stack(fanout, dim=1).flatten()  # of every state
-    lattice = k2.Fsa(ragged_arcs(2 * lens + 2, leaving, arcs))
-    scores = torch.cat([tables.token_scores, tables.duration_scores], dim=1).float()
-    lattice.scores = scores.new_zeros(keep.shape).masked_scatter(~last[:, None], scores)[keep]
-    lattice.frame, lattice.duration = frame[keep].int(), duration[keep].int()
-    lattice.frame_filler = lattice.duration_filler = -1
-    return lattice
+    layer = torch.stack([2 * time, 2 * time + 1], dim=1).flatten()
+    columns = (column[keep] for column in (source, target, label, scores, frame, duration))
+    return Arcs(2 * lens + 2, leaving, layer, *columns)

@@ -16,7 +16,9 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice, check_lengths
 from hainan_k2.fsa.fsavec import arc_owner
-from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.k2 import Fsa, load_k2, why_no_k2
+from hainan_k2.fsa.lattices.arcs import Arcs
+from hainan_k2.fsa.lattices.layers import arc_posteriors, best_paths
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 
@@ -65,17 +67,32 @@ def token_posteriors(
     """
     if not len(token):
         return torch.zeros(0, dtype=torch.float64, device=token.device)
+    posterior = lattice.get_arc_post(use_double_scores=True, log_semiring=True).exp()
+    arcs = arc_owner(lattice), lattice.labels.long(), lattice.frame.long(), posterior
+    return _posteriors_nearby(*arcs, utterance, token, frame, frame_lens, path)
+
+
+def _posteriors_nearby(
+    arc_utterance: Tensor,
+    arc_label: Tensor,
+    arc_frame: Tensor,
+    arc_posterior: Tensor,
+    utterance: Tensor,
+    token: Tensor,
+    frame: Tensor,
+    frame_lens: Tensor,
+    path: Tensor | None = None,
+) -> Tensor:
+    """`token_posteriors` from the posteriors of the lattice's arcs, (A,) each."""
     device, span = frame.device, int(frame_lens.max()) + 1
-    vocab = int(lattice.labels.max()) + 1
+    vocab = int(arc_label.max()) + 1
 
     def key(owner: Tensor, label: Tensor, at: Tensor) -> Tensor:
         return (owner * vocab + label) * span + at
 
-    is_token = (lattice.labels > BLANK) & (lattice.frame >= 0)
-    mass = lattice.get_arc_post(use_double_scores=True, log_semiring=True)[is_token].exp()
-    columns = arc_owner(lattice)[is_token], lattice.labels[is_token].long(), lattice.frame[is_token].long()
-    keys, order = key(*columns).sort()
-    below = torch.nn.functional.pad(mass[order].cumsum(0), (1, 0))
+    is_token = (arc_label > BLANK) & (arc_frame >= 0)
+    keys, order = key(arc_utterance[is_token], arc_label[is_token], arc_frame[is_token]).sort()
+    below = torch.nn.functional.pad(arc_posterior[is_token][order].cumsum(0), (1, 0))
 
     middle = torch.div(frame[:-1] + frame[1:], 2, rounding_mode="floor")  # last frame nearer to the left one
     path = utterance if path is None else path
@@ -119,3 +136,28 @@ def hypotheses_from_lattice(best: Fsa, frame_lens: Tensor, lattice: Fsa | None =
     score = best.get_tot_scores(use_double_scores=True, log_semiring=False)
     columns = (utterance, token, frame, duration, confidence, score, frame_lens)
     return hypotheses_from_lists(*(column.tolist() for column in columns))
+
+
+def best_hypotheses(arcs: Arcs, frame_lens: Tensor) -> list[Hypothesis]:
+    """The hypotheses of the best paths, with posteriors as confidences: by k2, or by torch where k2 does not work."""
+    if not why_no_k2():
+        lattice = arcs.fsa()
+        return hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
+    owner, (path, score) = arcs.owner(), best_paths(arcs)
+    utterance, token, frame, duration = arc_tokens(owner[path], arcs.label[path], arcs.frame[path], arcs.duration[path])
+    confidence = score[:0]
+    if len(token):
+        posteriors = owner, arcs.label, arcs.frame, arc_posteriors(arcs)
+        confidence = _posteriors_nearby(*posteriors, utterance, token, frame, frame_lens)
+    columns = (utterance, token, frame, duration, confidence, score, frame_lens)
+    return hypotheses_from_lists(*(column.tolist() for column in columns))
+
+
+def best_tokens(arcs: Arcs) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Utterance, token, frame and duration (N,) int64 of the tokens on the best paths, and the paths' scores (B,)."""
+    if not why_no_k2():
+        best = shortest_path(arcs.fsa())
+        return *path_tokens(best), best.get_tot_scores(use_double_scores=True, log_semiring=False)
+    path, score = best_paths(arcs)
+    columns = (arcs.owner(), arcs.label, arcs.frame, arcs.duration)
+    return *arc_tokens(*(column[path] for column in columns)), score
