@@ -41,7 +41,7 @@ class Speaker(torch.nn.Module):
             self.predictor.embed.weight[0] = 0.0
             self.joiner.out.bias[0] += blank_bias
         self.config = config
-        self.vocab_size, self.durations, self.steps, self.ctc = vocab_size, tuple(durations), {}, None
+        self.vocab_size, self.durations, self.steps = vocab_size, tuple(durations), {}
         self.double().eval()
 
     def ctc_log_probs(self, encoder_out):
