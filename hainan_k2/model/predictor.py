@@ -16,6 +16,9 @@ from hainan_k2.config import ModelConfig
 
 State = tuple[Tensor, ...]  # each (B, ...)
 
+# On the CPU, torch 2 hands nn.LSTM to oneDNN, whose preparations take three times as long as a single step.
+_STEP_BY_CELLS = int(torch.__version__.split(".")[0]) >= 2
+
 
 class LstmPredictor(nn.Module):
     """Embedding and LSTM layers."""
@@ -41,6 +44,9 @@ class LstmPredictor(nn.Module):
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
+        if _STEP_BY_CELLS and not tokens.is_cuda:
+            outputs, states = self.unroll(tokens[:, None], state)
+            return outputs[:, 0], tuple(s[:, 0] for s in states)
         layers_first = tuple(s.transpose(0, 1).contiguous() for s in state)
         out, layers_first = self.lstm(self.embed(tokens)[:, None], layers_first)
         return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in layers_first)
