@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.files.atomic import PARTIAL
 from hainan_k2.files.tensors import Stored
 from hainan_k2.formats.model_dir import write_weights
+from hainan_k2.formats.precision import is_finite
 from hainan_k2.formats.weights import compare_shapes, empty_model
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -81,7 +81,7 @@ class Imported:
         """The same weight, checked when it is read."""
 
         def check(tensor: Tensor) -> Tensor:
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            if not is_finite(tensor):
                 raise ValueError(f"{self.source}: {name} holds numbers that are not finite")
             return tensor
 
