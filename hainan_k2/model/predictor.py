@@ -88,13 +88,14 @@ class StatelessPredictor(nn.Module):
         self.conv = nn.Conv1d(dim, dim, context, groups=groups, bias=False)
         self.dropout = nn.Dropout(dropout)
 
-    def _convolve(self, labels: Tensor) -> Tensor:
+    def outputs(self, labels: Tensor) -> Tensor:
+        """labels (B, U + context - 1) -> (B, U, H), the output after each `context` labels in a row."""
         embedded = self.embed(labels).transpose(1, 2)
         return self.dropout(self.conv(embedded).transpose(1, 2).relu())
 
     def forward(self, labels: Tensor) -> Tensor:
         """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
-        return self._convolve(nn.functional.pad(labels, (self.context, 0)))
+        return self.outputs(nn.functional.pad(labels, (self.context, 0)))
 
     def initial_state(
         self, batch_size: int, device: Optional[torch.device] = None, dtype: torch.dtype = torch.float32
@@ -105,12 +106,12 @@ class StatelessPredictor(nn.Module):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
         labels = torch.cat([state[0], tokens[:, None]], dim=1)
-        return self._convolve(labels)[:, 0], (labels[:, 1:],)
+        return self.outputs(labels)[:, 0], (labels[:, 1:],)
 
     def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
         seen = torch.cat([state[0], tokens], dim=1)
-        return self._convolve(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
+        return self.outputs(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
 class ConcatPredictor(nn.Module):
@@ -127,24 +128,27 @@ class ConcatPredictor(nn.Module):
         other = dim // 2 // context
         if not other and context > 1:
             raise ValueError(f"predictor_dim is {dim}: too few channels for {context} labels")
-        self.context, self.norm = context, norm
+        self.dim, self.context, self.norm = dim, context, norm
         widths = [dim - other * (context - 1)] + [other] * (context - 1)  # the last label first
         self.embeds = nn.ModuleList(nn.Embedding(vocab_size, width, padding_idx=0) for width in widths)
         self.dropout = nn.Dropout(dropout)
 
-    def _concat(self, labels: Tensor) -> Tensor:
-        """labels (B, U + context - 1) -> (B, U, H)."""
+    def outputs(self, labels: Tensor) -> Tensor:
+        """labels (B, U + context - 1) -> (B, U, H), the output after each `context` labels in a row."""
         count = labels.shape[1] - self.context + 1
         parts = [
             embed(labels[:, self.context - 1 - back : self.context - 1 - back + count])
             for back, embed in enumerate(self.embeds)
         ]
         out: Tensor = self.dropout(torch.cat(parts, 2))
-        return nn.functional.layer_norm(out, out.shape[2:]) if self.norm else out
+        if not self.norm:
+            return out
+        scale, shift = out.new_ones(self.dim), out.new_zeros(self.dim)  # torch 1.13 exports no norm without them
+        return nn.functional.layer_norm(out, (self.dim,), scale, shift)
 
     def forward(self, labels: Tensor) -> Tensor:
         """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
-        return self._concat(nn.functional.pad(labels, (self.context, 0)))
+        return self.outputs(nn.functional.pad(labels, (self.context, 0)))
 
     def initial_state(
         self, batch_size: int, device: Optional[torch.device] = None, dtype: torch.dtype = torch.float32
@@ -155,12 +159,12 @@ class ConcatPredictor(nn.Module):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
         labels = torch.cat([state[0], tokens[:, None]], dim=1)
-        return self._concat(labels)[:, 0], (labels[:, 1:],)
+        return self.outputs(labels)[:, 0], (labels[:, 1:],)
 
     def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
         seen = torch.cat([state[0], tokens], dim=1)
-        return self._concat(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
+        return self.outputs(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
 Predictor = Union[LstmPredictor, StatelessPredictor, ConcatPredictor]

@@ -117,6 +117,23 @@ class PieceModel:
             tuple(_with(self.rest, {NORMALISATION: b"none"})),
         )
 
+    def without_blank(self) -> PieceModel:
+        """This model as other toolkits have it: without `<blk>`, every other piece numbered one lower."""
+        numbers = {
+            number: value - 1
+            for number, default in ((UNK_ID, 0), (BOS_ID, 1), (EOS_ID, 2))
+            for value in [_last(self.trainer, number, default)]
+            if isinstance(value, int) and 0 < value < len(self.pieces)
+        }
+        trainer = _with(self.trainer, {**numbers, VOCAB_SIZE: len(self.pieces) - 1})
+        padding = (PAD_ID, PAD_PIECE)  # hainan-train-bpe makes the blank of it
+        return PieceModel(
+            self.pieces[1:],
+            tuple(field for field in trainer if field.number not in padding),
+            self.normalizer,
+            tuple(field for field in self.rest if field.number != NORMALISATION),
+        )
+
     def _check_importable(self, where: str) -> None:
         unknown = [piece for piece in self.pieces if piece.type == UNKNOWN_PIECE]
         if len(unknown) != 1:

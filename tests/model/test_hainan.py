@@ -64,6 +64,14 @@ def test_shift_to_relative_reads_offset_of_query_and_key():
     assert (shift_to_relative(offsets) == (query - key).float()).all()
 
 
+@pytest.mark.parametrize("time", [1, 2, 3, 7])
+def test_shift_to_relative_in_an_onnx_export_is_the_same(time, monkeypatch):
+    scores = torch.randn(2, 3, time, 2 * time - 1)
+    expected = shift_to_relative(scores)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    assert torch.equal(shift_to_relative(scores), expected)
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, {"predictor_layers": 2}, {"predictor": "stateless"}, {"predictor": "stateless", "predictor_context": 1}],
