@@ -1,4 +1,4 @@
-"""Stage 2: features of the cuts of stage 1: filter banks, or the output of a frozen Whisper encoder.
+"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's features, or the output of a frozen Whisper encoder.
 
 A finished split is not computed again unless its cuts or the options changed; an interrupted one is continued.
 """
@@ -33,7 +33,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         help="splits that also get copies at 0.9 and 1.1 times the speed",
     )
     parser.add_argument("--prefix", default="librispeech", help="first part of the names of manifests")
-    parser.add_argument("--num-mel-bins", type=int, default=80, help="mel bins of the filter banks")
+    parser.add_argument(
+        "--features",
+        choices=("fbank", "nemo"),
+        default="fbank",
+        help="Kaldi's filter banks, or the features of NeMo's models; train.py takes the same option",
+    )
+    parser.add_argument("--num-mel-bins", type=int, default=80, help="mel bins of the features")
     parser.add_argument(
         "--encoder-weights",
         default="",
@@ -54,7 +60,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         unknown = sorted(set(options.speed_perturb) - set(options.split))
         if unknown:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
-        extractor = make_extractor(options.num_mel_bins, options.encoder_weights)
+        extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights)
         for split in options.split:
             name = f"{options.prefix}_cuts_{split}"
             precompute(
@@ -67,14 +73,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             )
 
 
-def make_extractor(num_mel_bins: int, encoder_weights: str) -> FeatureExtractor:
-    """The lhotse extractor of filter banks or, with weights, of the output of a Whisper encoder."""
-    from hainan_k2.data.extractors import Fbank, FbankConfig
+def make_extractor(features: str, num_mel_bins: int, encoder_weights: str) -> FeatureExtractor:
+    """The lhotse extractor of `features` or, with weights, of the output of a Whisper encoder."""
+    from hainan_k2.data.extractors import extractor_of
+    from hainan_k2.frontend.spec import FeatureSpec
     from hainan_k2.training.encoder_states import WhisperStates, WhisperStatesConfig
 
     if encoder_weights:
         return WhisperStates(WhisperStatesConfig(encoder_weights))
-    return Fbank(FbankConfig(num_mel_bins))
+    return extractor_of(FeatureSpec(features, num_mel_bins))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,14 @@ class ModelConfig:
 
     help_title = "model options"
 
+    objective: str = option(
+        "tdt",
+        "what the outputs are: tokens and durations; tokens alone, as a TDT of the only duration 0; a CTC head alone",
+        ("tdt", "rnnt", "ctc"),
+    )
+    predictor_masking: bool = option(
+        True, "the predictor was masked in training, so that the encoder-only joint is trained; training sets it"
+    )
     vocab_size: int = option(
         0, "tokens V, blank included; training takes it from the tokenizer", at_least=0, at_most=10**6
     )
@@ -69,11 +77,27 @@ class ModelConfig:
         "type of encoder; whisper: a Whisper encoder with num_layers FastConformer layers on top",
         ("fastconformer", "whisper"),
     )
+    features: str = option(
+        "auto",
+        "features that the encoder takes: fbank, Kaldi's filter banks; log-mel, Whisper's; nemo, NeMo's; auto: fbank, "
+        "or log-mel for a Whisper encoder",
+        ("auto", "fbank", "log-mel", "nemo"),
+    )
     num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=MAX_WIDTH)
+    nemo_window: str = option("hann", "NeMo's features: window of the Fourier transform", ("hann", "hamming"))
+    nemo_preemphasis: float = option(0.97, "NeMo's features: pre-emphasis", at_least=0, below=1)
+    nemo_normalise: bool = option(True, "NeMo's features: normalise every mel bin per utterance")
     d_model: int = option(256, "encoder channels C", at_least=1, at_most=MAX_WIDTH)
     num_layers: int = option(16, "FastConformer layers", at_least=0, at_most=1000)
     num_heads: int = option(4, "attention heads", at_least=1, at_most=MAX_WIDTH)
     ffn_factor: int = option(4, "feed-forward width as a multiple of d_model", at_least=1, at_most=1000)
+    attention_context: tuple[int, ...] = option(
+        (-1, -1),
+        "encoder frames on the left and on the right that a frame attends to, -1: all; memory is linear in the length "
+        "where both are limited",
+        at_least=-1,
+        at_most=10**6,
+    )
     conv_kernel: int = option(9, "kernel of the convolution module, in encoder frames", at_least=1, at_most=9999)
     subsampling_channels: int = option(
         256, "channels of the three subsampling convolutions", at_least=1, at_most=MAX_WIDTH
@@ -89,23 +113,42 @@ class ModelConfig:
         "trained from scratch on little speech converge faster without",
     )
     dropout: float = option(0.1, "dropout in the encoder", at_least=0, below=1)
-    predictor: str = option("lstm", "type of predictor", ("lstm", "stateless"))
+    predictor: str = option(
+        "lstm",
+        "type of predictor; concat: embeddings of the previous labels side by side, one table for each position",
+        ("lstm", "stateless", "concat"),
+    )
+    predictor_norm: bool = option(False, "concat: normalise each output to mean 0 and variance 1")
     predictor_dim: int = option(640, "predictor channels H", at_least=1, at_most=MAX_WIDTH)
     predictor_layers: int = option(1, "LSTM layers", at_least=1, at_most=100)
     predictor_context: int = option(
-        2, "number of previous labels that a stateless predictor takes", at_least=1, at_most=1000
+        2, "number of previous labels that a stateless or concat predictor takes", at_least=1, at_most=1000
     )
     predictor_dropout: float = option(0.1, "dropout in the predictor", at_least=0, below=1)
     joiner_dim: int = option(640, "joint channels J", at_least=1, at_most=MAX_WIDTH)
+    joiner_activation: str = option("relu", "activation in the joint network", ("relu", "tanh", "sigmoid"))
     joiner_dropout: float = option(0.1, "dropout in the joint network", at_least=0, below=1)
     ctc: bool = option(True, "an auxiliary CTC head on the encoder")
 
     def __post_init__(self) -> None:
         durations = tuple(self.durations)
-        if list(durations) != sorted(set(durations)) or not durations or durations[-1] < 1:
+        if self.objective != "tdt" and durations != (0,):
+            raise ValueError(f"durations {shown(durations)}: objective {self.objective} predicts none, durations is 0")
+        distinct = list(durations) == sorted(set(durations)) and bool(durations)
+        if self.objective == "tdt" and (not distinct or durations[-1] < 1):
             raise ValueError(f"durations {shown(durations)} must be distinct and ascending, with at least one above 0")
         object.__setattr__(self, "durations", durations)
+        object.__setattr__(self, "attention_context", tuple(self.attention_context))
         check_options(self)
+        if len(self.attention_context) != 2:
+            raise ValueError(
+                f"attention_context is {shown(self.attention_context)}: it needs two numbers, e.g. 128,128"
+            )
+        if self.objective == "ctc" and not self.ctc:
+            raise ValueError("ctc is false: a model of objective ctc has nothing but its CTC head")
+        taken = ("auto", "fbank", "nemo") if self.encoder == "fastconformer" else ("auto", "log-mel")
+        if self.features not in taken:
+            raise ValueError(f"features is {self.features}: a {self.encoder} encoder takes {', '.join(taken)}")
         for name in ("d_model", "whisper_dim"):
             if getattr(self, name) % 2:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be even, for positional encodings")

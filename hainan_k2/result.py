@@ -7,13 +7,44 @@ of its batch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Optional
+from unicodedata import category
 
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 
 WORD_START = "▁"  # begins the first piece of a word, as in SentencePiece
+_SYMBOL = re.compile(r"<\|[^|<>]*\|>|<blk>|<pad>|</?s>")  # pieces that are no text, such as <|nospeech|>
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # a byte of a letter that has no piece of its own
+
+
+@lru_cache(1 << 16)
+def letters(piece: str) -> Optional[bytes]:
+    """What a piece adds to the text, in UTF-8, without the mark of a word's start; None for a symbol.
+
+    >>> letters("▁he"), letters("<0xE2>"), letters("<|nospeech|>")
+    (b'he', b'\\xe2', None)
+    """
+    if not piece.startswith("<"):
+        return piece.replace(WORD_START, "").encode("utf-8")
+    byte = _BYTE.fullmatch(piece)
+    if byte:
+        return bytes([int(byte[1], 16)])
+    return None if _SYMBOL.fullmatch(piece) else piece.replace(WORD_START, "").encode("utf-8")
+
+
+@lru_cache(1 << 16)
+def is_spoken(piece: str) -> bool:
+    """Whether a piece has more than punctuation and the mark of a word's start.
+
+    >>> is_spoken("▁he"), is_spoken("'"), is_spoken("▁")
+    (True, False, False)
+    """
+    written = letters(piece)
+    return any(not category(letter).startswith("P") for letter in (written or b"").decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
@@ -29,7 +60,11 @@ class Token:
 
 @dataclass(frozen=True)
 class Word:
-    """A word with `start` and `end` in seconds. Its `confidence` in [0, 1] is the lowest of its tokens."""
+    """A word with `start` and `end` in seconds. Its `confidence` in [0, 1] is the lowest of its tokens.
+
+    A word ends with its last token that is more than punctuation: models emit commas and full stops in the pause after
+    the word.
+    """
 
     text: str
     start: float
@@ -114,7 +149,8 @@ class Hypothesis:
         """
         spans, words = self.spans(), []
         for text, first, end in self.spelling(pieces):
-            times = (spans[first][0], spans[end - 1][1])
+            spoken = (i for i in range(end - 1, first, -1) if is_spoken(pieces[self.tokens[i].id]))
+            times = (spans[first][0], spans[next(spoken, first)][1])
             start, stop = (round(min(frame * frame_shift, audio_seconds), 3) for frame in times)
             words.append(Word(text, start, stop, min(token.confidence for token in self.tokens[first:end])))
         return replace(
@@ -129,18 +165,20 @@ class Hypothesis:
         what the tokens' pieces spell."""
         if self.output is not None:
             return self.output
-        words: list[tuple[str, int, int]] = []
-        text, first = "", 0
+        words: list[tuple[bytes, int, int]] = []
+        text, first, end = b"", 0, 0
         for i, token in enumerate(self.tokens):
             if token.id >= len(pieces):
                 raise ValueError(f"token id {token.id} is beyond the tokenizer's {len(pieces)} pieces")
-            piece = pieces[token.id]
-            if piece.startswith(WORD_START) or not text:
-                if text:
-                    words.append((text, first, i))
-                text, first = "", i
-            text += piece.replace(WORD_START, "")
-        return words + [(text, first, len(self.tokens))] * bool(text)
+            written = letters(pieces[token.id])
+            if written is None:
+                continue
+            if pieces[token.id].startswith(WORD_START) or not text:
+                words.append((text, first, end))
+                text, first = b"", i
+            text, end = text + written, i + 1
+        decoded = (("".join(t.decode("utf-8", "replace").split()), a, b) for t, a, b in [*words, (text, first, end)])
+        return [(word, a, b) for word, a, b in decoded if word]
 
 
 def hypotheses_from_lists(

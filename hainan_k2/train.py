@@ -107,6 +107,7 @@ def train(
     tokenizer = Tokenizer(config.lang_dir)
     torch.manual_seed(config.seed)
     initial = read_initial(config.init_from, tokenizer) if config.init_from else None
+    dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
     logger.info(
         "%s on %s: %.2f M parameters, %s",

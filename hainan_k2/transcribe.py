@@ -71,6 +71,9 @@ class TranscribeConfig:
         60.0, "seconds of audio in a batch, padding included; 0: one file per batch", at_least=0
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
+    precision: str = option(
+        "float32", "in which the encoder computes; int8: matrices on CPUs", ("float32", "float16", "bfloat16", "int8")
+    )
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
 
     help_title, help_example = "input and output", "talks/ --reference talks.tsv"
@@ -129,9 +132,9 @@ def transcribe(
     check_methods(config.method)
     set_num_threads(config.num_threads)
     references = References(config.reference) if config.reference else None
-    recognizer = Recognizer.load(config.model, config.device, windows)
+    recognizer = Recognizer.load(config.model, config.device, windows, config.precision)
     resources = load_resources(files, recognizer.tokenizer)
-    rows = make_rows(choose_methods(config.method, resources), options)
+    rows = make_rows(choose_methods(config.method, resources, recognizer.model.config), options)
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
@@ -193,6 +196,7 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     from hainan_k2.inference.pcm import pcm_blocks
     from hainan_k2.inference.recognizer import Recognizer
     from hainan_k2.inference.streaming import check_method, show, transcribe_stream
+    from hainan_k2.search import choose_methods
     from hainan_k2.search.sweep import make_rows
 
     given = [name for name, value in as_dict(files).items() if value]
@@ -203,7 +207,8 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     if more:
         raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     set_num_threads(config.num_threads)
-    recognizer = Recognizer.load(config.model, config.device)
+    recognizer = Recognizer.load(config.model, config.device, precision=config.precision)
+    choose_methods(config.method, model=recognizer.model.config)
     model, spec, pieces = recognizer.model, recognizer.spec, recognizer.tokenizer.pieces
     blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
     show(transcribe_stream(model, spec, pieces, blocks, windows, row.options, row.method), sys.stdout)

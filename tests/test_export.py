@@ -102,7 +102,7 @@ def test_size_and_word_error_rates_are_told(exp, toy, tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--precision", "int4"], "choose from float32, float16, int8"),
+        (["--precision", "int4"], "choose from float32, float16, bfloat16, int8"),
         (["--avg", "9"], "epochs up to 5"),
         (["--best", "true", "--avg", "9"], "has 5 such checkpoints"),
         (["--use-averaged-model", "true"], "no running average"),

@@ -10,7 +10,8 @@ import torch
 
 from hainan_k2 import decode, export, load_lattice, train, transcribe
 from hainan_k2.formats.checkpoint import load_checkpoint
-from hainan_k2.formats.nemo import read_weights
+from hainan_k2.formats.nemo import read_nemo
+from hainan_k2.formats.parakeet import read_parakeet
 from hainan_k2.formats.whisper_weights import read_whisper
 from hainan_k2.fsa.language.grammar import read_grammar
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
@@ -44,7 +45,8 @@ READERS = {
     "lattice": load_lattice,
     "checkpoint": load_checkpoint,
     "whisper": read_whisper,
-    "nemo": read_weights,
+    "nemo": lambda path: read_nemo(path).__enter__(),
+    "parakeet": lambda path: read_parakeet(path).__enter__(),
     "grammar": lambda path: read_grammar(path, LetterTokenizer()),
     "graph": lambda path: DecodingGraph.read(path, ["a"]),
 }

@@ -28,7 +28,7 @@ def nemo_greedy(model: Hainan, max_symbols: int) -> Callable[[Tensor, Tensor], l
         from nemo.collections.asr.parts.submodules.rnnt_greedy_decoding import GreedyBatchedTDTInfer
     except ImportError as error:
         raise ValueError(f"--nemo needs NeMo (nemo_toolkit[asr]), which cannot be imported: {error}") from None
-    c, blank = model.config, model.vocab_size - 1
+    c, blank, device = model.config, model.vocab_size - 1, model.joiner.enc.weight.device
     if c.durations != tuple(range(len(c.durations))) or not isinstance(model.predictor, LstmPredictor):
         raise ValueError(f"NeMo has no such model: durations {c.durations}, predictor {c.predictor}")
     prednet = {"pred_hidden": c.predictor_dim, "pred_rnn_layers": c.predictor_layers, "dropout": 0.0}
@@ -41,7 +41,11 @@ def nemo_greedy(model: Hainan, max_symbols: int) -> Callable[[Tensor, Tensor], l
     _copy(model.joiner.pred, joint.pred)
     _copy(model.joiner.out, joint.joint_net[-1], lambda rows: _blank_last(rows, blank + 1))
     search = GreedyBatchedTDTInfer(
-        decoder.eval(), joint.eval(), blank_index=blank, durations=list(c.durations), max_symbols_per_step=max_symbols
+        decoder.eval().to(device),
+        joint.eval().to(device),
+        blank_index=blank,
+        durations=list(c.durations),
+        max_symbols_per_step=max_symbols,
     )
 
     def found(encoder_out: Tensor, lens: Tensor) -> list[Found]:

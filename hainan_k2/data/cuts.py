@@ -12,11 +12,12 @@ from lhotse import CutSet
 from lhotse.cut import Cut, MixedCut
 from lhotse.lazy import LazyMapper
 from lhotse.serialization import deserialize_item, open_best
-from lhotse.utils import compute_num_frames
+from lhotse.utils import compute_num_frames, compute_num_samples
 
-from hainan_k2.data.extractors import STORED_TYPES
+from hainan_k2.data.extractors import stored_types
 from hainan_k2.frames import FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.nemo_mel import HOP
 from hainan_k2.frontend.spec import FeatureSpec
 
 Cuts = Union[str, Path, CutSet]
@@ -72,16 +73,22 @@ def has_features(cuts: CutSet) -> bool:
     return bool(first.has_features)
 
 
-def num_frames(cut: Cut) -> int:
-    """Feature frames of a cut, stored or to be computed."""
+def num_frames(cut: Cut, spec: FeatureSpec) -> int:
+    """Frames of the features of a cut, stored or to be computed.
+
+    lhotse counts round(N / 160) frames; NeMo's features have floor(N / 160), and are stored with a copy of the last one
+    where lhotse counts one more.
+    """
+    if spec.kind == "nemo":
+        return int(compute_num_samples(cut.duration, SAMPLING_RATE)) // HOP
     if cut.has_features:
         return int(cut.num_frames)
     return int(compute_num_frames(cut.duration, FEATURE_FRAME_SHIFT, cut.sampling_rate))
 
 
-def frames_10ms(cut: Cut) -> int:
+def frames_10ms(cut: Cut, spec: FeatureSpec) -> int:
     """Frames of 10 ms of a cut, whatever the frame shift of its stored features."""
-    frames = num_frames(cut)
+    frames = num_frames(cut, spec)
     return round(frames * cut.frame_shift / FEATURE_FRAME_SHIFT) if cut.has_features else frames
 
 
@@ -106,7 +113,13 @@ def check_cut(cut: Cut, stored: bool, spec: FeatureSpec) -> None:
             f"cut {cut.id} has {'' if cut.has_features else 'no '}stored features, unlike the "
             "first cut: compute them for all cuts or for none"
         )
-    types = STORED_TYPES[spec.kind]
+    types = stored_types(spec)
+    if stored and not types:
+        raise ValueError(
+            f"cut {cut.id} has stored features; those with a {spec.window} window and pre-emphasis "
+            f"{spec.preemphasis:g}, which this encoder expects, are never stored: give cuts without features, as "
+            "prepare_manifests.py writes them, and they are computed from the audio"
+        )
     if stored and (cut.num_features != spec.num_bins or feature_type(cut) not in types):
         raise ValueError(
             f"cut {cut.id} has stored features of type {feature_type(cut)}, {cut.num_features} bins; this "

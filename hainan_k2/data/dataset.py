@@ -13,7 +13,6 @@ from lhotse import CutSet
 from lhotse.audio.utils import AudioLoadingError, DurationMismatchError
 from lhotse.cut import Cut
 from lhotse.dataset import K2SpeechRecognitionDataset
-from lhotse.features.base import FeatureExtractor
 
 from hainan_k2.cli import reason
 from hainan_k2.data.augment import NoiseMix, SpecAugment, generator
@@ -57,7 +56,7 @@ class SpeechDataset(K2SpeechRecognitionDataset):
             raise ValueError(
                 "wave_augment needs audio, and these cuts have stored features: give cuts without features"
             )
-        strategy = StoredFeatures() if stored else ComputedFeatures(extractor_of(spec), self._augment_samples)
+        strategy = StoredFeatures(spec) if stored else ComputedFeatures(spec, self._augment_samples)
         super().__init__(return_cuts=True, input_strategy=strategy, input_transforms=transforms_of(spec))
         self.spec, self.stored, self.seed, self.epoch = spec, stored, seed, epoch
         self.spec_augment, self.noise, self.waves = spec_augment, noise, waves
@@ -99,6 +98,9 @@ class WholeCuts:
 
     left_out: list[tuple[str, str]]
 
+    def __init__(self, spec: FeatureSpec):
+        self.spec = spec
+
     def __call__(self, cuts: CutSet) -> tuple[torch.Tensor, torch.Tensor, CutSet]:
         """(B, T, F), padded with 0; lens (B,); the B cuts that could be read. Raises NothingToRead where B is 0."""
         features: list[torch.Tensor] = []
@@ -119,12 +121,21 @@ class WholeCuts:
     def read(self, cut: Cut) -> torch.Tensor:
         """(T, F) float32; raises one of UNREADABLE."""
 
+    def checked(self, features: torch.Tensor, cut: Cut) -> torch.Tensor:
+        """The frames (T, F) of the cut; ValueError where frames are missing or values are not finite."""
+        frames = num_frames(cut, self.spec)
+        if len(features) < frames:
+            raise ValueError(f"{len(features)} frames of features; its manifest says {frames}")
+        if not torch.isfinite(features).all():
+            raise ValueError("its features are not finite")
+        return features[:frames]
+
     def supervision_intervals(self, cuts: Sequence[Cut]) -> dict[str, torch.Tensor]:
         """lhotse's table of supervisions: one per cut, of all its frames."""
         return {
             "sequence_idx": torch.arange(len(cuts), dtype=torch.int32),
             "start_frame": torch.zeros(len(cuts), dtype=torch.int32),
-            "num_frames": torch.tensor([num_frames(cut) for cut in cuts], dtype=torch.int32),
+            "num_frames": torch.tensor([num_frames(cut, self.spec) for cut in cuts], dtype=torch.int32),
         }
 
 
@@ -132,18 +143,19 @@ class StoredFeatures(WholeCuts):
     """Reads the features that the manifest points to."""
 
     def read(self, cut: Cut) -> torch.Tensor:
-        return checked_features(torch.from_numpy(cut.load_features()), cut)
+        return self.checked(torch.from_numpy(cut.load_features()), cut)
 
 
 class ComputedFeatures(WholeCuts):
     """Computes features from audio, augmented by `augment(cut, samples (N,)) -> (N,)`."""
 
-    def __init__(self, extractor: FeatureExtractor, augment: Callable[[Cut, np.ndarray], np.ndarray]):
-        self.extractor, self.augment = extractor, augment
+    def __init__(self, spec: FeatureSpec, augment: Callable[[Cut, np.ndarray], np.ndarray]):
+        super().__init__(spec)
+        self.extractor, self.augment = extractor_of(spec), augment
 
     def read(self, cut: Cut) -> torch.Tensor:
         features = self.extractor.extract(self.augment(cut, load_samples(cut)), cut.sampling_rate)
-        return checked_features(torch.from_numpy(features), cut)
+        return self.checked(torch.from_numpy(features), cut)
 
 
 def load_samples(cut: Cut) -> np.ndarray:
@@ -160,17 +172,8 @@ def read_long(cut: Cut, stored: bool, spec: FeatureSpec) -> LongUtterance:
 
     Raises one of UNREADABLE where they cannot be read.
     """
-    return LongUtterance(spec, StoredFeatures().read(cut).numpy() if stored else load_samples(cut))
+    return LongUtterance(spec, StoredFeatures(spec).read(cut).numpy() if stored else load_samples(cut))
 
 
 class NothingToRead(Exception):
     """No cut of a batch could be read."""
-
-
-def checked_features(features: torch.Tensor, cut: Cut) -> torch.Tensor:
-    """The features (T, F) unchanged; ValueError where frames are missing or values are not finite."""
-    if len(features) < num_frames(cut):
-        raise ValueError(f"{len(features)} frames of features; its manifest says {num_frames(cut)}")
-    if not torch.isfinite(features).all():
-        raise ValueError("its features are not finite")
-    return features

@@ -53,7 +53,7 @@ def summarise_cuts(
             dropped[f"shorter than {config.min_duration:g} s"].append(cut.id)
         elif cut.duration > config.max_cut_duration:
             dropped[f"longer than {config.max_cut_duration:g} s"].append(cut.id)
-        elif fits is not None and not fits(frames_10ms(cut), cut.supervisions[0].text):
+        elif fits is not None and not fits(frames_10ms(cut, spec), cut.supervisions[0].text):
             dropped["too few frames for the text"].append(cut.id)
         else:
             kept, seconds = kept + 1, seconds + cut.duration

@@ -10,10 +10,12 @@ import math
 import pickletools
 import zipfile
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 import torch
 from torch import Tensor
+
+from hainan_k2.files.tensors import Stored
 
 _TYPES = {
     "torch.DoubleStorage": torch.float64,
@@ -37,7 +39,9 @@ class _Name(NamedTuple):
 
 
 class _Storage(NamedTuple):
-    values: Tensor  # one-dimensional
+    dtype: torch.dtype
+    num_values: int
+    load: Callable[[], Tensor]  # one-dimensional
 
 
 class PickleMachine:
@@ -47,10 +51,11 @@ class PickleMachine:
       archive: the zip archive of a checkpoint.
       records: its entries by their names without the first folder: data.pkl, data/0 ...
       budget: bytes that storages and tensors may take together.
+      lazy: build Stored tensors, which read their values from the archive when they are needed.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], budget: int):
-        self.archive, self.records, self.budget = archive, records, budget
+    def __init__(self, archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo], budget: int, lazy: bool = False):
+        self.archive, self.records, self.budget, self.lazy = archive, records, budget, lazy
         self.storages: dict[tuple[str, str], _Storage] = {}
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
@@ -123,38 +128,50 @@ class PickleMachine:
             raise ValueError("its data.pkl refers to an object that is not a storage")
         dtype, entry = _TYPES[kind.name], self.records[f"data/{key}"]
         if (kind.name, key) not in self.storages:
-            stored = torch.uint8 if dtype == torch.bool else dtype  # a bool must not have bytes other than 0 and 1
-            content = bytearray(self.archive.read(entry))
-            if count < 0 or len(content) != count * torch.empty(0, dtype=stored).element_size():
-                raise ValueError(f"storage {key[:40]} has {len(content)} bytes, not {count} values of {kind.name}")
-            values = torch.frombuffer(content, dtype=stored) if content else torch.empty(0, dtype=stored)
-            self.spend(len(content))
-            self.storages[kind.name, key] = _Storage(values != 0 if dtype == torch.bool else values)
+            itemsize = torch.empty(0, dtype=dtype).element_size()
+            if count < 0 or entry.file_size != count * itemsize:
+                raise ValueError(f"storage {key[:40]} has {entry.file_size} bytes, not {count} values of {kind.name}")
+            self.spend(entry.file_size)
+            storage = _Storage(dtype, count, lambda: self.values(entry, dtype))
+            if not self.lazy:  # tensors share its memory
+                values = storage.load()
+                storage = storage._replace(load=lambda: values)
+            self.storages[kind.name, key] = storage
         self.push(self.storages[kind.name, key])
+
+    def values(self, entry: zipfile.ZipInfo, dtype: torch.dtype) -> Tensor:
+        """The values of a storage, (N,)."""
+        content = bytearray(self.archive.read(entry))  # as long as the directory says, or zipfile raises an error
+        stored = torch.uint8 if dtype == torch.bool else dtype  # a bool must not have bytes other than 0 and 1
+        values = torch.frombuffer(content, dtype=stored) if content else torch.empty(0, dtype=stored)
+        return values != 0 if dtype == torch.bool else values
 
     def spend(self, size: int) -> None:
         self.budget -= size
         if self.budget < 0:
             raise ValueError("its tensors have more values than the file has room for")
 
-    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Union[Tensor, Stored]:
         """torch._utils._rebuild_tensor_v2: a view of a storage. Further arguments, for gradients, are ignored."""
         whole = type(storage) is _Storage and type(shape) is tuple and type(strides) is tuple
         numbers = [offset, *shape, *strides] if whole else [None]
         if any(type(n) is not int or n < 0 for n in numbers) or len(shape) != len(strides):
             raise ValueError("its data.pkl describes an impossible tensor")
-        if 0 in shape:
-            return torch.empty(shape, dtype=storage.values.dtype)
+        size = math.prod(shape)
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides))
-        if last >= len(storage.values) or math.prod(shape) > len(storage.values):
-            raise ValueError(
-                f"a tensor has {math.prod(shape)} values, up to place {last}, in a storage of {len(storage.values)}"
-            )
-        self.spend(math.prod(shape) * storage.values.element_size())
-        return storage.values.as_strided(shape, strides, offset)
+        if size and (last >= storage.num_values or size > storage.num_values):
+            raise ValueError(f"a tensor has {size} values, up to place {last}, in a storage of {storage.num_values}")
+        self.spend(size * torch.empty(0, dtype=storage.dtype).element_size())
 
-    def parameter(self, tensor: Any, *_: Any) -> Tensor:
-        if not isinstance(tensor, Tensor):
+        def view() -> Tensor:
+            return (
+                storage.load().as_strided(shape, strides, offset) if size else torch.empty(shape, dtype=storage.dtype)
+            )
+
+        return Stored(shape, storage.dtype, lambda: view().clone()) if self.lazy else view()
+
+    def parameter(self, tensor: Any, *_: Any) -> Union[Tensor, Stored]:
+        if not isinstance(tensor, (Tensor, Stored)):
             raise ValueError("its data.pkl makes a parameter of an object that is not a tensor")
         return tensor
 

@@ -9,8 +9,10 @@ of 8 bytes) and the values of all tensors, the widest types first so that each i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Union
 
 import torch
 from safetensors import SafetensorError, deserialize
@@ -32,24 +34,56 @@ _CODES = {kind: code for code, kind in TYPES.items()}
 _MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library
 
 
-def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Iterator[Any]:
+@dataclass(frozen=True)
+class Stored:
+    """A tensor that is not in memory. `read()` gives a new tensor of this shape and type on the CPU."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+
+    def to(self, dtype: torch.dtype) -> Stored:
+        """The same values in another type."""
+        return self if dtype == self.dtype else self.map(lambda value: value.to(dtype), self.shape, dtype)
+
+    def map(self, function: Callable[[Tensor], Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> Stored:
+        """function(values), which is of this shape and type."""
+        return Stored(shape, dtype, lambda: function(self.read()))
+
+
+Weights = Mapping[str, Union[Tensor, Stored]]
+
+
+def in_memory(value: Union[Tensor, Stored]) -> Tensor:
+    """The tensor, read if it is stored."""
+    return value.read() if isinstance(value, Stored) else value
+
+
+def _itemsize(dtype: torch.dtype) -> int:
+    return torch.empty(0, dtype=dtype).element_size()
+
+
+def serialise(tensors: Weights, metadata: Mapping[str, str]) -> Iterator[Any]:
     """The file in pieces: the header with its length, then the values of each tensor.
 
     The `save` of the safetensors library copies everything twice, and a checkpoint is several times as large as the
     model. This copies only tensors of other devices and tensors that are not contiguous, one at a time.
 
+    Stored tensors are read when they are written.
+
     Raises:
       ValueError: for a sparse tensor, or one of a type that the format does not have.
     """
     for name, value in tensors.items():
-        if value.layout != torch.strided or value.dtype not in _CODES:
-            raise ValueError(f"{name} is a {value.layout} tensor of {value.dtype}: {', '.join(TYPES)} can be written")
-    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+        layout = value.layout if isinstance(value, Tensor) else torch.strided
+        if layout != torch.strided or value.dtype not in _CODES:
+            raise ValueError(f"{name} is a {layout} tensor of {value.dtype}: {', '.join(TYPES)} can be written")
+    order = sorted(tensors, key=lambda name: (-_itemsize(tensors[name].dtype), name))
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name in order:
         value = tensors[name]
-        start, end = end, end + value.numel() * value.element_size()
+        start, end = end, end + math.prod(value.shape) * _itemsize(value.dtype)
         header[name] = {"dtype": _CODES[value.dtype], "shape": list(value.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -57,9 +91,16 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ite
         raise ValueError(f"names and facts take {len(text)} bytes: the format has room for {_MAX_HEADER}")
     yield len(text).to_bytes(8, "little") + text
     for name in order:
-        value = tensors[name].detach().cpu().contiguous()
+        value = in_memory(tensors[name]).detach().cpu().contiguous()
         if value.numel():  # as_strided, since a single value can have any stride
             yield memoryview(value.as_strided((value.numel(),), (1,)).view(torch.uint8).numpy())
+
+
+def read_header(stream: BinaryIO) -> dict[str, Any]:
+    """The header of a file that the safetensors library has checked: type, shape and position by name."""
+    length = int.from_bytes(stream.read(8), "little")
+    header: dict[str, Any] = json.loads(stream.read(min(length, _MAX_HEADER)))
+    return header
 
 
 def header_of(data: bytes) -> bytes:

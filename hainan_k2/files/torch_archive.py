@@ -10,10 +10,15 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Union
 
+from torch import Tensor
+
 from hainan_k2.files.pickle_machine import PickleMachine
+from hainan_k2.files.tensors import Stored
 
 _MAX_PROGRAM = 1 << 24  # bytes of data.pkl, since each can create an object
 _BUDGET = 3  # bytes per byte of the file: one for the storages, two for tensors, since weights can be tied
@@ -32,12 +37,48 @@ def read_torch_archive(source: Union[str, Path, BinaryIO], where: str = "") -> A
       ValueError: in one line that names the file, where it is missing, damaged, compressed, in the format before torch
         1.6, a TorchScript program, or contains any other object.
     """
-    where = where or str(source)
-    try:
+    with _errors_of(where or str(source)):
         if isinstance(source, (str, Path)):
-            with open(source, "rb") as stream:
-                return _read(stream)
-        return _read(source)
+            with open(source, "rb") as stream, _archive_in(stream) as machine:
+                return machine.run()
+        with _archive_in(source) as machine:
+            return machine.run()
+
+
+@contextmanager
+def open_torch_archive(stream: BinaryIO, where: str) -> Iterator[Any]:
+    """A context with the objects of `read_torch_archive`, but with Stored tensors, one of which is in memory at a time.
+
+    They can be read within the context. Raises ValueError as `read_torch_archive` does; so do their `read`s.
+    """
+    with ExitStack() as stack:
+        with _errors_of(where):
+            machine = stack.enter_context(_archive_in(stream, lazy=True))
+            contents = _with_errors(machine.run(), where)
+        yield contents
+
+
+def _with_errors(value: Any, where: str) -> Any:
+    """The same objects, with Stored tensors whose `read` raises only ValueError, which names the file."""
+    if isinstance(value, dict):
+        return {key: _with_errors(item, where) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_errors(item, where) for item in value]
+    if not isinstance(value, Stored):
+        return value
+    stored = value
+
+    def read() -> Tensor:
+        with _errors_of(where):
+            return stored.read()
+
+    return Stored(value.shape, value.dtype, read)
+
+
+@contextmanager
+def _errors_of(where: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ValueError(f"{where}: {error.strerror or error}") from None
     except (
@@ -55,7 +96,8 @@ def read_torch_archive(source: Union[str, Path, BinaryIO], where: str = "") -> A
         raise ValueError(f"{where} is not a readable PyTorch checkpoint: {reason}") from None
 
 
-def _read(stream: BinaryIO) -> Any:
+@contextmanager
+def _archive_in(stream: BinaryIO, lazy: bool = False) -> Iterator[PickleMachine]:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     if stream.read(4) != b"PK\x03\x04":
@@ -75,4 +117,4 @@ def _read(stream: BinaryIO) -> Any:
             raise ValueError(f"it has no data.pkl of at most {_MAX_PROGRAM} bytes, as torch.save writes it")
         if "byteorder" in records and archive.read(records["byteorder"]) != b"little":
             raise ValueError("its numbers are not little-endian")
-        return PickleMachine(archive, records, _BUDGET * size).run()
+        yield PickleMachine(archive, records, _BUDGET * size, lazy)

@@ -1,1 +1,1 @@
-"""Models in files: checkpoints, model directories, and the weights of Whisper and NeMo."""
+"""Models in files: checkpoints, model directories, the weights of Whisper, and the models of NeMo and transformers."""

@@ -9,20 +9,20 @@ provenance.json     commit, training options, averaged epochs, WER where it was 
 
 from __future__ import annotations
 
-import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
 import torch
-from torch import Tensor
 
 from hainan_k2.config import ModelConfig, as_dict, from_dict
-from hainan_k2.files.atomic import write_atomic
-from hainan_k2.files.tensors import deserialise, serialise
-from hainan_k2.formats.precision import PRECISIONS, pack, unpack
+from hainan_k2.files.atomic import atomic_file, write_atomic
+from hainan_k2.files.checksum import sha256_of
+from hainan_k2.files.tensor_file import stored_tensors
+from hainan_k2.files.tensors import Weights, serialise
+from hainan_k2.formats.precision import PRECISIONS, encoder_dtype, pack, quantise_encoder, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
-from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
@@ -30,7 +30,8 @@ from hainan_k2.text.tokenizer import Tokenizer
 FORMAT = 1
 RELEASED = Path(__file__).resolve().parents[1] / "released"
 _SIGNED = ("model.safetensors", "bpe.model", "tokens.txt")
-_TYPES = (torch.float32, torch.float16, torch.int8, torch.int64)
+_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int64)
+CPU = torch.device("cpu")
 
 
 def find_model(name: Union[str, Path]) -> Path:
@@ -47,37 +48,51 @@ def find_model(name: Union[str, Path]) -> Path:
 def write_model(
     folder: Path, model: Hainan, tokenizer: Tokenizer, precision: str, provenance: dict[str, Any], ctc: bool = False
 ) -> None:
+    """Write a model directory; see `write_weights`.
+
+    Args:
+      ctc: keep the CTC head.
+    """
+    config = replace(model.config, ctc=model.config.objective == "ctc" or ctc and model.config.ctc)
+    left_out = TRAINING_HEADS if config.ctc else (*TRAINING_HEADS, "ctc")
+    weights = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in left_out}
+    write_weights(folder, config, weights, tokenizer, precision, provenance)
+
+
+def write_weights(
+    folder: Path,
+    config: ModelConfig,
+    weights: Weights,
+    tokenizer: Tokenizer,
+    precision: str,
+    provenance: dict[str, Any],
+) -> None:
     """Write a model directory, config.json last: a folder without it is not a model.
 
     Args:
+      weights: by our names, for this `config`. Stored ones are read one after another.
       precision: one of PRECISIONS.
-      ctc: keep the CTC head.
     Raises:
       ValueError: for an unknown precision or a weight that float16 cannot represent.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
-    left_out = TRAINING_HEADS if ctc else (*TRAINING_HEADS, "ctc")
-    weights = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in left_out}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").unlink(missing_ok=True)
-    files = {
-        "model.safetensors": b"".join(serialise(pack(weights, precision), {})),
-        "bpe.model": tokenizer.serialised(),
-        "tokens.txt": "".join(f"{piece} {i}\n" for i, piece in enumerate(tokenizer.pieces)).encode(),
-    }
-    for name, content in files.items():
-        write_atomic(folder / name, content)
+    with atomic_file(folder / "model.safetensors") as stream:
+        for piece in serialise(pack(weights, precision), {}):
+            stream.write(piece)
+    write_atomic(folder / "bpe.model", tokenizer.serialised())
+    write_atomic(folder / "tokens.txt", "".join(f"{piece} {i}\n" for i, piece in enumerate(tokenizer.pieces)))
     write_provenance(folder, provenance)
-    config = {**as_dict(model.config), "ctc": ctc and model.config.ctc}
     _write_json(
         folder / "config.json",
         {
             "format": FORMAT,
             "precision": precision,
-            "features": features_of(model.config),
-            "model": config,
-            "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+            "features": features_of(config),
+            "model": as_dict(config),
+            "sha256": {name: sha256_of(folder / name) for name in _SIGNED},
         },
     )
 
@@ -87,30 +102,37 @@ def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
     _write_json(folder / "provenance.json", provenance)
 
 
-def read_model(folder: Path) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
-    """The model (eval mode, float32, on the CPU), its tokenizer and its provenance.
+def read_model(
+    folder: Path, precision: str = "float32", device: torch.device = CPU
+) -> tuple[Hainan, Tokenizer, dict[str, Any]]:
+    """The model (eval mode, on `device`), its tokenizer and its provenance.
 
-    Raises ValueError, in one line that names the file, where one is missing, damaged or of another model.
+    Args:
+      precision: what the encoder's weights are in memory; one of PRECISIONS, whichever the directory has.
+    Raises:
+      ValueError: in one line that names the file, where one is missing, damaged or of another model.
 
     >>> model, tokenizer, provenance = read_model(find_model("released"))
     """
-    config = _read_config(folder / "config.json")
+    dtype, config = encoder_dtype(precision, device), _read_config(folder / "config.json")
     provenance = _read_json(folder / "provenance.json")
     for name in _SIGNED:
         _check_hash(folder / name, config["sha256"].get(name))
     weights = _read_weights(folder / "model.safetensors")
     dimensions = config["model"]
-    model = model_of_weights(dimensions, weights, folder / "model.safetensors", "config.json", training_heads=False)
+    path = folder / "model.safetensors"
+    model = model_of_weights(dimensions, weights, path, "config.json", training_heads=False, encoder_dtype=dtype)
+    if precision == "int8":
+        quantise_encoder(model)
     tokenizer = Tokenizer(folder / "bpe.model")
     if tokenizer.vocab_size != dimensions.vocab_size:
         raise ValueError(f"{folder / 'bpe.model'} has {tokenizer.vocab_size} pieces, the model {dimensions.vocab_size}")
-    return model.eval(), tokenizer, provenance
+    return model.to(device).eval(), tokenizer, provenance
 
 
 def features_of(model: ModelConfig) -> dict[str, Any]:
     """The features that the encoder of `model` expects, as config.json states them."""
-    spec = FeatureSpec.of_model(model)
-    return {"kind": spec.kind, "num_mel_bins": spec.num_bins, "sampling_rate": SAMPLING_RATE}
+    return FeatureSpec.of_model(model).as_dict()
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -135,23 +157,21 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _check_hash(path: Path, wanted: Any) -> None:
     if not path.is_file():
         raise ValueError(f"{path} is missing: the model directory is not complete")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+    if sha256_of(path) != wanted:
         raise ValueError(f"{path} is damaged or of another model: its SHA-256 is not the one in config.json")
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path) -> Weights:
+    packed = stored_tensors(path)
+    wrong = [name for name, value in packed.items() if value.dtype not in _TYPES]
+    if wrong:
+        raise ValueError(
+            f"{path}: {wrong[0]} is of type {packed[wrong[0]].dtype}; {', '.join(map(str, _TYPES))} are read"
+        )
     try:
-        packed, _ = deserialise(path.read_bytes())
-        wrong = [name for name, value in packed.items() if value.dtype not in _TYPES]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is of type {packed[wrong[0]].dtype}; {', '.join(map(str, _TYPES))} are read")
-        weights = unpack(packed)
+        return unpack(packed)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    for name, value in weights.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise ValueError(f"{path}: {name} holds numbers that are not finite")
-    return weights
 
 
 def _read_json(path: Path) -> dict[str, Any]:

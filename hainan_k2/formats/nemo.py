@@ -1,143 +1,79 @@
-"""Weights of NeMo's FastConformer-TDT models, mapped to our names.
+"""Models of NeMo: FastConformer TDT, RNN-T, CTC and hybrid models with BPE tokens, in .nemo archives or folders.
 
-In NeMo the blank is the last token; here it is token 0, which is epsilon in k2. NeMo's token i is our token i + 1, in
-the embedding and in the output of the joint network.
+The files are read by formats/nemo_archive.py, the options by formats/nemo_config.py, the weights by
+formats/nemo_weights.py. Neither NeMo nor any code of the file is needed or run.
 """
 
 from __future__ import annotations
 
-import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from hainan_k2.config import shown
+from hainan_k2.files.checksum import sha256_of
+from hainan_k2.files.plain_yaml import load_yaml
+from hainan_k2.files.tensors import Stored
+from hainan_k2.files.torch_archive import open_torch_archive
+from hainan_k2.formats.foreign_options import Section
+from hainan_k2.formats.imported import Imported
+from hainan_k2.formats.nemo_archive import CONFIG, WEIGHTS, NemoFiles, open_nemo
+from hainan_k2.formats.nemo_config import ignored, model_class, model_config
+from hainan_k2.formats.nemo_weights import our_weights
+from hainan_k2.text.imported import import_sentencepiece
+from hainan_k2.text.tokenizer import Tokenizer
 
-from hainan_k2.config import ModelConfig
-from hainan_k2.files.torch_archive import read_torch_archive
-from hainan_k2.model.hainan import Hainan
 
-_TRAINING_ONLY = ("simple_am.", "simple_lm.")
-_WEIGHTS = "model_weights.ckpt"
+@contextmanager
+def read_nemo(path: Path) -> Iterator[Imported]:
+    """A context with the model of a .nemo archive, or of the folder that one was unpacked to, checked.
 
-
-def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """The weights of a .nemo archive, or of the .ckpt in it, by NeMo's names; float arrays are float32.
-
-    Nothing in the file is executed. Raises ValueError, in one line that names the file, where it is missing, damaged or
-    contains anything but tensors.
+    Raises ValueError, in one line that names the file, for a model that is damaged or not supported.
     """
-    if path.suffix == ".nemo":
-        try:
-            with tarfile.open(path, "r:") as archive:
-                members = [m for m in archive.getmembers() if m.name.rpartition("/")[2] == _WEIGHTS]
-                regular = len(members) == 1 and members[0].isreg() and not members[0].issparse()
-                content = archive.extractfile(members[0]) if regular else None
-                if content is None:
-                    raise ValueError(f"{path} does not hold one file {_WEIGHTS}")
-                state = read_torch_archive(cast(BinaryIO, content), f"{path}: {_WEIGHTS}")
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror or error}") from None
-        except tarfile.TarError as error:
-            raise ValueError(f"{path} is not an uncompressed tar archive, as .nemo files are: {error}") from None
-    else:
-        state = read_torch_archive(path)
+    with open_nemo(path) as files:
+        values = load_yaml(files.read(CONFIG), files.label(CONFIG))
+        config = model_config(values, files.label(CONFIG))
+        tokenizer = _tokenizer(files, values)
+        weights_path = path / WEIGHTS if path.is_dir() else path
+        provenance = {
+            "imported": {
+                "file": path.name,
+                "sha256": sha256_of(weights_path),
+                "program": f"NeMo {values.get('nemo_version', 'of an unknown version')}",
+                "class": model_class(Section(values, files.label(CONFIG))),
+                "ignored": ignored(values),
+            }
+        }
+        with files.open(WEIGHTS) as stream, open_torch_archive(stream, files.label(WEIGHTS)) as state:
+            weights = our_weights(tensors_of(state, files.label(WEIGHTS)), config)
+            model = Imported(path, config, weights, tokenizer, provenance)
+            model.check()
+            yield model
+
+
+def tensors_of(state: Any, where: str) -> Mapping[str, Stored]:
+    """The tensors of a checkpoint by NeMo's names; ValueError where it contains anything else."""
     state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    tensors = state.items() if isinstance(state, dict) else ()
-    if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors):
-        raise ValueError(f"{path} holds no dict of tensors")
-    return {name: (value.float() if value.is_floating_point() else value).numpy() for name, value in tensors}
+    if not isinstance(state, dict) or not state:
+        raise ValueError(f"{where} holds no dict of tensors")
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Stored)}
+    if len(tensors) < len(state):
+        raise ValueError(f"{where} holds other objects than tensors")
+    return tensors
 
 
-def model_config(config: dict[str, Any], weights: dict[str, np.ndarray]) -> ModelConfig:
-    """Our ModelConfig for NeMo's keys; sizes that the keys do not state follow from the shapes of the weights.
-
-    Raises ValueError for missing keys, and for a blank that is not the last token.
-    """
-    required = (
-        "vocab",
-        "blank",
-        "d_model",
-        "heads",
-        "layers",
-        "mel",
-        "subsampling_channels",
-        "conv_kernel",
-        "pred_hidden",
-        "joint_hidden",
-        "durations",
-    )
-    missing = [key for key in required if key not in config]
-    if missing:
-        raise ValueError(f"config lacks {', '.join(missing)}; it has {', '.join(sorted(config))}")
-    if config["blank"] != config["vocab"]:
-        raise ValueError(f"blank {config['blank']} is expected to be the last token, {config['vocab']}")
-    linear1 = weights.get("encoder.layers.0.feed_forward1.linear1.weight")
-    return ModelConfig(
-        vocab_size=config["vocab"] + 1,
-        durations=tuple(config["durations"]),
-        num_mel_bins=config["mel"],
-        d_model=config["d_model"],
-        num_layers=config["layers"],
-        num_heads=config["heads"],
-        ffn_factor=4 if linear1 is None else linear1.shape[0] // config["d_model"],
-        conv_kernel=config["conv_kernel"],
-        subsampling_channels=config["subsampling_channels"],
-        xscaling=bool(config.get("xscaling", True)),
-        bias="encoder.layers.0.self_attn.linear_q.bias" in weights,
-        predictor="lstm",
-        predictor_dim=config["pred_hidden"],
-        predictor_layers=config.get("pred_layers", 1),
-        joiner_dim=config["joint_hidden"],
-        ctc="ctc.weight" in weights,
-    )
-
-
-def our_name(name: str) -> str:
-    """Our name of a weight, e.g. `predictor.lstm.X` for `decoder.prediction.dec_rnn.lstm.X`."""
-    for theirs, ours in (
-        ("decoder.prediction.dec_rnn.lstm.", "predictor.lstm."),
-        ("decoder.prediction.embed.", "predictor.embed."),
-        ("joint.enc.", "joiner.enc."),
-        ("joint.pred.", "joiner.pred."),
-    ):
-        if name.startswith(theirs):
-            return ours + name[len(theirs) :]
-    if name.startswith("joint.joint_net."):  # index 1, or 2 where a dropout layer stands before it
-        return "joiner.out." + name.rsplit(".", 1)[-1]
-    return name
-
-
-def blank_first(rows: Tensor, blank: int) -> Tensor:
-    """Move row `blank` (the last token) to the front; the rows after it (durations) stay."""
-    return torch.cat([rows[blank : blank + 1], rows[:blank], rows[blank + 1 :]])
-
-
-def model_from_arrays(config: dict[str, Any], weights: dict[str, np.ndarray]) -> Hainan:
-    """A Hainan model in eval mode with NeMo's weights; the heads that only training uses keep their initial values.
-
-    Args:
-      config: vocab, blank, d_model, heads, layers, mel, subsampling_channels, conv_kernel, pred_hidden, joint_hidden,
-        durations, and optionally xscaling and pred_layers.
-      weights: float arrays by NeMo's names (encoder.*, decoder.*, joint.*).
-    Raises:
-      ValueError: naming every weight that is missing, not part of the model, or of another shape.
-    """
-    model = Hainan(model_config(config, weights))
-    state = {our_name(name): torch.from_numpy(np.array(array)) for name, array in weights.items()}
-    for name in ("predictor.embed.weight", "joiner.out.weight", "joiner.out.bias"):
-        if name in state:
-            state[name] = blank_first(state[name], config["blank"])
-    wanted = model.state_dict()
-    problems = [f"{n} is missing" for n in wanted if n not in state and not n.startswith(_TRAINING_ONLY)]
-    problems += [f"{n} is not part of the model" for n in state if n not in wanted]
-    problems += [
-        f"{n} is {tuple(a.shape)}, not {tuple(wanted[n].shape)}"
-        for n, a in state.items()
-        if n in wanted and a.shape != wanted[n].shape
-    ]
-    if problems:
-        raise ValueError(f"{len(problems)} weights do not fit: " + "; ".join(problems[:10]))
-    model.load_state_dict(state, strict=False)
-    return model.eval()
+def _tokenizer(files: NemoFiles, values: Mapping[str, Any]) -> Tokenizer:
+    """The tokenizer that the section `tokenizer` names."""
+    section = Section(values, files.label(CONFIG)).section("tokenizer")
+    kind = section.get("type")
+    if kind == "agg":
+        raise ValueError(
+            f"{section.name}: aggregate tokenizers are not supported: it has {shown(section.get('langs'))}"
+        )
+    section.require("type", None, "bpe", "unigram")
+    name = section.get("model_path")
+    name = name[len("nemo:") :] if isinstance(name, str) and name.startswith("nemo:") else name
+    if not isinstance(name, str) or not name.endswith(".model") or "/" in name or "\\" in name:
+        raise ValueError(f"{section.name}: model_path {shown(name)} names no SentencePiece model in the archive")
+    return import_sentencepiece(files.read(name), files.label(name))

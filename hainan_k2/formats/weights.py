@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Optional
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hainan_k2.config import ModelConfig
-from hainan_k2.frames import subsampled_length
+from hainan_k2.files.tensors import Weights, in_memory
 from hainan_k2.model.hainan import Hainan
 
 TRAINING_HEADS = ("simple_am", "simple_lm")  # the additive joint of the pruned loss
@@ -21,74 +25,89 @@ def without_training_heads(model: Hainan) -> Hainan:
 
 
 def model_of_weights(
-    config: ModelConfig, weights: dict[str, Tensor], path: Path, source: str, training_heads: bool
+    config: ModelConfig,
+    weights: Weights,
+    path: Path,
+    source: str,
+    training_heads: bool,
+    encoder_dtype: torch.dtype = torch.float32,
 ) -> Hainan:
     """A model with exactly these weights, on the CPU.
 
     Args:
+      weights: by our names. Stored ones are read one after another.
       path: the file of the weights, for error messages.
       source: the origin of `config`, for error messages.
       training_heads: whether the model has TRAINING_HEADS.
+      encoder_dtype: the type of the encoder's weights; all others are float32.
     Raises:
-      ValueError: in one line that names the file, where names, shapes or types are not those of the configuration.
+      ValueError: in one line that names the file, where names, shapes or types are not those of the configuration, or
+        a weight is not finite.
     """
-    # Compared before the model is made, since a configuration can state sizes that do not fit into memory.
-    shapes = {name: tuple(value.shape) for name, value in weights.items()}
-    compare_shapes(key_shapes(config), shapes, path, source, complete=False)
     try:
-        model = Hainan(config) if training_heads else without_training_heads(Hainan(config))
+        model = empty_model(config, training_heads)
     except ValueError as error:
         raise ValueError(f"{path} does not fit {source}: {' '.join(str(error).split())}") from None
     state = model.state_dict()
-    compare_shapes({name: tuple(value.shape) for name, value in state.items()}, shapes, path, source, complete=True)
+    shapes = {name: tuple(value.shape) for name, value in weights.items()}
+    compare_shapes({name: tuple(value.shape) for name, value in state.items()}, shapes, path, source)
     wrong = [name for name, value in state.items() if value.dtype != weights[name].dtype]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} is of type {weights[wrong[0]].dtype}, not {state[wrong[0]].dtype}")
-    model.load_state_dict(weights)
+    for name in state:
+        value = in_memory(weights[name])
+        if value.is_floating_point():
+            if not torch.isfinite(value).all():
+                raise ValueError(f"{path}: {name} holds numbers that are not finite")
+            value = value.to(encoder_dtype) if name.startswith("encoder.") else value
+        _assign(model, name, value)
     return model
 
 
+def empty_model(config: ModelConfig, training_heads: bool) -> Hainan:
+    """A model whose weights have shapes and no values, and take no memory, whatever `config` states.
+
+    Raises ValueError for dimensions that no model has.
+    """
+    try:
+        with _WithoutValues():
+            model = Hainan(config)
+    except RuntimeError as error:  # sizes beyond 64 bits
+        raise ValueError(" ".join(str(error).split())) from None
+    return model if training_heads else without_training_heads(model)
+
+
+class _WithoutValues(TorchFunctionMode):
+    """Within this context, new tensors are on torch's meta device (`torch.device("meta")` does this from torch 2.0)."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Optional[dict[str, Any]] = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in (torch.empty, torch.zeros, torch.ones, torch.tensor) and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        return function(*args, **kwargs)
+
+
+def _assign(model: nn.Module, name: str, value: Tensor) -> None:
+    """Make `value` the parameter or buffer of that name."""
+    owner, _, last = name.rpartition(".")
+    module = model.get_submodule(owner)
+    old = getattr(module, last)
+    setattr(module, last, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
+
+
 def compare_shapes(
-    wanted: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], path: Path, source: str, complete: bool
+    wanted: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]], path: Path, source: str
 ) -> None:
-    """Raises ValueError unless `shapes` has all the wanted ones and, if `complete`, no others."""
+    """Raises ValueError unless `shapes` are exactly the wanted ones."""
     wrong = [
         f"{name} is {shapes.get(name, 'missing')}, not {shape}"
         for name, shape in wanted.items()
         if shapes.get(name) != shape
     ]
-    wrong += [f"{name} is not part of the model" for name in shapes if complete and name not in wanted]
+    wrong += [f"{name} is not part of the model" for name in shapes if name not in wanted]
     if wrong:
         raise ValueError(
             f"{path} does not fit {source}: {wrong[0]}" + (f", and {len(wrong) - 1} more" if wrong[1:] else "")
         )
-
-
-def key_shapes(c: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a few weights: every dimension of the model occurs, and the last of every kind of layer."""
-    outputs, pre = c.vocab_size + len(c.durations), "encoder.pre_encode."
-    shapes: dict[str, tuple[int, ...]] = {
-        "joiner.enc.weight": (c.joiner_dim, c.d_model),
-        "joiner.pred.weight": (c.joiner_dim, c.predictor_dim),
-        "joiner.out.weight": (outputs, c.joiner_dim),
-        "predictor.embed.weight": (c.vocab_size, c.predictor_dim),
-    }
-    if c.predictor == "lstm":
-        last = f"predictor.lstm.weight_ih_l{c.predictor_layers - 1}"
-        shapes[last] = (4 * c.predictor_dim, c.predictor_dim)
-    else:
-        group = 4 if c.predictor_dim % 4 == 0 else c.predictor_dim
-        shapes["predictor.conv.weight"] = (c.predictor_dim, group, c.predictor_context)
-    if c.encoder == "whisper":
-        last = f"encoder.whisper.layers.{c.whisper_layers - 1}.qkv.weight"
-        shapes[last] = (3 * c.whisper_dim, c.whisper_dim)
-    else:
-        width = c.subsampling_channels * subsampled_length(c.num_mel_bins)
-        shapes[pre + "conv.0.weight"] = (c.subsampling_channels, 1, 3, 3)
-        shapes[pre + "out.weight"] = (c.d_model, width)
-    if c.num_layers:
-        layer = f"encoder.layers.{c.num_layers - 1}."
-        shapes[layer + "feed_forward1.linear1.weight"] = (c.ffn_factor * c.d_model, c.d_model)
-        shapes[layer + "conv.depthwise_conv.weight"] = (c.d_model, 1, c.conv_kernel)
-        shapes[layer + "self_attn.pos_bias_u"] = (c.num_heads, c.d_model // c.num_heads)
-    return shapes

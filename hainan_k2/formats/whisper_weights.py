@@ -98,7 +98,7 @@ def load_whisper(encoder: WhisperEncoder, path: Path) -> None:
     """Load the weights of a file into `encoder`; ValueError where names or shapes do not fit."""
     weights = read_whisper(path)
     wanted, read = ({name: tuple(v.shape) for name, v in state.items()} for state in (encoder.state_dict(), weights))
-    compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)", complete=True)
+    compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)")
     encoder.load_state_dict(weights)
     logger.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
 

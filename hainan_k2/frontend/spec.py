@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from hainan_k2.config import ModelConfig
+from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.fbank import fbank
 from hainan_k2.frontend.log_mel import NUM_BINS, log_mel
+from hainan_k2.frontend.nemo_mel import FFT, LOG_GUARD, MAX_BINS, PREEMPHASIS, nemo_mel, normalise_per_feature
+from hainan_k2.frontend.nemo_mel import WINDOWS as NEMO_WINDOWS
 from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.samples import Samples, to_waveform
 
-KINDS = ("fbank", "log-mel", "states")
+KINDS = ("fbank", "log-mel", "nemo", "states")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,13 @@ class FeatureSpec:
     """The kind of features that an encoder expects, with `num_bins` values per frame.
 
     fbank: Kaldi's log mel filter banks, normalised per utterance. log-mel: Whisper's features, not normalised.
-    states: the output of a frozen pretrained encoder, which is stored beside the cuts and never computed here.
+    nemo: NeMo's log mel energies, with the last three options. states: the output of a frozen pretrained encoder, which
+    is stored beside the cuts and never computed here.
+
+    Args:
+      window: hann or hamming.
+      preemphasis: share of the sample before that is subtracted from each sample.
+      per_feature: normalise every bin of an utterance.
 
     >>> import numpy
     >>> FeatureSpec("log-mel").compute(numpy.zeros(16000)).shape
@@ -29,22 +39,45 @@ class FeatureSpec:
 
     kind: str = "fbank"
     num_bins: int = 80
+    window: str = "hann"
+    preemphasis: float = PREEMPHASIS
+    per_feature: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"no features of kind {self.kind!r}; there are {', '.join(KINDS)}")
         if self.kind == "log-mel" and self.num_bins != NUM_BINS:
             raise ValueError(f"num_mel_bins is {self.num_bins}: log-mel features have {NUM_BINS}")
+        if self.kind == "nemo" and not 1 <= self.num_bins <= MAX_BINS:
+            raise ValueError(f"num_mel_bins is {self.num_bins}: NeMo's features have 1 to {MAX_BINS}")
+        if self.window not in NEMO_WINDOWS:
+            raise ValueError(f"window is {self.window!r}: NeMo's features have {' or '.join(NEMO_WINDOWS)}")
 
     @classmethod
     def of_model(cls, model: ModelConfig) -> FeatureSpec:
         """The features that the encoder of `model` expects, computed from audio."""
+        if model.features == "nemo":
+            return cls("nemo", model.num_mel_bins, model.nemo_window, model.nemo_preemphasis, model.nemo_normalise)
         return cls("fbank" if model.encoder == "fastconformer" else "log-mel", model.num_mel_bins)
 
     @property
     def normalised(self) -> bool:
         """Whether these features are normalised per utterance."""
-        return self.kind == "fbank"
+        return self.kind == "fbank" or self.kind == "nemo" and self.per_feature
+
+    def as_dict(self) -> dict[str, Any]:
+        """What defines these features, as the config.json of a model directory states it."""
+        common = {"kind": self.kind, "num_mel_bins": self.num_bins, "sampling_rate": SAMPLING_RATE}
+        if self.kind != "nemo":
+            return common
+        return {
+            **common,
+            "window": self.window,
+            "preemphasis": self.preemphasis,
+            "n_fft": FFT,
+            "log_guard": LOG_GUARD,
+            "normalise": "per_feature" if self.per_feature else "none",
+        }
 
     def compute(self, samples: Samples) -> Tensor:
         """Features (T, F) float32, normalised where this kind is, of samples (N,) or (1, N) at 16 kHz.
@@ -52,10 +85,20 @@ class FeatureSpec:
         These are the features that a batch has of the same utterance. Raises ValueError for samples of less than 25 ms
         or several channels, and for encoder states.
         """
+        return self.normalise(self.extract(to_waveform(samples)))
+
+    def extract(self, waveform: Tensor) -> Tensor:
+        """Features (T, F) of a waveform (N,), not normalised; ValueError for encoder states."""
         self.check_computable()
-        waveform = to_waveform(samples)
-        features = log_mel(waveform) if self.kind == "log-mel" else fbank(waveform, self.num_bins)
-        return normalise(features) if self.normalised else features
+        if self.kind == "nemo":
+            return nemo_mel(waveform, self.num_bins, self.window, self.preemphasis)
+        return log_mel(waveform) if self.kind == "log-mel" else fbank(waveform, self.num_bins)
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """The features (T, F) of one utterance normalised as this kind is; unchanged where it is not."""
+        if not self.normalised:
+            return features
+        return normalise_per_feature(features) if self.kind == "nemo" else normalise(features)
 
     def check_computable(self) -> None:
         """Raises ValueError for encoder states, which are not computed from audio."""

@@ -61,15 +61,24 @@ class Recognizer:
 
     @classmethod
     def load(
-        cls, name: Union[str, Path] = "released", device: str = "auto", windows: WindowConfig = WINDOWS
+        cls,
+        name: Union[str, Path] = "released",
+        device: str = "auto",
+        windows: WindowConfig = WINDOWS,
+        precision: str = "float32",
     ) -> Recognizer:
-        """Load a model directory of export.py; "released" is the one that comes with the package.
+        """Load a model directory of export.py or import_model.py; "released" is the one that comes with the package.
 
-        `windows` sets how audio is encoded that is longer than a window. Raises ValueError: one line with the file that
-        is missing, damaged or does not fit the others.
+        Args:
+          windows: how audio is encoded that is longer than a window.
+          precision: in which the encoder computes: float32, float16 or bfloat16 where torch can on this device, or int8
+            (CPU). All else stays float32.
+        Raises:
+          ValueError: one line with the file that is missing, damaged or does not fit the others, or a precision that is
+            not available.
         """
-        model, tokenizer, provenance = read_model(find_model(name))
-        return cls(model.to(pick_device(device)), tokenizer, provenance, windows)
+        model, tokenizer, provenance = read_model(find_model(name), precision, pick_device(device))
+        return cls(model, tokenizer, provenance, windows)
 
     def resources(self, **files: str) -> DecodingResources:
         """Load decoding resources: lm="4gram.arpa", hotwords="names.txt" and the other fields of ResourceConfig."""
@@ -118,7 +127,7 @@ class Recognizer:
         input a batch.
         """
         loaded = resources or self.resources()
-        choose_methods([method], loaded)
+        choose_methods([method], loaded, self.model.config)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from hainan_k2.config import ModelConfig
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.inference.batch_search import Outcome, search_batch
 from hainan_k2.model.hainan import Hainan
@@ -67,7 +68,7 @@ def search_segments(
       The joined hypothesis, without words, or why the search of the first segment that failed did so.
     """
     lens = torch.tensor([len(encoder_out)], device=encoder_out.device)
-    (greedy,) = METHODS["nar-greedy"].function(model, encoder_out[None], lens, row.options)
+    (greedy,) = METHODS[pause_finder(model.config)].function(model, encoder_out[None], lens, row.options)
     segments = encoder_out.tensor_split(find_cuts(greedy, longest))
     outcomes: list[Outcome] = []
     for first in range(0, len(segments), IN_BATCH):
@@ -79,6 +80,13 @@ def search_segments(
     if len(hypotheses) < len(outcomes):
         return next(outcome for outcome in outcomes if isinstance(outcome, str))
     return join(hypotheses, pieces)
+
+
+def pause_finder(config: ModelConfig) -> str:
+    """The cheapest method whose token times a model of this configuration was trained for."""
+    if config.objective == "ctc":
+        return "ctc-greedy"
+    return "nar-greedy" if config.objective == "tdt" and config.predictor_masking else "ar-greedy"
 
 
 def find_cuts(hypothesis: Hypothesis, longest: int) -> list[int]:

@@ -26,7 +26,6 @@ from torch import Tensor
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.log_mel import DYNAMIC_RANGE
-from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.window_sizes import Windows
 from hainan_k2.model.hainan import Hainan
@@ -122,11 +121,9 @@ def encode_features(model: Hainan, spec: FeatureSpec, features: np.ndarray, wind
 
 def limit_to_window(features: Tensor, spec: FeatureSpec) -> Tensor:
     """Stored features (T, F) as the features of an utterance of their own: normalised, or limited in range."""
-    if spec.normalised:
-        return normalise(features)
     if spec.kind == "log-mel":
         return torch.maximum(features, features.max() - DYNAMIC_RANGE / 4)
-    return features
+    return spec.normalise(features)
 
 
 def _join(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+BLOCK = 256  # queries per block of local attention
 
-def relative_positions(length: int, d_model: int, like: Tensor) -> Tensor:
-    """Sinusoids of the offsets length-1 ... 1-length: (2 * length - 1, d_model), of `like`'s dtype and device."""
-    offsets = torch.arange(length - 1, -length, -1, device=like.device, dtype=torch.float32)
+
+def relative_positions(length: int, d_model: int, like: Tensor, context: Sequence[int] = (-1, -1)) -> Tensor:
+    """Sinusoids of the offsets that occur in attention over `length` frames, of `like`'s dtype and device.
+
+    Args:
+      context: as in `RelPositionAttention`.
+    Returns:
+      (2 * length - 1, d_model) for the offsets length-1 ... 1-length; (left + 1 + right, d_model) for the offsets
+      left ... -right if both sides are limited.
+    """
+    left, right = context if is_local(context) else (length - 1, length - 1)
+    offsets = torch.arange(left, -right - 1, -1, device=like.device, dtype=torch.float32)
     inverse = torch.exp(torch.arange(0, d_model, 2, device=like.device) * (-math.log(10000.0) / d_model))
     angles = offsets[:, None] * inverse
-    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(2 * length - 1, d_model).to(like.dtype)
+    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(len(offsets), d_model).to(like.dtype)
+
+
+def is_local(context: Sequence[int]) -> bool:
+    """Whether a frame attends to a limited number of frames on both sides."""
+    return min(context) >= 0
 
 
 def shift_to_relative(scores: Tensor) -> Tensor:
@@ -28,14 +44,36 @@ def shift_to_relative(scores: Tensor) -> Tensor:
     return scores.as_strided((batch, heads, time, time), (b, h, t - w, w), scores.storage_offset() + (time - 1) * w)
 
 
-class RelPositionAttention(nn.Module):
-    """Self-attention whose scores are a content term plus a position term, each with a learned query bias."""
+def shift_to_band(scores: Tensor) -> Tensor:
+    """Scores per (query, offset), (B, H, S, W), as scores per (query, key), (B, H, S, S + W - 1).
 
-    def __init__(self, d_model: int, num_heads: int, dropout: float, bias: bool = True) -> None:
+    Offset w of query q is key q + w; the scores of all other keys are 0.
+
+    >>> shift_to_band(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
+    [[[[1, 2, 0], [0, 3, 4]]]]
+    """
+    batch, heads, queries, width = scores.shape
+    keys = queries + width - 1
+    rows = nn.functional.pad(scores, (0, queries)).flatten(2)  # each row one longer than the result's: a shift by one
+    return rows[..., : queries * keys].view(batch, heads, queries, keys)
+
+
+class RelPositionAttention(nn.Module):
+    """Self-attention whose scores are a content term plus a position term, each with a learned query bias.
+
+    Args:
+      context: frames on the left and on the right that a frame attends to, -1 for all. If both are limited, the frames
+        are searched in blocks, and memory is linear in their number.
+    """
+
+    def __init__(
+        self, d_model: int, num_heads: int, dropout: float, bias: bool = True, context: Sequence[int] = (-1, -1)
+    ) -> None:
         super().__init__()
         if d_model % num_heads:
             raise ValueError(f"d_model {d_model} is not a multiple of num_heads {num_heads}")
         self.num_heads, self.head_dim = num_heads, d_model // num_heads
+        self.left, self.right = context
         self.linear_q = nn.Linear(d_model, d_model, bias=bias)
         self.linear_k = nn.Linear(d_model, d_model, bias=bias)
         self.linear_v = nn.Linear(d_model, d_model, bias=bias)
@@ -50,7 +88,7 @@ class RelPositionAttention(nn.Module):
 
         Args:
           x: (B, T, C) frames.
-          positions: (2T-1, C) from `relative_positions`.
+          positions: from `relative_positions`, with the same context.
           padding: (B, T) bool, True where there is no frame.
         Returns:
           (B, T, C).
@@ -62,10 +100,46 @@ class RelPositionAttention(nn.Module):
 
         q, k, v = heads(self.linear_q(x)), heads(self.linear_k(x)), heads(self.linear_v(x))
         p = heads(self.linear_pos(positions).unsqueeze(0))
-        content = torch.matmul(q + self.pos_bias_u[:, None], k.transpose(2, 3))
-        position = shift_to_relative(torch.matmul(q + self.pos_bias_v[:, None], p.transpose(2, 3)))
-        scores = (content + position) * (self.head_dim**-0.5)
-        masked = padding[:, None, None, :]
-        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3).masked_fill(masked, 0.0)
-        y = torch.matmul(self.dropout(weights), v)
+        if is_local((self.left, self.right)):
+            y = self._local(q, k, v, p, padding)
+        else:
+            position = shift_to_relative(torch.matmul(q + self.pos_bias_v[:, None], p.transpose(2, 3)))
+            masked = padding[:, None, None, :]
+            if self.left >= 0 or self.right >= 0:
+                masked = masked | self._outside(torch.arange(time, device=x.device))
+            y = self._attend(q, k, v, position, masked)
         return self.linear_out(y.transpose(1, 2).reshape(batch, time, channels))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, position: Tensor, masked: Tensor) -> Tensor:
+        """(B, H, Q, E) from queries (B, H, Q, E), keys and values (B, H, K, E), and position scores (B, H, Q, K)."""
+        content = torch.matmul(q + self.pos_bias_u[:, None], k.transpose(2, 3))
+        scores = (content + position) * (self.head_dim**-0.5)
+        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3).masked_fill(masked, 0.0)
+        return torch.matmul(self.dropout(weights), v)
+
+    def _outside(self, frames: Tensor) -> Tensor:
+        """(T, T) bool: whether the key (column) is outside the context of the query (row)."""
+        offset = frames - frames[:, None]
+        outside = torch.zeros_like(offset, dtype=torch.bool)
+        if self.left >= 0:
+            outside |= offset < -self.left
+        if self.right >= 0:
+            outside |= offset > self.right
+        return outside
+
+    def _local(self, q: Tensor, k: Tensor, v: Tensor, p: Tensor, padding: Tensor) -> Tensor:
+        """Attention of blocks of queries to the keys in their context. Key 0 of a block is `left` frames before it."""
+        time, around = q.shape[2], (self.left, self.right)
+        k, v = (nn.functional.pad(y, (0, 0, *around)) for y in (k, v))
+        padding = nn.functional.pad(padding, around, value=True)
+        blocks = []
+        for begin in range(0, time, BLOCK):
+            queries = q[:, :, begin : begin + BLOCK]
+            size = queries.shape[2]
+            keys = slice(begin, begin + size + self.left + self.right)
+            position = shift_to_band(torch.matmul(queries + self.pos_bias_v[:, None], p.transpose(2, 3)))
+            row, column = torch.arange(size, device=q.device)[:, None], torch.arange(position.shape[3], device=q.device)
+            outside = (column < row) | (column > row + self.left + self.right)
+            masked = outside | padding[:, None, None, keys]
+            blocks.append(self._attend(queries, k[:, :, keys], v[:, :, keys], position, masked))
+        return torch.cat(blocks, 2)

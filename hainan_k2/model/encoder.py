@@ -52,7 +52,7 @@ class ConformerLayer(nn.Module):
         self.norm_feed_forward1 = nn.LayerNorm(c.d_model)
         self.feed_forward1 = FeedForward(c.d_model, c.ffn_factor * c.d_model, c.dropout, c.bias)
         self.norm_self_att = nn.LayerNorm(c.d_model)
-        self.self_attn = RelPositionAttention(c.d_model, c.num_heads, c.dropout, c.bias)
+        self.self_attn = RelPositionAttention(c.d_model, c.num_heads, c.dropout, c.bias, c.attention_context)
         self.norm_conv = nn.LayerNorm(c.d_model)
         self.conv = ConvolutionModule(c.d_model, c.conv_kernel, c.bias)
         self.norm_feed_forward2 = nn.LayerNorm(c.d_model)
@@ -81,7 +81,7 @@ class FastConformer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.d_model = config.d_model
+        self.d_model, self.context = config.d_model, config.attention_context
         self.scale = config.d_model**0.5 if config.xscaling else 1.0
         self.pre_encode = DepthwiseStriding(config.num_mel_bins, config.subsampling_channels, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
@@ -94,15 +94,17 @@ class FastConformer(nn.Module):
           features: (B, T, F) log-mel, 10 ms frames.
           lens: (B,) int64, number of feature frames of every utterance.
         Returns:
-          Encoder output (B, T', d_model), 80 ms frames, T' = ceil(T / 8); and its lengths (B,).
+          Encoder output (B, T', d_model), 80 ms frames, T' = ceil(T / 8), of the features' dtype whatever that of the
+          weights; and its lengths (B,).
         Raises:
           ValueError: for a length outside [1, T].
         """
         check_features(features, lens)
+        dtype, features = features.dtype, features.to(self.pre_encode.conv[0].weight.dtype)
         x, lens = self.pre_encode(features, lens)
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]
-        positions = relative_positions(x.shape[1], self.d_model, x)
+        positions = relative_positions(x.shape[1], self.d_model, x, self.context)
         x = self.dropout(x.to(features.dtype) * self.scale)  # the residual stream stays in float32 under autocast
         for layer in self.layers:
             x = layer(x, positions, padding)
-        return x, lens
+        return x.to(dtype), lens

@@ -19,7 +19,8 @@ class Hainan(nn.Module):
     """Encoder, predictor and joiner, and the heads that only training uses.
 
     simple_am, simple_lm: the additive joint of the simple loss, whose occupancies choose the bands of the pruned loss
-    (arXiv 2206.13236, section 3). ctc: an auxiliary CTC head on the encoder frames, or None.
+    (arXiv 2206.13236, section 3). ctc: a CTC head on the encoder frames, or None. A model of objective ctc has no
+    predictor and no joiner.
 
     >>> model = Hainan(ModelConfig.preset("tiny", vocab_size=20)).eval()
     >>> encoder_out, lens = model.encoder(torch.randn(2, 160, 80), torch.tensor([160, 120]))
@@ -34,11 +35,12 @@ class Hainan(nn.Module):
         super().__init__()
         self.config = config
         self.encoder: Encoder = WhisperConformer(config) if config.encoder == "whisper" else FastConformer(config)
-        self.predictor: Predictor = make_predictor(config)
-        self.joiner = Joiner(config)
-        outputs = config.vocab_size + len(config.durations)
-        self.simple_am = nn.Linear(config.d_model, outputs)
-        self.simple_lm = nn.Linear(config.predictor_dim, outputs)
+        if config.objective != "ctc":
+            self.predictor: Predictor = make_predictor(config)
+            self.joiner = Joiner(config)
+            outputs = config.vocab_size + len(config.durations)
+            self.simple_am = nn.Linear(config.d_model, outputs)
+            self.simple_lm = nn.Linear(config.predictor_dim, outputs)
         self.ctc: Optional[nn.Linear] = nn.Linear(config.d_model, config.vocab_size) if config.ctc else None
 
     @property

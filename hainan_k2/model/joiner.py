@@ -22,15 +22,21 @@ def mask_predictor(projected: Tensor, probability: float) -> Tensor:
 
 
 class Joiner(nn.Module):
-    """W_out dropout(relu(W_enc enc + W_pred pred)): V token logits, then D duration logits."""
+    """W_out dropout(relu(W_enc enc + W_pred pred)): V token logits, then D duration logits.
+
+    An RNN-T has the single duration 0 and no weights for it: its logit is the constant 0, its log-probability too.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.vocab_size = config.vocab_size
+        self.predicts_durations = config.objective == "tdt"
+        self.activation = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}[config.joiner_activation]
         self.enc = nn.Linear(config.d_model, config.joiner_dim)
         self.pred = nn.Linear(config.predictor_dim, config.joiner_dim)
         self.dropout = nn.Dropout(config.joiner_dropout)
-        self.out = nn.Linear(config.joiner_dim, config.vocab_size + len(config.durations))
+        outputs = config.vocab_size + len(config.durations) * self.predicts_durations
+        self.out = nn.Linear(config.joiner_dim, outputs)
 
     def project_encoder(self, encoder_out: Tensor) -> Tensor:
         """(..., C) -> (..., J); computed once per frame."""
@@ -45,9 +51,13 @@ class Joiner(nn.Module):
 
         The NAR joint has no predictor term: a zero predictor output would still add W_pred's bias.
         """
-        if pred_proj is None:
-            return self.out(self.dropout(enc_proj.relu()))
-        return self.out(self.dropout((enc_proj + pred_proj).relu_()))  # in place: the largest tensor of training
+        hidden = enc_proj if pred_proj is None else enc_proj + pred_proj
+        if pred_proj is not None and self.activation is torch.relu:
+            hidden = hidden.relu_()  # in place: the largest tensor of training
+        else:
+            hidden = self.activation(hidden)
+        logits: Tensor = self.out(self.dropout(hidden))
+        return logits if self.predicts_durations else nn.functional.pad(logits, (0, 1))
 
     def log_probs(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
         """Log-probabilities of tokens (..., V) and durations (..., D), by two separate softmaxes, natural log."""

@@ -1,6 +1,7 @@
-"""Predictors (label-side networks): LSTM and stateless. The start symbol SOS is the blank's embedding, a zero vector.
+"""Predictors (label-side networks): LSTM, stateless, concat. The start symbol SOS is the blank's embedding: a zero
+vector, unless an imported model was trained with another one.
 
-Both compute outputs for all labels in parallel (`forward`) or label by label (`step`). A state is a tuple of tensors
+All compute outputs for all labels in parallel (`forward`) or label by label (`step`). A state is a tuple of tensors
 with the batch as dimension 0, so that a search can select and reorder states of any predictor.
 """
 
@@ -112,13 +113,66 @@ class StatelessPredictor(nn.Module):
         return self._convolve(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
-Predictor = Union[LstmPredictor, StatelessPredictor]
+class ConcatPredictor(nn.Module):
+    """The embeddings of the last `context` labels side by side, each position with a table of its own.
+
+    The last label has at least half of the channels, the others share the rest. This is the StatelessNet of NeMo.
+
+    Args:
+      norm: normalise each output to mean 0 and variance 1, without weights.
+    """
+
+    def __init__(self, vocab_size: int, dim: int, context: int, dropout: float, norm: bool) -> None:
+        super().__init__()
+        other = dim // 2 // context
+        if not other and context > 1:
+            raise ValueError(f"predictor_dim is {dim}: too few channels for {context} labels")
+        self.context, self.norm = context, norm
+        widths = [dim - other * (context - 1)] + [other] * (context - 1)  # the last label first
+        self.embeds = nn.ModuleList(nn.Embedding(vocab_size, width, padding_idx=0) for width in widths)
+        self.dropout = nn.Dropout(dropout)
+
+    def _concat(self, labels: Tensor) -> Tensor:
+        """labels (B, U + context - 1) -> (B, U, H)."""
+        count = labels.shape[1] - self.context + 1
+        parts = [
+            embed(labels[:, self.context - 1 - back : self.context - 1 - back + count])
+            for back, embed in enumerate(self.embeds)
+        ]
+        out: Tensor = self.dropout(torch.cat(parts, 2))
+        return nn.functional.layer_norm(out, out.shape[2:]) if self.norm else out
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
+        return self._concat(nn.functional.pad(labels, (self.context, 0)))
+
+    def initial_state(
+        self, batch_size: int, device: Optional[torch.device] = None, dtype: torch.dtype = torch.float32
+    ) -> State:
+        """The state before SOS: blanks; label ids have no `dtype`."""
+        return (torch.zeros((batch_size, self.context - 1), dtype=torch.int64, device=device),)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
+        labels = torch.cat([state[0], tokens[:, None]], dim=1)
+        return self._concat(labels)[:, 0], (labels[:, 1:],)
+
+    def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
+        seen = torch.cat([state[0], tokens], dim=1)
+        return self._concat(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
+
+
+Predictor = Union[LstmPredictor, StatelessPredictor, ConcatPredictor]
 
 
 def make_predictor(config: ModelConfig) -> Predictor:
     """The predictor that `config.predictor` names."""
-    if config.predictor == "lstm":
-        return LstmPredictor(config.vocab_size, config.predictor_dim, config.predictor_layers, config.predictor_dropout)
-    return StatelessPredictor(
-        config.vocab_size, config.predictor_dim, config.predictor_context, config.predictor_dropout
-    )
+    c = config
+    if c.predictor == "lstm":
+        return LstmPredictor(c.vocab_size, c.predictor_dim, c.predictor_layers, c.predictor_dropout)
+    if c.predictor == "concat":
+        return ConcatPredictor(
+            c.vocab_size, c.predictor_dim, c.predictor_context, c.predictor_dropout, c.predictor_norm
+        )
+    return StatelessPredictor(c.vocab_size, c.predictor_dim, c.predictor_context, c.predictor_dropout)

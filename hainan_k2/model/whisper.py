@@ -93,7 +93,7 @@ class WhisperConformer(nn.Module):
         super().__init__()
         if config.num_mel_bins != MEL_BINS:
             raise ValueError(f"num_mel_bins is {config.num_mel_bins}: the Whisper encoder takes {MEL_BINS}")
-        self.d_model = config.d_model
+        self.d_model, self.context = config.d_model, config.attention_context
         self.whisper = WhisperEncoder(config.whisper_dim, config.whisper_layers, config.whisper_heads)
         self.project = nn.Linear(STACK * config.whisper_dim, config.d_model)
         self.dropout = nn.Dropout(config.dropout)
@@ -121,7 +121,7 @@ class WhisperConformer(nn.Module):
         x = self.dropout(self.project(states.reshape(len(states), -1, STACK * states.shape[2])).to(states.dtype))
         lens = torch.div(lens + STACK - 1, STACK, rounding_mode="floor")
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]
-        positions = relative_positions(x.shape[1], self.d_model, x)
+        positions = relative_positions(x.shape[1], self.d_model, x, self.context)
         for layer in self.layers:
             x = layer(x, positions, padding)
         return x, lens

@@ -27,7 +27,8 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.content import Detail, Page
 from hainan_k2.report.render import render
 from hainan_k2.result import Hypothesis
-from hainan_k2.search import METHODS, DecodingResources, SearchConfig
+from hainan_k2.search import METHODS, DecodingResources, Method, SearchConfig
+from hainan_k2.search.suitability import untrained, why_unsuitable
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -109,7 +110,7 @@ def write_transcription(
     model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
     referenced, options = seconds is not None, rows[0].options
     if not referenced:
-        able = [name for name, method in METHODS.items() if method.compared and not (method.needs_k2 and why_no_k2())]
+        able = [name for name, method in METHODS.items() if method.compared and not _why_not(method, model)]
         rows = [row for row in rows if not METHODS[row.method].oracle]
         rows += [Row(name, name, options) for name in able if name not in [row.method for row in rows]]
     shown, details = [], {}
@@ -124,7 +125,7 @@ def write_transcription(
                 else:
                     decoded.hypotheses[row.label] = outcome.hypothesis
         paths: tuple[Hypothesis, ...] = ()
-        if not why_no_k2() and decoded.seconds <= LATTICE_SECONDS:
+        if not _why_not(METHODS["nbest"], model) and decoded.seconds <= LATTICE_SECONDS:
             encoded = recognizer.encode([samples])
             ((best,),) = search_batch(model, *encoded, [_lattice_row(options)], resources, [decoded.id])
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
@@ -178,9 +179,10 @@ def lattice_paths(
     options: SearchConfig,
     windows: Windows = DEFAULT_WINDOWS,
 ) -> dict[str, tuple[Hypothesis, ...]]:
-    """The most probable texts of each cut's lattice, with words, by id. Without k2: a warning, and no texts."""
-    if why_no_k2():
-        logger.warning("the page has no lattices: %s", why_no_k2())
+    """The most probable texts of each cut's lattice, with words, by id; a warning and none where it cannot be built."""
+    why = _why_not(METHODS["nbest"], model)
+    if why:
+        logger.warning("the page has no lattices: %s", why)
         return {}
     short = CutSet.from_cuts(cut for cut in cuts if cut.duration <= LATTICE_SECONDS)
     if not len(short):
@@ -194,6 +196,13 @@ def lattice_paths(
             if isinstance(outcome, Hypothesis):
                 paths[name] = outcome.with_words(tokenizer.pieces, audio_seconds=seconds).alternatives
     return paths
+
+
+def _why_not(method: Method, model: Hainan) -> str:
+    """Why the method cannot run here or is of no use for the model; empty where it can."""
+    if untrained(method, model.config):
+        return "the encoder-only joint of this model is not trained"
+    return why_unsuitable(method, model.config, METHODS) or (why_no_k2() if method.needs_k2 else "")
 
 
 def _lattice_row(options: SearchConfig) -> Row:

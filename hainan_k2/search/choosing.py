@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from hainan_k2.config import ModelConfig
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
+from hainan_k2.search.suitability import untrained, why_unsuitable
 
 logger = logging.getLogger(__name__)
 ALL = ("all",)
+ANY_MODEL = ModelConfig(ctc=False)  # a TDT model of this package
+_UNTRAINED = (
+    "the encoder-only joint of this model is not trained, because its predictor was never masked; hainan-train "
+    "--init-from MODEL --mask-prob 0.5 trains it"
+)
 
 
 def check_methods(names: Sequence[str]) -> None:
@@ -23,42 +30,57 @@ def check_methods(names: Sequence[str]) -> None:
             raise ValueError(f"method {name} needs k2: {_why_no_k2()}")
 
 
-def choose_methods(names: Sequence[str], resources: DecodingResources = NO_RESOURCES) -> list[str]:
-    """`names` themselves; ("all",) stands for every method, without oracles, that can run here with `resources`.
+def choose_methods(
+    names: Sequence[str], resources: DecodingResources = NO_RESOURCES, model: ModelConfig = ANY_MODEL
+) -> list[str]:
+    """`names` themselves; ("all",) stands for every method, without oracles, that can run here with `resources` and
+    suits the model.
 
-    A warning names each resource that a chosen method does not use.
+    A warning names each resource that a chosen method does not use, and the methods that need an encoder-only joint
+    where the model was trained without.
 
     Raises:
-      ValueError: for a name that is no method, a method that needs k2 where it does not work, and one that needs a
-        resource which is not given.
+      ValueError: for a name that is no method, a method that needs k2 where it does not work, one that needs a resource
+        which is not given, and one that needs a part which the model does not have.
     """
-    chosen = _choose(names, resources)
+    chosen = _choose(names, resources, model)
     for resource in resources.given():
         unused_by = [name for name in chosen if resource not in METHODS[name].needs + METHODS[name].uses]
         if unused_by:
             logger.warning("--%s is not used by %s", resource.replace("_", "-"), ", ".join(unused_by))
+    doubtful = [name for name in chosen if untrained(METHODS[name], model)]
+    if doubtful:
+        logger.warning("%s: %s", ", ".join(doubtful), _UNTRAINED)
     return chosen
 
 
-def _choose(names: Sequence[str], resources: DecodingResources) -> list[str]:
+def _choose(names: Sequence[str], resources: DecodingResources, model: ModelConfig) -> list[str]:
     check_methods(names)
     if tuple(names) == ALL:
-        able = [
-            method
-            for method in METHODS.values()
-            if not method.oracle and all(getattr(resources, need) for need in method.needs)
-        ]
-        missing = [method.name for method in able if method.needs_k2 and _why_no_k2()]
-        if missing:
-            logger.warning(
-                "%d of %d methods are left out, %s: %s", len(missing), len(able), ", ".join(missing), _why_no_k2()
-            )
-        return [method.name for method in able if method.name not in missing]
+        return _all(resources, model)
     for name in names:
-        for need in METHODS[name].needs:
+        method = METHODS[name]
+        for need in method.needs:
             if not getattr(resources, need):
                 raise ValueError(f"method {name} needs --{need.replace('_', '-')}")
+        if why_unsuitable(method, model, METHODS):
+            raise ValueError(why_unsuitable(method, model, METHODS))
     return list(names)
+
+
+def _all(resources: DecodingResources, model: ModelConfig) -> list[str]:
+    given = [
+        method
+        for method in METHODS.values()
+        if not method.oracle and all(getattr(resources, need) for need in method.needs)
+        if not why_unsuitable(method, model, METHODS)
+    ]
+    missing = {method.name: _why_no_k2() for method in given if method.needs_k2 and _why_no_k2()}
+    missing.update({method.name: _UNTRAINED for method in given if untrained(method, model)})
+    for why in dict.fromkeys(missing.values()):
+        names = [name for name, reason in missing.items() if reason == why]
+        logger.warning("%d of %d methods are left out, %s: %s", len(names), len(given), ", ".join(names), why)
+    return [method.name for method in given if method.name not in missing]
 
 
 def _why_no_k2() -> str:

@@ -17,11 +17,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from hainan_k2.config import BLANK
+from hainan_k2.config import BLANK, ModelConfig
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.biasing import add_hotword_scores, scaled_hotwords
+from hainan_k2.search.cuda_graphs import SearchSteps
 from hainan_k2.search.emissions import Decision, Emissions, Frames
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
@@ -61,13 +62,19 @@ def ar_walk(
     speculative: int = SPECULATIVE,
 ) -> Emissions:
     """AR greedy search of projected encoder frames (N, J): speculative decoding in batches of up to `speculative`
-    utterances while the drafts are good, label-looping otherwise. Both make the same decisions."""
-    if len(frames.lens) > speculative:
+    utterances while the drafts are good, label-looping otherwise, and where the joint that drafts was not trained. Both
+    make the same decisions."""
+    if len(frames.lens) > speculative or not drafts(model.config):
         return label_looping(model, frames, max_symbols, hotwords)
     records, rest = speculate(model, frames, max_symbols, hotwords)
     if rest is None:
         return _collect(records, frames, max_symbols)
     return label_looping(model, frames, max_symbols, hotwords, rest, records)
+
+
+def drafts(config: ModelConfig) -> bool:
+    """Whether the encoder-only joint of such a model is trained, so that its drafts are good."""
+    return config.objective == "tdt" and config.predictor_masking
 
 
 def label_looping(
@@ -90,7 +97,7 @@ def label_looping(
       records: the decisions of that search.
     """
     device, dtype = frames.values.device, frames.values.dtype
-    durations = torch.tensor(model.durations, device=device)
+    steps = SearchSteps.of(model)
     utterance = frames.lens.nonzero()[:, 0]  # still running; every tensor below is parallel to it
     time = torch.zeros_like(utterance)
     count = torch.zeros_like(utterance)  # tokens emitted on this frame
@@ -105,25 +112,21 @@ def label_looping(
     # of every joint evaluation: utterance, token, frame, duration, both log-probs, whether max_symbols is reached
     records = [*records]
     while len(utterance):
-        out, state = model.predictor.step(label, state)
-        predicted = model.joiner.project_predictor(out)
+        predicted, state = steps.predict(label, state)
         starts, ends = frames.starts[utterance], frames.lens[utterance]
         bias = predicted.new_zeros((len(utterance), 1)) if hotwords is None else hotwords.bias(phrase)
         seeking = torch.arange(len(utterance), device=device)
         while len(seeking):
             now = time[seeking]
             hidden = frames.values[starts[seeking] + now]
-            logits = model.joiner.logits(hidden, predicted[seeking])
-            best = Decision(logits, model.vocab_size, durations, bias[seeking])
-            blank = best.token == BLANK
-            full = ~blank & (best.duration == 0) & (count[seeking] + 1 >= max_symbols)
-            moved = torch.where(blank | full, best.duration.clamp(min=1), best.duration)
-            records.append(
-                (utterance[seeking], best.token, now, best.duration, best.token_log_prob, best.duration_log_prob, full)
-            )
+            token, duration, *log_probs = steps.decide(hidden, predicted[seeking], bias[seeking])
+            blank = token == BLANK
+            full = ~blank & (duration == 0) & (count[seeking] + 1 >= max_symbols)
+            moved = torch.where(blank | full, duration.clamp(min=1), duration)
+            records.append((utterance[seeking], token, now, duration, *log_probs, full))
             time[seeking] = now + moved
             count[seeking] = torch.where(moved > 0, torch.zeros_like(moved), count[seeking] + 1)
-            label[seeking] = best.token
+            label[seeking] = token
             seeking = seeking[blank & (now + moved < ends[seeking])]
         running = (time < ends).nonzero()[:, 0]
         utterance, time, count, label = utterance[running], time[running], count[running], label[running]

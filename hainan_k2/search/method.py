@@ -29,6 +29,7 @@ class Method:
     function: Callable[..., Any]
     needs_k2: bool
     description: str
+    parts: tuple[str, ...] = ("encoder-only",)  # what it needs of a model (hainan_k2.search.suitability)
     options: tuple[str, ...] = ()  # the fields of SearchConfig that it takes
     needs: tuple[str, ...] = ()  # the fields of DecodingResources that it cannot do without
     uses: tuple[str, ...] = ()  # those that it takes if they are given

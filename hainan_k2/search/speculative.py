@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -25,7 +25,8 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.search.emissions import Decision, Frames
+from hainan_k2.search.cuda_graphs import SearchSteps
+from hainan_k2.search.emissions import Frames
 
 MAX_STEPS = 12  # steps of a draft
 MIN_PROBABILITY = 0.3  # a step is drafted if all steps before it have at least this probability under the NAR joint
@@ -88,7 +89,7 @@ def speculate(
       The records of label-looping (greedy.py), and where the utterances stand that have not ended, None if all have.
     """
     device = frames.values.device
-    durations = torch.tensor(model.durations, device=device)
+    steps = SearchSteps.of(model)
     draft = Draft.of(model, frames)
     starts, lens = frames.starts.tolist(), frames.lens.tolist()
     live = [u for u, length in enumerate(lens) if length]
@@ -110,18 +111,17 @@ def speculate(
         labels = [[label, *draft.labels(rows[:-1])] for label, rows in zip(now.label, tried)]
         width = max(map(len, labels))
         padded = torch.tensor([own + [BLANK] * (width - len(own)) for own in labels], device=device)
-        predicted, states = model.predictor.unroll(padded, now.state)
-        predicted = model.joiner.project_predictor(predicted).flatten(0, 1)
+        predicted, states = steps.unroll(padded, now.state)
+        predicted = predicted.flatten(0, 1)
         place = [n * width + k for n, rows in enumerate(tried) for k in _tokens_before(draft, rows)]
         slots = torch.tensor([[row for rows in tried for row in rows], place], device=device)
-        logits = model.joiner.logits(frames.values[slots[0]], predicted[slots[1]])
         phrases: Optional[Tensor] = None
-        bias: Union[Tensor, float] = 0.0
+        bias = predicted.new_zeros((slots.shape[1], 1))
         if hotwords is not None:
             phrases = _phrases(hotwords, now.phrase, padded)
             bias = hotwords.bias(phrases.flatten()[slots[1]])
-        best = Decision(logits, model.vocab_size, durations, bias)
-        decided = list(zip(*(column.tolist() for column in vars(best).values())))
+        columns = steps.decide(frames.values[slots[0]], predicted[slots[1]], bias)
+        decided = list(zip(*(column.tolist() for column in columns)))
 
         first, running, last_token, reached = 0, [], [], []
         for n, rows in enumerate(tried):

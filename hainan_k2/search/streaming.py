@@ -21,7 +21,7 @@ class StreamingGreedy:
     """
 
     def __init__(self, model: Hainan, options: SearchConfig, autoregressive: bool = True) -> None:
-        weight = next(model.parameters())
+        weight = model.joiner.enc.weight
         self.model, self.autoregressive = model, autoregressive
         self.max_symbols = options.max_symbols if autoregressive else 1  # NAR: one token per frame
         self.durations = torch.tensor(model.durations, device=weight.device)

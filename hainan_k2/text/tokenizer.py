@@ -1,6 +1,8 @@
-"""The BPE tokenizer: normalised text to token ids and back.
+"""The tokenizer: text to token ids and back.
 
-Id 0 is `<blk>`, the blank of the transducer; id 1 is `<unk>`, for letters that the tokenizer was not trained on.
+Id 0 is `<blk>`, the blank of the transducer; `<unk>` is for letters that the tokenizer was not trained on, and has id 1
+in tokenizers of hainan-train-bpe. These take normalised text. Imported tokenizers (hainan_k2.text.piece_model) take
+text as it is written, with its casing and punctuation.
 """
 
 from __future__ import annotations
@@ -8,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hainan_k2.result import letters
 from hainan_k2.text.normalise import normalise
+from hainan_k2.text.piece_model import BLANK, UNKNOWN, PieceModel
 
 
 class Tokenizer:
-    """The sentencepiece BPE model of a language folder, as `hainan-train-bpe` writes it.
+    """The sentencepiece model of a language folder, as `hainan-train-bpe` writes it, or of a model directory.
 
     >>> tokenizer = Tokenizer("hainan_k2/released")
     >>> tokenizer.decode(tokenizer.encode("Room 7, please."))
@@ -22,29 +26,44 @@ class Tokenizer:
       path: the file `bpe.model`, or the folder that holds it.
     Attributes:
       pieces: (V,) the text of every id; the first piece of a word begins with "▁".
+      normalisation: what is done to a text before it is encoded: english (hainan_k2.text.normalise) or none.
     Raises:
-      ValueError: if there is no model at `path`, or its ids 0 and 1 are not `<blk>` and `<unk>`.
+      ValueError: if there is no model at `path`, its id 0 is not `<blk>`, or it has no `<unk>`.
     """
 
     def __init__(self, path: str | Path):
-        import sentencepiece
-
         path = Path(path)
         path = path / "bpe.model" if path.is_dir() else path
         if not path.is_file():
             raise ValueError(f"no tokenizer at {path}: make one with `hainan-train-bpe`")
-        content = path.read_bytes()
+        self._load(path.read_bytes(), str(path))
+
+    @classmethod
+    def of_content(cls, content: bytes, where: str) -> Tokenizer:
+        """The tokenizer of a file's content; ValueError, beginning with `where`, as for a file."""
+        tokenizer = cls.__new__(cls)
+        tokenizer._load(content, where)
+        return tokenizer
+
+    def _load(self, content: bytes, where: str) -> None:
+        import sentencepiece
+
         if not content:
-            raise ValueError(f"{path} is empty")
+            raise ValueError(f"{where} is empty")
         try:
             self._model = sentencepiece.SentencePieceProcessor(model_proto=content)
             self.pieces: list[str] = [self._model.id_to_piece(i) for i in range(self._model.get_piece_size())]
         except (RuntimeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a sentencepiece model: {str(error).strip()}") from None
-        if self.pieces[:2] != ["<blk>", "<unk>"]:
+            raise ValueError(f"{where} is not a sentencepiece model: {str(error).strip()}") from None
+        if self.pieces[:1] != [BLANK] or UNKNOWN not in self.pieces:
             raise ValueError(
-                f"{path}: ids 0 and 1 are {self.pieces[:2]}, not <blk> and <unk>: train it with `hainan-train-bpe`"
+                f"{where}: ids 0 and 1 are {self.pieces[:2]}, not <blk> and <unk>: train it with `hainan-train-bpe`, "
+                "or import the model that it belongs to"
             )
+        try:
+            self.normalisation = PieceModel.read(content, where).normalisation
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
     @property
     def vocab_size(self) -> int:
@@ -55,10 +74,16 @@ class Tokenizer:
         """The content of the file `bpe.model`."""
         return bytes(self._model.serialized_model_proto())
 
+    def normalise(self, text: str) -> str:
+        """The text as it is encoded: its normal form, or the text itself for an imported tokenizer."""
+        return normalise(text) if self.normalisation == "english" else " ".join(text.split())
+
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text, which is normalised first."""
-        return list(self._model.encode(normalise(text)))
+        """The token ids of a text, which is normalised first as `normalise` does."""
+        return list(self._model.encode(self.normalise(text)))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids: blanks are skipped, an unknown token is written `<unk>`."""
-        return " ".join(self._model.decode([int(i) for i in ids]).split())
+        """The text of token ids: blanks and symbols such as `<|nospeech|>` are skipped, an unknown token is written
+        `<unk>`."""
+        written = [int(i) for i in ids if letters(self.pieces[int(i)]) is not None]
+        return " ".join(self._model.decode(written).split())

@@ -17,7 +17,13 @@ from hainan_k2.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-_FREE = ("dropout", "predictor_dropout", "joiner_dropout", "ctc")  # may differ: the weights fit all the same
+_FREE = (
+    "dropout",
+    "predictor_dropout",
+    "joiner_dropout",
+    "ctc",
+    "predictor_masking",
+)  # may differ: the weights fit all the same
 _TRAINING_HEADS = {"simple_am", "simple_lm", "ctc"}  # model directories have none of these
 
 
@@ -75,12 +81,14 @@ def choose_dimensions(
       initial: the model that training starts from.
 
     Raises:
-      ValueError: where the weights of `initial` do not fit these dimensions.
+      ValueError: where the weights of `initial` do not fit these dimensions, and for objectives other than tdt.
     """
     if preset is None and initial is not None:
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
     else:
         config = ModelConfig.preset(preset or "M", **{**dimensions, "vocab_size": vocab_size})
+    if config.objective != "tdt":
+        raise ValueError(f"objective {config.objective}: only models of objective tdt are trained, others are decoded")
     if initial is not None:
         same = replace(config, **{name: getattr(initial.config, name) for name in _FREE})
         changed = [name for name, value in as_dict(initial.config).items() if as_dict(same)[name] != value]

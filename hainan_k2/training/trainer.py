@@ -12,7 +12,7 @@ from typing import Any, Optional
 import torch
 from torch import Tensor
 
-from hainan_k2.config import as_dict, option
+from hainan_k2.config import ModelConfig, as_dict, option
 from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import TooManyUnreadable, TrainingData
 from hainan_k2.formats.average import RunningAverage
@@ -89,11 +89,14 @@ class Trainer:
     def load(self, state: dict[str, Any], path: pathlib.Path) -> None:
         """Continue from `state`, that of the checkpoint `path`. Raises ValueError where it is incomplete, or of a model
         with other options."""
-        if state.get("model_config") != as_dict(self.model.config):
-            saved = state.get("model_config") or {}
-            changed = [k for k, v in as_dict(self.model.config).items() if saved.get(k) != v]
+        own = as_dict(self.model.config)
+        defaults = {**as_dict(ModelConfig()), "predictor_masking": own["predictor_masking"]}
+        saved = {**defaults, **(state.get("model_config") or {})}  # older versions had fewer options
+        changed = [name for name, value in own.items() if saved.pop(name) != value]
+        if changed or saved:
             raise ValueError(
-                f"{path} was trained with another {', '.join(changed)}: use the same options or another --exp-dir"
+                f"{path} was trained with another {', '.join([*changed, *saved])}: use the same options or another "
+                "--exp-dir"
             )
         try:
             self.model.load_state_dict(state["model"])

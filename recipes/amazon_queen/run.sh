@@ -154,15 +154,15 @@ if [[ $encoder == whisper ]]; then
   make_features() {
     local weights split
     weights=$(fetch_whisper)
-    if $changed; then rm -rf "$data_dir/fbank"; fi
-    python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$data_dir/fbank" \
+    if $changed; then rm -rf "$features_dir"; fi
+    python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$features_dir" \
       --split "${real_splits[@]}" "${dev_splits[@]}" --encoder-weights "$weights" --num-jobs "$num_jobs"
     pool_cuts train "${real_splits[@]}"
     pool_cuts dev "${dev_splits[@]}"
     local wide=
     if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=2; fi
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
-      --wide "$wide" --joined 12 --out "$data_dir/fbank/cuts_mix.jsonl.gz"
+      --wide "$wide" --joined 12 --out "$features_dir/cuts_mix.jsonl.gz"
   }
   train_model() {
     local args weights
@@ -171,9 +171,9 @@ if [[ $encoder == whisper ]]; then
     if $profile; then args+=(--profile true); fi
     python "$root/hainan_k2/train.py" --config "$recipe/conf/train_head.yaml" --exp-dir "$exp_dir/head" \
       --lang-dir "$lang_dir" --encoder-weights "$weights" \
-      --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz"
+      --train-cuts "$features_dir/cuts_train.jsonl.gz" --dev-cuts "$features_dir/cuts_dev.jsonl.gz"
     python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
-      --init-from "$exp_dir/head/last.safetensors" --train-cuts "$data_dir/fbank/cuts_mix.jsonl.gz" \
+      --init-from "$exp_dir/head/last.safetensors" --train-cuts "$features_dir/cuts_mix.jsonl.gz" \
       --dev-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --noise-dir "$data_dir/noise" "${args[@]}"
   }
 fi

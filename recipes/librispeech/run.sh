@@ -9,8 +9,11 @@ option corpus synth "synth (synthesized here, no download), mini, clean-100 or f
 option dl_dir "" "folder with LibriSpeech; without --corpus, the largest corpus that it contains is used"
 option synth_hours 2.0 "hours of synthetic training speech; above 2, with thousands of words instead of tens"
 option synth_seed 0 "seed of the synthetic corpus"
+option features fbank "fbank (Kaldi's filter banks) or nemo (NeMo's features, which other runtimes compute)"
 asr_options
 parse_options "$@"
+
+[[ $features == fbank || $features == nemo ]] || refuse "--features is fbank or nemo, not '$features'"
 
 set_splits() {  # CORPUS
   case $1 in
@@ -51,6 +54,7 @@ if [[ -n $dl_dir && -n $missing ]]; then
 fi
 
 data_dir=${data_dir:-$recipe/data/$tag}
+if [[ $features != fbank ]]; then tag+=-$features; fi
 exp_dir=${exp_dir:-$recipe/exp/$tag}
 train_config=${train_config:-$recipe/conf/train_$corpus.yaml}
 grammar=$recipe/conf/synth_small.grammar

@@ -11,6 +11,7 @@
 #   perturb_splits    the train_splits that --speed-perturb applies to (default: all)
 #   test_cuts_dir     folder with the manifests of the test_splits (default: the features of stage 2)
 #   lang_text         comma-separated text files to train the BPE on (default: the training transcripts)
+#   features          fbank or nemo, the features of a FastConformer (default: fbank)
 #
 # Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
 # another --method does not train again. If --stage is above 3, they are made before stage 5.
@@ -49,6 +50,9 @@ run_asr_stages() {  # DEPENDS_ON...
   fi
   [[ -v perturb_splits ]] || perturb_splits=("${train_splits[@]}")
   lang_dir=$data_dir/lang_bpe_$vocab_size
+  features=${features:-fbank}
+  features_dir=$data_dir/$features feature_args=()
+  if [[ $features != fbank ]]; then feature_args=(--features "$features"); fi
   read -ra decode_options <<<"$decode_args"
   lm='' graph=''
   if [[ $method == all || $method == *-lm* ]] && ! in_decode_args lm; then lm=$lang_dir/lm.arpa; fi
@@ -57,7 +61,7 @@ run_asr_stages() {  # DEPENDS_ON...
   run_stage 0 data "$data_dir" make_data "$@"
   run_stage 1 manifests "$data_dir/manifests" make_manifests \
     "${train_splits[*]}" "${dev_splits[*]}" "${test_splits[*]}"
-  run_stage 2 features "$data_dir/fbank" make_features "$speed_perturb"
+  run_stage 2 features "$features_dir" make_features "$speed_perturb" "${feature_args[@]}"
   run_stage 3 lang "$lang_dir" make_lang ${lang_text:+"$lang_text"}
   local lang_fingerprint=$fingerprint resources
   if ((stage <= 3)); then make_resources 3; fi
@@ -76,20 +80,21 @@ make_manifests() {
 }
 
 make_features() {
-  if $changed; then rm -rf "$data_dir/fbank"; fi
+  if $changed; then rm -rf "$features_dir"; fi
   local perturb=()
   if $speed_perturb; then perturb=(--speed-perturb "${perturb_splits[@]}"); fi
-  python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$data_dir/fbank" \
-    --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" --num-jobs "$num_jobs"
+  python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$features_dir" \
+    --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" "${feature_args[@]}" \
+    --num-jobs "$num_jobs"
   pool_cuts train "${train_splits[@]}"
   pool_cuts dev "${dev_splits[@]}"
 }
 
 # Pools the cuts of several splits in a fixed random order: training samples from a window of the manifest.
 pool_cuts() {  # NAME SPLIT...
-  local pool=$data_dir/fbank/cuts_$1.jsonl.gz files
+  local pool=$features_dir/cuts_$1.jsonl.gz files
   shift
-  files=("${@/#/$data_dir/fbank/librispeech_cuts_}")
+  files=("${@/#/$features_dir/librispeech_cuts_}")
   gunzip -c "${files[@]/%/.jsonl.gz}" | awk 'BEGIN { srand(0) } { printf "%.9f\t%s\n", rand(), $0 }' |
     LC_ALL=C sort -k1,1 | cut -f2- | gzip >"$pool.part"
   mv "$pool.part" "$pool"
@@ -109,7 +114,7 @@ make_lang() {
 }
 
 text_source() {
-  source=(--cuts "$data_dir/fbank/cuts_train.jsonl.gz")
+  source=(--cuts "$features_dir/cuts_train.jsonl.gz")
   if [[ -n ${lang_text:-} ]]; then source=(--text "$lang_text"); fi
 }
 
@@ -130,7 +135,7 @@ exclude_tests() {
 # Trains an LM on the training transcripts, without sentences of the test sets. A recipe with more text defines its own.
 make_lm() {
   exclude_tests
-  python "$root/lang/train_lm.py" --cuts "$data_dir/fbank/cuts_train.jsonl.gz" --lang-dir "$lang_dir" --order 3 \
+  python "$root/lang/train_lm.py" --cuts "$features_dir/cuts_train.jsonl.gz" --lang-dir "$lang_dir" --order 3 \
     "${exclude[@]}" --arpa "$lm"
 }
 
@@ -153,8 +158,9 @@ train_model() {
   local args
   read -ra args <<<"$train_args"
   if $profile; then args+=(--profile true); fi
+  args=("${feature_args[@]}" "${args[@]}")
   python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
-    --train-cuts "$data_dir/fbank/cuts_train.jsonl.gz" --dev-cuts "$data_dir/fbank/cuts_dev.jsonl.gz" "${args[@]}"
+    --train-cuts "$features_dir/cuts_train.jsonl.gz" --dev-cuts "$features_dir/cuts_dev.jsonl.gz" "${args[@]}"
 }
 
 decode_tests() {
@@ -163,7 +169,7 @@ decode_tests() {
     log "decoding $split"
     python "$root/hainan_k2/decode.py" --exp-dir "$exp_dir" --avg "$avg" --method "$method" ${lm:+--lm "$lm"} \
       ${graph:+--graph "$graph"} --lang-dir "$lang_dir" \
-      --cuts "${test_cuts_dir:-$data_dir/fbank}/librispeech_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
+      --cuts "${test_cuts_dir:-$features_dir}/librispeech_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
       "${decode_options[@]}"
   done
 }

@@ -5,9 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from hainan_k2.data.extractors import Fbank, FbankConfig, LogMel, UtteranceNorm, extractor_of, transforms_of
+from hainan_k2.data.extractors import (
+    Fbank,
+    FbankConfig,
+    LogMel,
+    NemoMel,
+    NemoMelConfig,
+    UtteranceNorm,
+    extractor_of,
+    transforms_of,
+)
 from hainan_k2.frontend.fbank import fbank
 from hainan_k2.frontend.log_mel import log_mel
+from hainan_k2.frontend.nemo_mel import nemo_mel
 from hainan_k2.frontend.spec import FeatureSpec
 from tests.data.corpus import babble
 
@@ -16,7 +26,7 @@ def extract(samples: np.ndarray) -> np.ndarray:
     return Fbank().extract(samples.astype(np.float32), 16000)
 
 
-@pytest.mark.parametrize("extractor, compute", [(Fbank(), fbank), (LogMel(), log_mel)])
+@pytest.mark.parametrize("extractor, compute", [(Fbank(), fbank), (LogMel(), log_mel), (NemoMel(), nemo_mel)])
 def test_extract_returns_the_features_of_the_frontend_in_the_type_of_its_input(extractor, compute):
     samples = babble(1600, seed=4).astype(np.float32)
     tensor = extractor.extract(torch.from_numpy(samples)[None], 16000)
@@ -33,7 +43,9 @@ def test_more_or_fewer_bins_than_kaldi_has(bins):
         Fbank(FbankConfig(num_mel_bins=bins))
 
 
-@pytest.mark.parametrize("extractor", [Fbank(), Fbank(FbankConfig(40)), LogMel()])
+@pytest.mark.parametrize(
+    "extractor", [Fbank(), Fbank(FbankConfig(40)), LogMel(), NemoMel(NemoMelConfig(128, "hamming", 0.5))]
+)
 def test_can_be_sent_to_another_process_and_written_to_a_file(extractor, tmp_path):
     samples = babble(8000, seed=6).astype(np.float32)
     expected = extractor.extract(samples, 16000)
@@ -58,7 +70,9 @@ def test_features_mix_as_signals_add_up():
     assert energy_of_double == pytest.approx(4 * energy, rel=1e-3)
 
 
-@pytest.mark.parametrize("spec", [FeatureSpec(), FeatureSpec(num_bins=40), FeatureSpec("log-mel")])
+@pytest.mark.parametrize(
+    "spec", [FeatureSpec(), FeatureSpec(num_bins=40), FeatureSpec("log-mel"), FeatureSpec("nemo", 128)]
+)
 def test_an_extractor_and_its_transforms_agree_with_the_spec(spec):
     samples = babble(12345, seed=9).astype(np.float32)
     features = torch.from_numpy(extractor_of(spec).extract(samples, 16000))[None]

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from lhotse import CutSet
 
 from hainan_k2.compute_features import main
 from hainan_k2.data import precompute as module
 from hainan_k2.data.extractors import Fbank, FbankConfig
 from hainan_k2.data.precompute import precompute
+from hainan_k2.frontend.nemo_mel import nemo_mel
 from tests.data.corpus import write_cuts
 
 SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "compute_features.py"
@@ -78,6 +80,14 @@ def test_features_of_other_options_or_cuts_are_computed_again(manifests):
     assert command(manifests, "--split", "train", "--num-mel-bins", "40")[0].num_features == 40
     write_cuts(manifests.parent / "more", 9).to_file(manifests / "librispeech_cuts_train.jsonl.gz")
     assert len(command(manifests, "--split", "train")) == 9
+
+
+def test_nemos_features(manifests):
+    cuts = command(manifests, "--split", "train", "--features", "nemo", "--num-mel-bins", "128")
+    assert cuts[0].num_features == 128 and cuts[0].features.type == "hainan-nemo"
+    stored = cuts[0].features.load()
+    expected = nemo_mel(torch.from_numpy(cuts[0].load_audio()[0]), 128).numpy()
+    assert np.abs(stored[: len(expected)] - expected).max() < 0.02  # lilcom
 
 
 def test_an_interrupted_run_is_not_taken_as_finished(manifests, monkeypatch):

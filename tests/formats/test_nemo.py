@@ -2,14 +2,16 @@
 
 import json
 import pathlib
-import tarfile
 
 import numpy as np
 import pytest
 import torch
 
 from hainan_k2 import METHODS, Hainan, ModelConfig, SearchConfig, tdt_loss
-from hainan_k2.formats.nemo import model_from_arrays, read_weights
+from hainan_k2.files.tensors import Stored
+from hainan_k2.formats.nemo_config import model_config
+from hainan_k2.formats.nemo_weights import our_weights
+from hainan_k2.formats.weights import model_of_weights
 
 VECTORS = pathlib.Path(__file__).parent.parent / "data" / "nemo_fastconformer_tiny.npz"
 
@@ -24,9 +26,55 @@ def parts(golden):
     return config, {k[len("weights/") :]: v for k, v in golden.items() if k.startswith("weights/")}
 
 
+def nemo_yaml(vocab, d_model, mel, bias, predictor, durations=(), activation="relu", **encoder):
+    """model_config.yaml as NeMo writes it, of what recognition needs."""
+    decoder = {"vocab_size": vocab, **predictor}
+    return {
+        "target": "nemo.collections.asr.models.rnnt_bpe_models.EncDecRNNTBPEModel",
+        "preprocessor": {"features": mel, "window_size": 0.025},
+        "encoder": {
+            "_target_": "nemo.collections.asr.modules.ConformerEncoder",
+            "feat_in": mel,
+            "d_model": d_model,
+            "use_bias": bias,
+            "subsampling": "dw_striding",
+            "subsampling_factor": 8,
+            **encoder,
+        },
+        "decoder": decoder,
+        "joint": {
+            "num_classes": vocab,
+            "num_extra_outputs": len(durations),
+            "jointnet": {"joint_hidden": "${model.model_defaults.joint_hidden}", "activation": activation},
+        },
+        "model_defaults": {"joint_hidden": 32, "tdt_durations": list(durations)},
+    }
+
+
+def lstm(hidden, layers):
+    prednet = {"pred_hidden": hidden, "pred_rnn_layers": layers}
+    return {"_target_": "nemo.collections.asr.modules.RNNTDecoder", "prednet": prednet}
+
+
+def model_of(config, weights):
+    """The imported model of a model_config.yaml and arrays by NeMo's names."""
+    ours = model_config(config, "model_config.yaml")
+    stored = {n: Stored(a.shape, torch.float32, lambda a=a: torch.from_numpy(np.array(a))) for n, a in weights.items()}
+    for name in stored:
+        if name.endswith("num_batches_tracked"):
+            stored[name] = Stored((), torch.int64, lambda: torch.tensor(0))
+    model = model_of_weights(ours, our_weights(stored, ours), pathlib.Path("x.nemo"), "its configuration", False)
+    return model.eval()
+
+
 @pytest.fixture(scope="module")
 def model(golden):
-    return model_from_arrays(*parts(golden))
+    c, weights = parts(golden)
+    options = {"n_layers": c["layers"], "n_heads": c["heads"], "conv_kernel_size": c["conv_kernel"]}
+    options.update(subsampling_conv_channels=c["subsampling_channels"], xscaling=c["xscaling"])
+    predictor = lstm(c["pred_hidden"], c["pred_layers"])
+    config = nemo_yaml(c["vocab"], c["d_model"], c["mel"], True, predictor, c["durations"], **options)
+    return model_of(config, weights)
 
 
 @pytest.fixture(scope="module")
@@ -92,59 +140,43 @@ def test_greedy_search(golden, model, encoded):
         assert len(tokens) > 0
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda c, w: w.pop("joint.enc.bias"), "joiner.enc.bias is missing"),
-        (lambda c, w: w.update({"encoder.extra": np.zeros(1)}), "encoder.extra is not part"),
-        (lambda c, w: w.update({"joint.enc.bias": np.zeros(3)}), "joiner.enc.bias is"),
-        (lambda c, w: c.pop("heads"), "config lacks heads"),
-    ],
-)
-def test_weights_that_do_not_fit_are_named(golden, change, message):
-    config, weights = parts(golden)
-    change(config, weights)
-    with pytest.raises(ValueError, match=message):
-        model_from_arrays(config, weights)
-
-
-def published_form(model):
-    """A model of ours as (config, weights) under the published names, blank last."""
-
-    def name(ours):
-        for a, b in (
-            ("predictor.lstm.", "decoder.prediction.dec_rnn.lstm."),
-            ("joiner.out.", "joint.joint_net.2."),
-            ("predictor.embed.", "decoder.prediction.embed."),
-            ("joiner.", "joint."),
-        ):
-            if ours.startswith(a):
-                return b + ours[len(a) :]
-        return ours
-
-    c, blank = model.config, model.config.vocab_size - 1
-    config = {
-        "vocab": blank,
-        "blank": blank,
-        "d_model": c.d_model,
-        "heads": c.num_heads,
-        "layers": c.num_layers,
-        "mel": c.num_mel_bins,
-        "subsampling_channels": c.subsampling_channels,
-        "conv_kernel": c.conv_kernel,
-        "xscaling": c.xscaling,
-        "pred_hidden": c.predictor_dim,
-        "pred_layers": c.predictor_layers,
-        "joint_hidden": c.joiner_dim,
-        "durations": list(c.durations),
-    }
-    weights = {}
-    for ours, value in model.state_dict().items():
-        if not ours.startswith("simple_"):
-            last = ours in ("predictor.embed.weight", "joiner.out.weight", "joiner.out.bias")
-            order = [*range(1, blank + 1), 0, *range(blank + 1, len(value))] if last else slice(None)
-            weights[name(ours)] = value[order].numpy() if value.ndim else value.numpy()
-    return config, weights
+def published_form(ours):
+    """A model of ours as NeMo's (configuration, arrays): published names, blank last."""
+    c, blank = ours.config, ours.config.vocab_size - 1
+    pairs = (
+        ("predictor.lstm.", "decoder.prediction.dec_rnn.lstm."),
+        ("predictor.embed", "decoder.prediction.embed"),
+        ("joiner.out.", "joint.joint_net.2."),
+        ("joiner.", "joint."),
+        ("ctc.", "ctc_decoder.decoder_layers.0."),
+    )
+    arrays = {}
+    for name, value in ours.state_dict().items():
+        theirs = next((b + name[len(a) :] for a, b in pairs if name.startswith(a)), name)
+        if name.startswith(("predictor.embed", "joiner.out.", "ctc.")):
+            value = value[[*range(1, blank + 1), 0, *range(blank + 1, len(value))]]
+        if name == "ctc.weight":
+            value = value[:, :, None]
+        if not name.startswith("simple_"):
+            arrays[theirs] = value.numpy()
+    predictor = lstm(c.predictor_dim, c.predictor_layers)
+    if c.predictor == "concat":
+        predictor = {
+            "_target_": "nemo.collections.asr.modules.StatelessTransducerDecoder",
+            "prednet": {"pred_hidden": c.predictor_dim},
+            "context_size": c.predictor_context,
+            "normalization_mode": "layer" if c.predictor_norm else None,
+        }
+    options = {"n_layers": c.num_layers, "n_heads": c.num_heads, "conv_kernel_size": c.conv_kernel}
+    options.update(ff_expansion_factor=c.ffn_factor, subsampling_conv_channels=c.subsampling_channels)
+    options.update(xscaling=c.xscaling, att_context_size=list(c.attention_context))
+    durations = c.durations if c.objective == "tdt" else ()
+    config = nemo_yaml(blank, c.d_model, c.num_mel_bins, c.bias, predictor, durations, c.joiner_activation, **options)
+    if c.ctc:
+        config["target"] = config["target"].replace("RNNT", "HybridRNNTCTC")
+        head = {"_target_": "nemo.collections.asr.modules.ConvASRDecoder", "num_classes": blank}
+        config["aux_ctc"] = {"decoder": head}
+    return config, arrays
 
 
 @pytest.mark.parametrize(
@@ -153,68 +185,84 @@ def published_form(model):
         {},
         {"num_mel_bins": 128, "xscaling": True},
         {"num_layers": 3, "conv_kernel": 5},
-        {"predictor_layers": 2},
-        {"durations": (1, 2, 3, 4, 5, 6, 7, 8)},
+        {"predictor_layers": 2, "joiner_activation": "tanh"},
+        {"durations": (1, 2, 3, 4, 5, 6, 7, 8), "ctc": True},
         {"durations": (0, 1, 2, 4, 8), "bias": False},
-        {"ffn_factor": 2},
+        {"ffn_factor": 2, "attention_context": (-1, 3)},
+        {"predictor": "concat", "predictor_context": 3, "predictor_norm": True},
+        {"objective": "rnnt", "durations": (0,), "predictor": "concat", "predictor_context": 1},
     ],
 )
 def test_any_published_shape_maps_one_to_one(changes):
     torch.manual_seed(3)
-    ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False, **changes)).eval()
-    loaded = model_from_arrays(*published_form(ours))
+    ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, **{"ctc": False, **changes})).eval()
+    loaded = model_of(*published_form(ours))
     features, lens = torch.randn(2, 50, ours.config.num_mel_bins), torch.tensor([50, 33])
     labels = torch.tensor([[3, 10, 1], [5, 1, 1]])
     with torch.no_grad():  # the same weights and shapes: equal to the last bit
-        for a, b in zip(ours.encoder(features, lens), loaded.encoder(features, lens)):
-            assert torch.equal(a, b)
+        encoded, theirs = ours.encoder(features, lens), loaded.encoder(features, lens)
+        assert all(torch.equal(a, b) for a, b in zip(encoded, theirs))
         enc, pred = torch.randn(4, ours.config.joiner_dim), ours.predictor(labels)
         assert torch.equal(pred, loaded.predictor(labels))
         assert torch.equal(ours.joiner.logits(enc), loaded.joiner.logits(enc))
-    assert loaded.durations == ours.durations and not loaded.training
+        if ours.ctc is not None:
+            assert torch.equal(ours.ctc_log_probs(encoded[0]), loaded.ctc_log_probs(encoded[0]))
+    assert loaded.durations == ours.durations and loaded.config.objective == ours.config.objective
 
 
-def test_weights_of_an_archive(tmp_path):
-    """An archive like NeMo's: an uncompressed tar of model_config.yaml and of a state_dict written by torch.save."""
-    torch.manual_seed(3)
-    ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False)).eval()
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c, w: w.pop("joint.enc.bias"), r"x.nemo .* joiner.enc.bias is missing, not \(32,\)"),
+        (lambda c, w: w.update({"encoder.extra": np.zeros(1)}), "encoder.extra is not part of the model"),
+        (lambda c, w: w.update({"joint.enc.bias": np.zeros(3)}), r"joiner.enc.bias is \(3,\)"),
+        (
+            lambda c, w: w.update({"joint.enc.bias": np.full(32, np.inf)}),
+            "joiner.enc.bias holds numbers that are not fin",
+        ),
+        (lambda c, w: c["encoder"].pop("n_heads"), "fit its configuration: encoder.layers.0.self_attn"),
+        (lambda c, w: c["encoder"].pop("d_model"), "encoder: d_model is None, not a whole number"),
+        (lambda c, w: c.pop("target"), "model class None is not supported: EncDecRNNTBPEModel"),
+        (lambda c, w: c["encoder"].update(conv_norm_type="layer_norm"), "conv_norm_type 'layer_norm' is not supported"),
+        (lambda c, w: c["encoder"].update(causal_downsampling=True), "causal_downsampling True is not supported"),
+        (
+            lambda c, w: c["encoder"].update(subsampling="striding"),
+            "'striding' is not supported: it must be dw_striding",
+        ),
+        (lambda c, w: c["encoder"].update(att_context_style="chunked_limited"), "'chunked_limited' is not supported"),
+        (lambda c, w: c["encoder"].update(conv_context_size="causal"), "conv_context_size 'causal' is not supported"),
+        (lambda c, w: c["encoder"].update(self_attention_model="abs_pos"), "it must be rel_pos or rel_pos_local_attn"),
+        (
+            lambda c, w: c["encoder"].update(self_attention_model="rel_pos_local_attn", att_context_size=[8, 4]),
+            "it must be twice the same number",
+        ),
+        (lambda c, w: c["decoder"].update(normalization_mode="layer"), "'layer' is not supported: it must be null"),
+        (lambda c, w: c["decoder"].update(_target_="a.RNNTDecoder2"), "it must be a RNNTDecoder"),
+        (lambda c, w: c["joint"].update(num_extra_outputs=4), "durations .* for 4 outputs of the joint"),
+        (lambda c, w: c["joint"]["jointnet"].update(activation="gelu"), "it must be relu or tanh or sigmoid"),
+        (lambda c, w: c.update(loss={"loss_name": "multiblank_rnnt"}), "multi-blank transducers are not supported"),
+        (lambda c, w: c["preprocessor"].update(features=64), "encoder.feat_in is not the number of features, 64"),
+        (lambda c, w: c["encoder"].update(n_layers=True), "n_layers is True, not a whole number"),
+    ],
+)
+def test_what_does_not_fit_or_is_not_supported_is_named(change, message):
+    ours = Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False, num_heads=2)).eval()
     config, weights = published_form(ours)
-    torch.save(
-        {name: torch.from_numpy(np.array(value)) for name, value in weights.items()}, tmp_path / "model_weights.ckpt"
-    )
-    (tmp_path / "model_config.yaml").write_text("sample_rate: 16000\n")
-    with tarfile.open(tmp_path / "a.nemo", "w:") as archive:
-        for name in ("model_config.yaml", "model_weights.ckpt"):
-            archive.add(tmp_path / name, f"./{name}")
-    for path in (tmp_path / "a.nemo", tmp_path / "model_weights.ckpt"):
-        read = read_weights(path)
-        assert all(np.array_equal(read[name], value) for name, value in weights.items()) and len(read) == len(weights)
-    loaded = model_from_arrays(config, read)
-    assert all(
-        torch.equal(value, ours.state_dict()[name])
-        for name, value in loaded.state_dict().items()
-        if not name.startswith("simple_")
-    )
+    change(config, weights)
+    with pytest.raises(ValueError, match=message) as error:
+        model_of(config, weights)
+    assert "\n" not in str(error.value)
 
 
-def test_archives_that_are_refused(tmp_path):
-    (tmp_path / "a.txt").write_text("hello")
-    with tarfile.open(tmp_path / "none.nemo", "w:") as archive:
-        archive.add(tmp_path / "a.txt", "a.txt")
-    with tarfile.open(tmp_path / "link.nemo", "w:") as archive:
-        member = tarfile.TarInfo("model_weights.ckpt")
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(member)
-    with tarfile.open(tmp_path / "gz.nemo", "w:gz") as archive:
-        archive.add(tmp_path / "a.txt", "model_weights.ckpt")
-    torch.save([1, 2], tmp_path / "list.ckpt")
-    for name, message in (
-        ("none.nemo", "does not hold one file"),
-        ("link.nemo", "does not hold one file"),
-        ("gz.nemo", "not an uncompressed tar"),
-        ("list.ckpt", "no dict of tensors"),
-        ("missing.nemo", "No such file"),
-    ):
-        with pytest.raises(ValueError, match=f"{name}.* {message}|{name}: {message}") as error:
-            read_weights(tmp_path / name)
-        assert "\n" not in str(error.value)
+@pytest.mark.parametrize("prob, masked", [(0.5, True), (-1.0, False), (None, False)])
+def test_a_model_trained_with_a_masked_predictor(prob, masked):
+    config, _ = published_form(Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False)))
+    if prob is not None:
+        config["joint"]["masking_prob"] = prob
+    assert model_config(config, "x").predictor_masking is masked
+
+
+def test_of_several_attention_contexts_the_first_is_taken():
+    config, _ = published_form(Hainan(ModelConfig.preset("tiny", vocab_size=11, ctc=False)))
+    config["encoder"]["att_context_size"] = [[70, 13], [70, 6]]
+    assert model_config(config, "x").attention_context == (70, 13)

@@ -4,7 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.data.extractors import UtteranceNorm
-from hainan_k2.frontend.normalise import normalise, normalise_batch
+from hainan_k2.frontend.nemo_mel import normalise_per_feature
+from hainan_k2.frontend.normalise import normalise
+from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
 
 def test_normalised_bins_have_mean_0_and_variance_1():
@@ -30,18 +32,23 @@ def test_an_utterance_is_normalised_alike_in_any_batch(lens, padding):
     for row, utterance in zip(batch, utterances):
         row[: len(utterance)] = utterance
     segments = torch.tensor([[i, 0, n] for i, n in enumerate(lens)], dtype=torch.int32)
-    for normalised in (normalise_batch(batch, torch.tensor(lens)), UtteranceNorm()(batch, segments)):
-        for row, utterance in zip(normalised, utterances):
-            assert torch.equal(row[: len(utterance)], normalise(utterance))  # each is reduced alone
+    for spec, one in ((FBANK, normalise), (FeatureSpec("nemo"), normalise_per_feature)):
+        for row, utterance in zip(UtteranceNorm(spec)(batch, segments), utterances):
+            assert torch.equal(row[: len(utterance)], one(utterance))  # each is reduced alone
             assert not row[len(utterance) :].any()
 
 
 def test_norm_without_segments_takes_whole_rows():
     batch = torch.randn(2, 30, 80)
-    assert torch.equal(UtteranceNorm()(batch), normalise_batch(batch, [30, 30]))  # rows of one shape
+    assert torch.equal(UtteranceNorm()(batch), torch.stack([normalise(row) for row in batch]))
 
 
-@pytest.mark.parametrize("lens", [[31, 5], [30]])
-def test_lens_that_do_not_fit(lens):
-    with pytest.raises(ValueError, match=r"do not fit features \(2, 30, 80\)"):
-        normalise_batch(torch.randn(2, 30, 80), lens)
+def test_nemos_normalisation_adds_to_the_deviation_instead_of_limiting_it():
+    features = torch.randn(200, 80) * torch.linspace(0.5, 4, 80) - 7
+    normalised = normalise_per_feature(features)
+    torch.testing.assert_close(normalised.mean(0), torch.zeros(80), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normalised.std(0), torch.ones(80), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalised, normalise(features), atol=1e-4, rtol=0)
+    faint = 1e-3 * torch.randn(500, 1)
+    assert normalise_per_feature(faint).std() == pytest.approx(1 / (1 + 1e-2), rel=0.05)
+    assert torch.equal(normalise_per_feature(torch.randn(1, 80)), torch.zeros(1, 80))

@@ -24,15 +24,36 @@ def test_filter_banks_are_normalised_and_log_mel_features_are_not():
 def test_the_features_of_each_encoder():
     assert FeatureSpec.of_model(ModelConfig(num_mel_bins=40)) == FeatureSpec("fbank", 40)
     assert FeatureSpec.of_model(ModelConfig.preset("whisper-tiny")) == FeatureSpec("log-mel", 80)
+    assert FeatureSpec.of_model(ModelConfig(features="nemo", num_mel_bins=128)) == FeatureSpec("nemo", 128)
+    others = ModelConfig(features="nemo", nemo_window="hamming", nemo_preemphasis=0.5, nemo_normalise=False)
+    assert FeatureSpec.of_model(others) == FeatureSpec("nemo", 80, "hamming", 0.5, False)
+
+
+def test_what_a_model_directory_states():
+    assert FeatureSpec().as_dict() == {"kind": "fbank", "num_mel_bins": 80, "sampling_rate": 16000}
+    assert FeatureSpec("nemo", 128, "hamming").as_dict() == {
+        "kind": "nemo",
+        "num_mel_bins": 128,
+        "sampling_rate": 16000,
+        "window": "hamming",
+        "preemphasis": 0.97,
+        "n_fft": 512,
+        "log_guard": 2.0**-24,
+        "normalise": "per_feature",
+    }
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: FeatureSpec("mfcc"), "no features of kind 'mfcc'; there are fbank, log-mel, states"),
+        (lambda: FeatureSpec("mfcc"), "no features of kind 'mfcc'; there are fbank, log-mel, nemo, states"),
         (lambda: FeatureSpec("log-mel", 40), "num_mel_bins is 40: log-mel features have 80"),
         (lambda: FeatureSpec("states", 384).compute(SAMPLES), "encoder states are not computed from audio"),
         (lambda: FeatureSpec().compute(SAMPLES[:399]), "at least 400 samples"),
+        (lambda: FeatureSpec("nemo", 0), "num_mel_bins is 0: NeMo's features have 1 to 256"),
+        (lambda: FeatureSpec("nemo", window="bartlett"), "window is 'bartlett': NeMo's features have hann or hamming"),
+        (lambda: ModelConfig(features="log-mel"), "a fastconformer encoder takes auto, fbank, nemo"),
+        (lambda: ModelConfig(encoder="whisper", features="nemo"), "a whisper encoder takes auto, log-mel"),
         (lambda: FeatureSpec(num_bins=2).compute(SAMPLES), "num_mel_bins is 2"),
     ],
 )

@@ -108,7 +108,7 @@ def test_which_methods_take_any_length():
     def limits(method, resources=NO_RESOURCES):
         return Limits.of(Row(method, method, SearchConfig()), resources)
 
-    unlimited = ["ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"]
+    unlimited = ["ar-greedy", "ar-beam", "nar-greedy", "sar", "ctc-greedy", "viterbi", "sar-viterbi"]
     assert [name for name in METHODS if limits(name) is None] == unlimited
     hotwords = DecodingResources(hotwords=object())
     assert limits("viterbi", hotwords) == limits("viterbi-lm") == Limits(375, 375) and limits("sar", hotwords) is None

@@ -36,11 +36,17 @@ class Speaker(torch.nn.Module):
             self.predictor, self.joiner = make_predictor(config), Joiner(config)
             for parameter in self.parameters():
                 torch.nn.init.normal_(parameter, std=0.7)
+            self.ctc = torch.nn.Linear(self.channels, vocab_size)
         with torch.no_grad():
             self.predictor.embed.weight[0] = 0.0
             self.joiner.out.bias[0] += blank_bias
-        self.vocab_size, self.durations, self.steps, self.ctc = vocab_size, tuple(durations), {}, None
+        self.config = config
+        self.vocab_size, self.durations, self.steps = vocab_size, tuple(durations), {}
         self.double().eval()
+
+    def ctc_log_probs(self, encoder_out):
+        """As Hainan.ctc_log_probs."""
+        return self.ctc(encoder_out).log_softmax(-1)
 
     def always(self, duration, token=None):
         """The same model, made to predict one duration (and token) at every frame."""
@@ -106,6 +112,21 @@ def argmax(values):
 def best_token(tokens, bias, ids):
     """The best token after `ids`; bias(ids, token) is added to its log-probability."""
     return argmax([lp + bias(ids, token) if token else lp for token, lp in enumerate(tokens)])
+
+
+def ctc_greedy(model, encoded):
+    """encoded (T, C) -> [(id, frame, duration, confidence)], score: the runs of the best labels that are not blank."""
+    with torch.no_grad():
+        frames = [log_probs.exp().tolist() for log_probs in model.ctc_log_probs(encoded)]
+    runs, score = [], 0.0
+    for time, probabilities in enumerate(frames):
+        label = argmax(probabilities)
+        score += math.log(probabilities[label])
+        if not runs or runs[-1][0] != label:
+            runs.append([label, time, 0, 0.0])
+        runs[-1][2] += 1
+        runs[-1][3] += probabilities[label]
+    return [(label, time, frames, total / frames) for label, time, frames, total in runs if label], score
 
 
 def no_bias(ids, token):

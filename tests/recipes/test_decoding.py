@@ -144,7 +144,8 @@ def test_language_model_and_graph_of_the_training_text(toy, tmp_path):
         path.write_bytes((toy / f"{cuts}.jsonl.gz").read_bytes())
     (tmp_path / "data/lang/graph").mkdir(parents=True)
     done = bash(
-        HEAD + "lang_dir=data/lang; lm=$lang_dir/lm.arpa; graph=$lang_dir/graph/LG.safetensors\n"
+        HEAD
+        + "features_dir=data/fbank lang_dir=data/lang; lm=$lang_dir/lm.arpa; graph=$lang_dir/graph/LG.safetensors\n"
         "make_lang; make_lm; make_graph",
         cwd=tmp_path,
     )

@@ -188,7 +188,7 @@ def test_every_option_is_taken_by_a_method():
 def test_the_longest_recordings_that_are_searched_at_once():
     plain, biased = NO_RESOURCES, DecodingResources(hotwords=object())
     any_length = {name for name, m in METHODS.items() if m.longest(OPTIONS, plain) == math.inf}
-    assert any_length == {"ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"}
+    assert any_length == {"ar-greedy", "ar-beam", "nar-greedy", "sar", "ctc-greedy", "viterbi", "sar-viterbi"}
     assert {name for name in any_length if METHODS[name].longest(OPTIONS, biased) == 30.0} == {"viterbi", "sar-viterbi"}
     for name, m in METHODS.items():
         listed = name.startswith("nbest") or name in ("mbr", "rescore")

@@ -14,7 +14,7 @@ from hainan_k2.search import nbest as nbest_module
 from hainan_k2.search.viterbi_lm import NO_PATH
 from tests.oracles.lm import DictionaryLm
 from tests.oracles.search import Speaker, batches, encoder_output
-from tests.search.test_list_scores import expected, with_ctc
+from tests.search.test_list_scores import expected
 from tests.search.test_methods import bigrams
 
 pytest.importorskip("k2")
@@ -47,7 +47,6 @@ def ctc_score(model, encoded, text):
 )
 def test_the_score_is_the_weighted_sum(batch, ar_weight, lm_weight, ctc_weight, bonus):
     model, encoded, lens = batch
-    with_ctc(model, 3)
     lm = bigrams(model.vocab_size)
     options = replace(LIST, ar_weight=ar_weight, lm_weight=lm_weight, ctc_weight=ctc_weight, length_bonus=bonus)
     with pytest.MonkeyPatch.context() as patch:
@@ -100,6 +99,7 @@ def test_an_utterance_that_the_language_model_forbids_is_rescored_without(tmp_pa
 
 def test_a_model_without_ctc_and_a_search_without_lm_have_no_such_terms():
     batch = (Speaker(4), *encoder_output(4, [9, 7]))
+    batch[0].ctc = None
     plain = search(batch, LIST, DecodingResources())
     weighted = replace(LIST, lm_weight=3.0, ctc_weight=2.0)
     assert search(batch, weighted, DecodingResources()) == plain

@@ -1,0 +1,54 @@
+"""What a decoding method needs of a model, and which models have it.
+
+predictor     the predictor and the joint: TDT and RNN-T models
+encoder-only  a joint that is meaningful without the predictor: TDT models whose predictor was masked in training
+ctc           a CTC head: CTC models, hybrids, and models that were exported with theirs
+
+A TDT model whose predictor was never masked has an encoder-only joint of no use: its methods run if they are asked for
+by name. RNN-T and CTC models have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hainan_k2.config import ModelConfig
+from hainan_k2.search.method import Method
+
+_LACKING = {
+    "predictor": "a predictor",
+    "encoder-only": "an encoder-only joint",
+    "ctc": "a CTC head",
+}
+_KINDS = {"tdt": "a TDT model", "rnnt": "an RNN-T", "ctc": "a CTC model"}
+
+
+def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Method]) -> str:
+    """Why a model of this configuration cannot be decoded with the method; empty where it can.
+
+    Args:
+      methods: all methods, of which the suitable ones are named.
+    """
+    lacking = [part for part in method.parts if part not in _parts(config)]
+    if not lacking:
+        return ""
+    return (
+        f"method {method.name} needs {_LACKING[lacking[0]]}, and this is {_KINDS[config.objective]} without one: "
+        f"it is decoded by {', '.join(suitable(methods, config))}"
+    )
+
+
+def suitable(methods: Mapping[str, Method], config: ModelConfig) -> list[str]:
+    """The names of the methods that such a model has all trained parts for."""
+    parts = _parts(config)
+    return [name for name, method in methods.items() if set(method.parts) <= parts and not untrained(method, config)]
+
+
+def untrained(method: Method, config: ModelConfig) -> bool:
+    """Whether the method needs the encoder-only joint of a model that was trained without masking its predictor."""
+    return "encoder-only" in method.parts and config.objective == "tdt" and not config.predictor_masking
+
+
+def _parts(config: ModelConfig) -> set[str]:
+    parts = {"tdt": {"predictor", "encoder-only"}, "rnnt": {"predictor"}, "ctc": set[str]()}[config.objective]
+    return parts | ({"ctc"} if config.ctc else set())

@@ -1,0 +1,47 @@
+"""Which imported models training starts from, and checkpoints of versions with fewer options."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hainan_k2.config import ModelConfig, as_dict
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.training.initial import Initial, choose_dimensions
+from hainan_k2.training.objective import LossConfig
+from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.trainer import LoopConfig, Trainer
+
+TDT = ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False, ctc=False)
+
+
+def initial(config):
+    return Initial("imported", config, {}, *[None] * (len(Initial._fields) - 3))
+
+
+def test_training_masks_the_predictor_of_an_imported_tdt():
+    config = choose_dimensions(None, {"predictor_masking": True}, 12, initial(TDT))
+    assert config.predictor_masking and config.ctc and config.d_model == TDT.d_model
+
+
+@pytest.mark.parametrize("objective", ["rnnt", "ctc"])
+def test_other_objectives_are_not_trained(objective):
+    other = ModelConfig.preset("tiny", vocab_size=12, objective=objective, durations=(0,))
+    for start, options in ((initial(other), {}), (None, {"objective": objective, "durations": (0,)})):
+        with pytest.raises(ValueError, match=f"objective {objective}: only models of objective tdt are trained"):
+            choose_dimensions(None, options, 12, start)
+
+
+def test_checkpoints_of_versions_with_fewer_options(tmp_path):
+    model = Hainan(ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False))
+    trainer = Trainer(model, torch.device("cpu"), tmp_path, LoopConfig(), LossConfig(), OptimConfig(), 1, {})
+    older = as_dict(model.config)
+    for name in ("objective", "predictor_masking", "attention_context", "joiner_activation", "features"):
+        del older[name]
+    for config, message in (
+        (older, "is not a checkpoint of this training: 'model'"),  # so its options fit
+        ({**older, "objective": "rnnt"}, "was trained with another objective:"),
+        ({**older, "colour": 1}, "was trained with another colour:"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trainer.load({"model_config": config}, Path("last"))
