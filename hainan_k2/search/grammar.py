@@ -28,7 +28,6 @@ from hainan_k2.search.viterbi import viterbi
 
 GROUP_ARCS = 2**22  # arcs composed at once, unless a single utterance has more: about 700 MB
 OUTSIDE = "outside the grammar"
-FALLBACK = "outside the grammar: viterbi instead"
 
 
 @torch.no_grad()
@@ -90,18 +89,20 @@ def _search_group(
         outputs = path_outputs(best, allowed.outputs)
         hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
     grammar_scores = path_sums(best, best.grammar_score).tolist()
-    return [_with_note(*each, options) for each in zip(hypotheses, unrestricted, grammar_scores)]
+    return [note_outside(*each, options, "viterbi") for each in zip(hypotheses, unrestricted, grammar_scores)]
 
 
-def _with_note(inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float, options: SearchConfig) -> Hypothesis:
+def note_outside(
+    inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float, options: SearchConfig, method: str
+) -> Hypothesis:
     """`inside`, or what replaces it, with a note if the utterance is outside the grammar.
 
-    grammar_score: the grammar's part of the score of `inside`.
+    unrestricted: the hypothesis without grammar, by `method`; grammar_score: the grammar's part of inside.score.
     """
     gap = (unrestricted.score - inside.score + grammar_score) / max(1, inside.num_frames)
     if gap <= options.grammar_threshold:
         return inside
-    reason = "no path in it fits" if gap == torch.inf else f"its best path is {gap:.2f} nats per frame below viterbi's"
+    reason = "no path in it fits" if gap == torch.inf else f"its best path is {gap:.2f} nats per frame below {method}'s"
     if options.grammar_fallback:
-        return replace(unrestricted, note=f"{FALLBACK} ({reason})")
+        return replace(unrestricted, note=f"{OUTSIDE}: {method} instead ({reason})")
     return replace(inside, note=f"{OUTSIDE} ({reason})")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.k2 import Fsa
+from hainan_k2.fsa.language.output_words import graph_words
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
@@ -89,11 +90,7 @@ def path_words(best: Fsa, words: tuple[str, ...], batch: int) -> list[tuple[tupl
     shape = best.arcs.shape()
     owner = shape.row_ids(1)[shape.row_ids(2).long()]
     emitting = (best.labels > 0).nonzero()[:, 0]
-    outputs: list[list[tuple[str, int, int]]] = [[] for _ in range(batch)]
-    count, first = [0] * batch, [0] * batch  # tokens so far, and the first token of the next word
+    ids: list[list[int]] = [[] for _ in range(batch)]
     for utterance, word in zip(owner[emitting].tolist(), best.aux_labels[emitting].tolist()):
-        count[utterance] += 1
-        if word > 0:
-            outputs[utterance].append((words[word], first[utterance], count[utterance]))
-            first[utterance] = count[utterance]
-    return [tuple(output) for output in outputs]
+        ids[utterance].append(word)
+    return [graph_words(own, words) for own in ids]

@@ -1,4 +1,6 @@
-"""N-best search: a list of the most probable texts of the encoder-only lattice, reordered by another score.
+"""N-best search: a list of the most probable texts of a lattice, reordered by another score.
+
+The lattice is the encoder-only one or, with `--lattice ar`, that of the beam search with the predictor.
 
 All methods make the same list: the `num_paths` texts with the most probable alignments. The total of a text is its
 log-probability over all its alignments in the lattice. Its times are those of its best alignment, and the confidence of
@@ -27,16 +29,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.scorers import Scorer
 from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import WORD_START, Hypothesis
+from hainan_k2.search.beam import make_ar_lattice
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.list_scores import BEAM, ListScores
 from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_arcs
+from hainan_k2.search.viterbi_lm import lm_scorers
 
 NO_SCORE = "no text of the n-best list has a score: ordered by the lattice"
 AR_BEAM = BEAM  # nats
@@ -45,7 +48,8 @@ AR_BEAM = BEAM  # nats
 class Candidates:
     """The n-best lists of a batch: N texts in all, and their utterances (N,) int64, ascending.
 
-    The texts are those of the encoder-only lattice, or of its composition with `scorers` and their weights.
+    The texts are those of the NAR lattice or, with options.lattice = "ar", of the AR lattice, composed with the hotwords
+    of `resources` and, if `composed`, with their language models.
     """
 
     def __init__(
@@ -55,11 +59,16 @@ class Candidates:
         lens: Tensor,
         options: SearchConfig,
         resources: DecodingResources,
-        scorers: Sequence[tuple[Scorer, float]] = (),
+        composed: bool = False,
     ) -> None:
         self.model, self.encoder_out, self.lens = model, encoder_out, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_arcs(model, self.projected, self.lens, options, resources, scorers).fsa()
+        listed_with = resources if composed else DecodingResources(hotwords=resources.hotwords)
+        if options.lattice == "ar":
+            lattice = make_ar_lattice(model, self.projected, self.lens, options, listed_with)
+        else:
+            scorers = lm_scorers(options, resources) if composed and resources.lm is not None else []
+            lattice = make_arcs(model, self.projected, self.lens, options, listed_with, scorers).fsa()
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
 

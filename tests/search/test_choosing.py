@@ -30,7 +30,7 @@ def test_all_methods_that_can_run(monkeypatch, caplog):
     assert chosen == [
         m.name for m in METHODS.values() if not m.oracle and set(m.needs) <= {"lm"} and "ctc" not in m.parts
     ]
-    unused_by = [name for name in chosen if name not in ("viterbi-lm", "nbest-lm", "rescore")]
+    unused_by = [name for name in chosen if name not in ("ar-beam", "viterbi-lm", "nbest-lm", "rescore")]
     assert [r.getMessage() for r in caplog.records] == [f"--lm is not used by {', '.join(unused_by)}"]
 
 

@@ -199,3 +199,29 @@ def test_bad_options_are_refused():
         SearchConfig(ar_weight=1.5)
     with pytest.raises(ValueError, match="num_paths is 0"):
         SearchConfig(num_paths=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(batches(max_frames=8), st.integers(0, 2))
+def test_the_list_of_the_ar_lattice_has_the_totals_of_the_beam_search(batch, context):
+    options = replace(LIST, lattice="ar", beam=4, context_tokens=context, num_paths=6)
+    beam = METHODS["ar-beam"].function(*batch, options)
+    for found, listed in zip(beam, search("nbest", batch, options, DecodingResources())):
+        assert_ordered(listed, scores(listed))
+        totals = scores(listed)
+        for ids, score in scores(found).items():
+            assert ids not in totals or totals[ids] >= score - 1e-4
+        assert listed.score >= found.score - 1e-4 or len(totals) == 6
+        assert all(0.0 <= token.confidence <= 1.0 for token in listed.tokens)
+
+
+@pytest.mark.parametrize("name", ["nbest", "nbest-lm", "mbr", "nbest-ar"])
+def test_lists_of_the_ar_lattice_do_not_depend_on_the_batch(name):
+    model = Speaker(4, 5, (0, 1, 2, 4), blank_bias=0.0)
+    encoded, lens = encoder_output(4, [14, 3, 0, 9])
+    options = replace(LIST, lattice="ar", beam=6)
+    together = search(name, (model, encoded, lens), options)
+    for b, length in enumerate(lens.tolist()):
+        (alone,) = search(name, (model, encoded[b : b + 1, :length], lens[b : b + 1]), options)
+        assert alone.ids == together[b].ids
+        assert scores(alone) == pytest.approx(scores(together[b]), abs=1e-4)

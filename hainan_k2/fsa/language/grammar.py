@@ -25,6 +25,7 @@ from hainan_k2.fsa.language.grammar_rules import compile_text
 from hainan_k2.fsa.language.openfst import Fst, read_fst_text
 from hainan_k2.fsa.language.openfst_binary import is_binary_fst, read_fst_binary
 from hainan_k2.fsa.language.spelling import Speller, Vocabulary
+from hainan_k2.fsa.language.token_graph import TokenGraph
 
 KIND = Kind("grammar", "hainan-compile-grammar")
 GLUE = "@@"
@@ -72,6 +73,13 @@ class Grammar:
             fsa.grammar_score = self.scores.clone()
             self._made[device] = fsa.to(device)
         return self._made[device]
+
+    def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
+        """The grammar for a search that goes arc by arc, made once per device; outputs are output ids."""
+        key = "tokens", torch.device(device)
+        if key not in self._made:
+            self._made[key] = TokenGraph.of(self.arcs, self.scores, self.arcs[:, 3]).to(device)
+        return self._made[key]
 
     def save(self, path: Union[str, Path]) -> None:
         """Write a .safetensors file for read_grammar."""

@@ -13,7 +13,6 @@ exactly one path of the composition. Sums over paths count nothing twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,7 +20,8 @@ from torch import Tensor
 from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.fsavec import arc_owner
 from hainan_k2.fsa.k2 import Fsa, load_k2
-from hainan_k2.fsa.language.grammar import GLUE, Grammar
+from hainan_k2.fsa.language.grammar import Grammar
+from hainan_k2.fsa.language.output_words import output_words
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
 
@@ -121,47 +121,12 @@ def path_sums(best: Fsa, values: Tensor) -> Tensor:
 def path_outputs(best: Fsa, outputs: Sequence[str]) -> list[tuple[tuple[str, int, int], ...]]:
     """The output words of linear paths as (word, first token, end token), the form of Hypothesis.output.
 
-    The words of an output span the tokens from the arc that carries it up to the next output, which may be empty. An
-    output that ends in @@ is joined with the next one.
-
     Args:
       best: linear FsaVec of B, from shortest_path of a composition with a transducer; `aux_labels` are indices of
         `outputs`.
     """
-    spans: list[list[_Span]] = [[] for _ in range(best.shape[0])]
-    num_tokens = [0] * best.shape[0]
+    ids: list[list[int]] = [[] for _ in range(best.shape[0])]
     at = (best.labels > 0).nonzero()[:, 0]
     for utterance, output in zip(arc_owner(best)[at].tolist(), best.aux_labels[at].tolist()):
-        if output > 0:
-            spans[utterance].append(_Span(outputs[output], num_tokens[utterance]))
-        num_tokens[utterance] += 1
-        if spans[utterance]:
-            spans[utterance][-1].end = num_tokens[utterance]
-    return [tuple(_words(own)) for own in spans]
-
-
-@dataclass
-class _Span:
-    """An output and its tokens [first, end) within the path."""
-
-    text: str
-    first: int
-    end: int = 0
-
-
-def _words(spans: Sequence[_Span]) -> list[tuple[str, int, int]]:
-    """The words of outputs of any number of words each; the words of one output have the same span."""
-    words: list[tuple[str, int, int]] = []
-    glued = False
-    for span in spans:
-        for word in span.text.split():
-            if glued:
-                text, first, _ = words.pop()
-                words.append((text[: -len(GLUE)] + word, first, span.end))
-            else:
-                words.append((word, span.first, span.end))
-            glued = word.endswith(GLUE)
-    if glued:
-        text, first, end = words.pop()
-        words.append((text[: -len(GLUE)], first, end))
-    return words
+        ids[utterance].append(output)
+    return [output_words(own, outputs) for own in ids]

@@ -1,0 +1,144 @@
+"""One step of an autoregressive search: hypotheses continued by tokens, blank and durations, with scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hainan_k2.config import BLANK
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.model.predictor import StatelessPredictor
+from hainan_k2.search.ar_automaton import Automaton, Choices
+from hainan_k2.search.ar_columns import (
+    CONTEXT,
+    COUNT,
+    NODE,
+    PREDICTION,
+    ROW,
+    STATE,
+    TEXT,
+    key_of,
+    longer_text,
+)
+from hainan_k2.search.emissions import Frames
+from hainan_k2.search.options import SearchConfig
+
+
+@dataclass(frozen=True)
+class Step:
+    """The continuations of N hypotheses by S = 1 + W choices, blank and W tokens, with E durations each."""
+
+    source: Tensor  # (COLUMNS, N) the hypotheses
+    choices: Choices  # (N, W)
+    log_prob: Tensor  # (N, S) of blank and tokens
+    duration: Tensor  # (N, E) frames
+    model_score: Tensor  # (N, S, E) float64: log-probabilities, penalties and bonus
+    lm_score: Optional[Tensor]  # (N, S) float64: scores of the automaton's arcs, None without an automaton
+    columns: Tensor  # (COLUMNS, N, S * E) of the continuations
+    score: Tensor  # (N, S * E) float64
+
+
+class Extension:
+    """Makes the steps: what stays the same during a search.
+
+    begins, ends: (B,) the first row of every utterance, and the row behind its last frame.
+    """
+
+    def __init__(
+        self, model: Hainan, frames: Frames, options: SearchConfig, automaton: Automaton, ahead: Optional[Tensor]
+    ) -> None:
+        """frames: projected, (N, J); ahead: (T + 1, B) from best_ahead, None for no guide."""
+        self.model, self.options, self.automaton = model, options, automaton
+        device = frames.values.device
+        self.begins = frames.starts + torch.arange(len(frames.lens), device=device)
+        self.ends = self.begins + frames.lens
+        utterance = frames.utterance()
+        rows = torch.arange(len(utterance), device=device) + utterance
+        self.num_rows = len(rows) + len(frames.lens)
+        self.hidden = frames.values.new_zeros(self.num_rows, frames.values.shape[1]).index_copy_(0, rows, frames.values)
+        owner = torch.repeat_interleave(frames.lens + 1, output_size=self.num_rows)
+        self.end_of_row = self.ends[owner]
+        self.ahead: Optional[Tensor] = None
+        if ahead is not None:
+            self.ahead = ahead[torch.arange(self.num_rows, device=device) - self.begins[owner], owner]
+        self.durations = torch.tensor(model.durations, device=device)
+        self.context, self.token_bits = context_of(model, options)
+
+    def step(self, score: Tensor, source: Tensor, predicted: Tensor) -> Step:
+        """The continuations of hypotheses: their scores (N,), columns (COLUMNS, N), predictor outputs (N, J)."""
+        options, row = self.options, source[ROW]
+        tokens, durations = self.model.joiner.log_probs(self.hidden.index_select(0, row), predicted)
+        choices = self.automaton.choose(tokens, source[STATE], options.beam)
+        log_prob = torch.cat([tokens[:, :1], choices.log_prob], dim=1)
+        duration_log_prob, index = durations.topk(min(options.beam_durations, len(self.durations)))
+        duration = self.durations[index]
+        token_score = log_prob.double()
+        if options.blank_penalty or options.token_bonus:
+            token_score += self._prior(log_prob)
+        duration_score = options.duration_scale * duration_log_prob.double()
+        model_score = token_score[:, :, None] + duration_score[:, None]
+
+        end = self.end_of_row.index_select(0, row)[:, None, None]
+        landing, count = self._move(row, end, source[COUNT], duration, log_prob.shape[1])
+        state = torch.cat([source[STATE][:, None], choices.state], dim=1)
+        total, lm_score = score[:, None, None] + model_score, None
+        if not self.automaton.trivial:
+            lm_score = pad(choices.lm_score, (1, 0))
+            final = self.automaton.final(state)
+            total = total + torch.where(landing == end, (lm_score + final)[:, :, None], lm_score[:, :, None])
+        if self.ahead is not None:
+            total += self.ahead[landing] - self.ahead.index_select(0, row)[:, None, None]
+        columns = self._columns(source, choices.token, landing, count, state)
+        return Step(source, choices, log_prob, duration, model_score, lm_score, columns, total.flatten(1))
+
+    def _prior(self, log_prob: Tensor) -> Tensor:
+        """(1, S) float64: minus the blank's penalty, and the bonus of every token."""
+        prior = log_prob.new_full((1, log_prob.shape[1]), self.options.token_bonus, dtype=torch.float64)
+        prior[:, 0] = -self.options.blank_penalty
+        return prior
+
+    def _move(self, row: Tensor, end: Tensor, count: Tensor, duration: Tensor, choices: int) -> tuple[Tensor, Tensor]:
+        """The row that every continuation leads to, and the tokens on its frame, each (N, S, E)."""
+        moved = duration.clamp(min=1)[:, None]
+        if self.model.durations[0] > 0:
+            landing = torch.minimum(row[:, None, None] + moved, end).expand(-1, choices, -1)
+            return landing, torch.zeros_like(landing)
+        stays = (duration == 0) & (count + 1 < self.options.max_symbols)[:, None]
+        stays = pad(stays[:, None].expand(-1, choices - 1, -1), (0, 0, 1, 0))
+        landing = torch.minimum(row[:, None, None] + (moved - stays.long()), end)
+        return landing, stays * (count + 1)[:, None, None]
+
+    def _columns(self, source: Tensor, token: Tensor, landing: Tensor, count: Tensor, state: Tensor) -> Tensor:
+        """(COLUMNS, N, S * E) of the continuations, in the order of ar_columns."""
+        text = torch.cat([source[TEXT][:, None], longer_text(source[TEXT][:, None], token)], dim=1)
+        key = place = key_of(text, state, landing, count)
+        context = source[CONTEXT][:, None].expand_as(text)
+        if self.context:
+            shifted = (context[:, :1] << self.token_bits | token) & ((1 << self.token_bits * self.context) - 1)
+            context = torch.cat([context[:, :1], shifted], dim=1)
+            place = key_of(context, state, landing, count)
+        new = pad(token, (1, 0), value=BLANK)
+        by_token = (column[:, :, None] for column in (text, context, state))
+        text, context, state = by_token
+        node, prediction = source[NODE][:, None, None], source[PREDICTION][:, None, None]
+        number = torch.full_like(node, -1)
+        columns = (landing, count, text, context, state, node, prediction, new[:, :, None], key, place, number)
+        return torch.stack([column.expand_as(landing) for column in columns]).flatten(2)
+
+
+def context_of(model: Hainan, options: SearchConfig) -> tuple[int, int]:
+    """How many last tokens make two texts the same, 0 for all, and the bits of a token when they are packed.
+
+    A stateless predictor's own context is the least. ValueError where they do not fit into 63 bits.
+    """
+    if not options.context_tokens:
+        return 0, 0
+    own = model.predictor.context if isinstance(model.predictor, StatelessPredictor) else 1
+    context, bits = max(options.context_tokens, own), (model.vocab_size - 1).bit_length()
+    if context * bits > 63:
+        raise ValueError(f"context_tokens {context}: the search compares at most {63 // bits} tokens, or all with 0")
+    return context, bits
