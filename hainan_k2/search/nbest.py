@@ -48,8 +48,8 @@ AR_BEAM = BEAM  # nats
 class Candidates:
     """The n-best lists of a batch: N texts in all, and their utterances (N,) int64, ascending.
 
-    The texts are those of the NAR lattice or, with options.lattice = "ar", of the AR lattice, composed with the hotwords
-    of `resources` and, if `composed`, with their language models.
+    The texts are those of the NAR lattice or, with options.lattice = "ar", of the AR lattice. It is composed with the
+    hotwords of `resources` and, if `composed`, with their language models.
     """
 
     def __init__(
