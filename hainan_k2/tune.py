@@ -148,15 +148,16 @@ def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str
     from hainan_k2.device import pick_device
     from hainan_k2.files.atomic import atomic_text
     from hainan_k2.scoring.significance import compare, interval
-    from hainan_k2.search import check_methods
+    from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.rescore import term_weights
     from hainan_k2.search.resources import load_resources
 
-    check_methods(["rescore"])
+    check_methods([METHOD.name])
     model_options = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("out", "seed")}
     model, tokenizer = load(DecodeConfig(**model_options))
     model.to(pick_device(config.device))
     resources = load_resources(files, tokenizer)
+    choose_methods([METHOD.name], resources, model.config)
     texts = score_lists(model, tokenizer, config, options, resources)
     values = weigh(texts, config.seed)
     best = weighted(values, options)

@@ -16,9 +16,6 @@ from hainan_k2.config import ModelConfig
 
 State = tuple[Tensor, ...]  # each (B, ...)
 
-# On the CPU, torch 2 hands nn.LSTM to oneDNN, whose preparations take three times as long as a single step.
-_STEP_BY_CELLS = int(torch.__version__.split(".")[0]) >= 2
-
 
 class LstmPredictor(nn.Module):
     """Embedding and LSTM layers."""
@@ -43,13 +40,16 @@ class LstmPredictor(nn.Module):
         return torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
-        if _STEP_BY_CELLS and not tokens.is_cuda:
-            outputs, states = self.unroll(tokens[:, None], state)
-            return outputs[:, 0], tuple(s[:, 0] for s in states)
-        layers_first = tuple(s.transpose(0, 1).contiguous() for s in state)
-        out, layers_first = self.lstm(self.embed(tokens)[:, None], layers_first)
-        return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in layers_first)
+        """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state.
+
+        By cells: nn.LSTM prepares itself for longer sequences, which takes longer than a single step.
+        """
+        out, layers = self.embed(tokens), []
+        for layer, (hidden, cell) in enumerate(zip(*(s.unbind(1) for s in state))):
+            names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            layers.append(torch.lstm_cell(out, (hidden, cell), *(getattr(self.lstm, name) for name in names)))
+            out = layers[-1][0]
+        return self.dropout(out), tuple(torch.stack(part, dim=1) for part in zip(*layers))
 
     def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...).

@@ -6,9 +6,10 @@ NAR, AR and CTC are log-probabilities of a text over all its alignments: without
 (hainan_k2.search.list_scores), and by the CTC head. LM is the log-probability of its tokens as a sentence. Without a
 language model, or for a model without a CTC head, the sum has no such term.
 
-The list is that of viterbi-lm's lattice, and depends on its options (`lm_scale`, `token_bonus`, ...), or of viterbi's
-where there is no language model. Its texts are ranked by their best alignments. The times and confidences of a text are
-those in that lattice. `hainan-tune` finds the weights on a development set.
+The list is that of viterbi-lm's lattice, or with `lattice` "ar" that of ar-beam with the language model, and depends on
+their options (`lm_scale`, `token_bonus`, ...). Without a language model it is that of the plain lattice. Its texts are
+ranked by their best alignments. The times and confidences of a text are those in that lattice. `hainan-tune` finds the
+weights on a development set.
 
 Where the language model allows no path of an utterance, its list is that of the lattice without, with a note.
 """
@@ -21,7 +22,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.scorers import Scorer
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.biasing import scaled_hotwords
@@ -30,7 +30,7 @@ from hainan_k2.search.methods import RESCORING
 from hainan_k2.search.nbest import Candidates, check_points
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
-from hainan_k2.search.viterbi_lm import NO_PATH, lm_scorers
+from hainan_k2.search.viterbi_lm import NO_PATH
 
 Scores = dict[str, Tensor]  # by term: (N,) float64, of N texts
 
@@ -52,21 +52,22 @@ def scored_lists(
     """The lists of encoder_out (B, T, C), lens (B,); those of utterances that the LM allows no path come last."""
     resources = resources.to(encoder_out.device)
 
-    def make(rows: list[int], scorers: Sequence[tuple[Scorer, float]]) -> Candidates:
+    def make(rows: list[int], given: DecodingResources) -> Candidates:
         part = encoder_out if len(rows) == len(lens) else encoder_out[rows, : max(int(lens[b]) for b in rows)]
-        return Candidates(model, part, lens[rows], options, resources, scorers)
+        return Candidates(model, part, lens[rows], options, given, composed=True)
 
     rows, lists = list(range(len(lens))), []
-    candidates = make(rows, [] if resources.lm is None else lm_scorers(options, resources))
+    candidates = make(rows, resources)
     listed = set(candidates.utterance.tolist())
     pathless = [b for b in rows if b not in listed] if resources.lm is not None else []
     if pathless:
         rows = sorted(listed)
-        candidates = make(rows, lm_scorers(options, resources)) if rows else candidates
+        candidates = make(rows, resources) if rows else candidates
     if rows:
         lists.append(ScoredLists(rows, candidates, term_scores(candidates, options, resources)))
     if pathless:
-        candidates, without_lm = make(pathless, []), replace(resources, lm=None)
+        without_lm = replace(resources, lm=None, lodr_lm=None)
+        candidates = make(pathless, without_lm)
         lists.append(ScoredLists(pathless, candidates, term_scores(candidates, options, without_lm), NO_PATH))
     return lists
 
