@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from hainan_k2.config import BLANK
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.model.predictor import StatelessPredictor
+from hainan_k2.model.predictor import LstmPredictor
 from hainan_k2.search.ar_automaton import Automaton, Choices
 from hainan_k2.search.ar_columns import (
     CONTEXT,
@@ -141,7 +141,7 @@ def context_of(model: Hainan, options: SearchConfig) -> tuple[int, int]:
     """
     if not options.context_tokens:
         return 0, 0
-    own = model.predictor.context if isinstance(model.predictor, StatelessPredictor) else 1
+    own = 1 if isinstance(model.predictor, LstmPredictor) else model.predictor.context
     context, bits = max(options.context_tokens, own), (model.vocab_size - 1).bit_length()
     if context * bits > 63:
         raise ValueError(f"context_tokens {context}: the search compares at most {63 // bits} tokens, or all with 0")
