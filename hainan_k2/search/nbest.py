@@ -48,7 +48,7 @@ AR_BEAM = BEAM  # nats
 class Candidates:
     """The n-best lists of a batch: N texts in all, and their utterances (N,) int64, ascending.
 
-    The texts are those of the NAR lattice or, with options.lattice = "ar", of the AR lattice. It is composed with the
+    The texts are those of the NAR lattice, or of the AR lattice if `lattice_name` is "ar". It is composed with the
     hotwords of `resources` and, if `composed`, with their language models.
     """
 
@@ -59,12 +59,13 @@ class Candidates:
         lens: Tensor,
         options: SearchConfig,
         resources: DecodingResources,
+        lattice_name: str = "nar",
         composed: bool = False,
     ) -> None:
         self.model, self.encoder_out, self.lens = model, encoder_out, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
         listed_with = resources if composed else DecodingResources(hotwords=resources.hotwords)
-        if options.lattice == "ar":
+        if lattice_name == "ar":
             lattice = make_ar_lattice(model, self.projected, self.lens, options, listed_with)
         else:
             scorers = lm_scorers(options, resources) if composed and resources.lm is not None else []
@@ -217,7 +218,7 @@ class NbestSearch:
         resources: DecodingResources,
     ) -> list[list[Hypothesis]]:
         resources = resources.to(encoder_out.device)
-        candidates = Candidates(model, encoder_out, lens, points[0], resources)
+        candidates = Candidates(model, encoder_out, lens, points[0], resources, points[0].lattice)
         return [
             candidates.hypotheses(
                 *self.order(candidates, point, resources), point.num_paths if self.whole else point.nbest

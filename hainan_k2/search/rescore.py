@@ -1,4 +1,4 @@
-"""Rescoring: the most probable texts of the lattice with language model, ordered by a weighted sum of scores.
+"""Rescoring: the most probable texts of lattices with language model, ordered by a weighted sum of scores.
 
     (1 - ar_weight) * NAR + ar_weight * AR + lm_weight * LM + ctc_weight * CTC + length_bonus * tokens + hotwords
 
@@ -6,10 +6,10 @@ NAR, AR and CTC are log-probabilities of a text over all its alignments: without
 (hainan_k2.search.list_scores), and by the CTC head. LM is the log-probability of its tokens as a sentence. Without a
 language model, or for a model without a CTC head, the sum has no such term.
 
-The list is that of viterbi-lm's lattice, or with `lattice` "ar" that of ar-beam with the language model, and depends on
-their options (`lm_scale`, `token_bonus`, ...). Without a language model it is that of the plain lattice. Its texts are
-ranked by their best alignments. The times and confidences of a text are those in that lattice. `hainan-tune` finds the
-weights on a development set.
+The list is that of viterbi-lm's lattice and, with `lattice` "ar", also that of the AR lattice of ar-beam; it depends on
+their options (`lm_scale`, `token_bonus`, `beam`, ...). Without a language model it is that of the plain lattices. From
+each lattice come the texts with the best alignments; their times and confidences are those in the lattice.
+`hainan-tune` finds the weights on a development set.
 
 Where the language model allows no path of an utterance, its list is that of the lattice without, with a note.
 """
@@ -37,7 +37,7 @@ Scores = dict[str, Tensor]  # by term: (N,) float64, of N texts
 
 @dataclass(frozen=True)
 class ScoredLists:
-    """The n-best lists of some utterances of a batch, `rows`, with the scores of their texts."""
+    """The n-best lists, from one lattice, of some utterances of a batch, `rows`, with the scores of their texts."""
 
     rows: list[int]
     candidates: Candidates
@@ -49,12 +49,25 @@ class ScoredLists:
 def scored_lists(
     model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources
 ) -> list[ScoredLists]:
-    """The lists of encoder_out (B, T, C), lens (B,); those of utterances that the LM allows no path come last."""
+    """The lists of encoder_out (B, T, C), lens (B,), from every lattice."""
     resources = resources.to(encoder_out.device)
+    lattices = ("nar", "ar") if options.lattice == "ar" else ("nar",)
+    return [part for name in lattices for part in _of_lattice(name, model, encoder_out, lens, options, resources)]
+
+
+def _of_lattice(
+    lattice: str,
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    options: SearchConfig,
+    resources: DecodingResources,
+) -> list[ScoredLists]:
+    """The lists from one lattice; those of utterances that the language model allows no path come last."""
 
     def make(rows: list[int], given: DecodingResources) -> Candidates:
         part = encoder_out if len(rows) == len(lens) else encoder_out[rows, : max(int(lens[b]) for b in rows)]
-        return Candidates(model, part, lens[rows], options, given, composed=True)
+        return Candidates(model, part, lens[rows], options, given, lattice, composed=True)
 
     rows, lists = list(range(len(lens))), []
     candidates = make(rows, resources)
@@ -142,13 +155,29 @@ class RescoreSearch:
         return [self._best(lists, point, len(lens)) for point in points]
 
     def _best(self, lists: Sequence[ScoredLists], options: SearchConfig, count: int) -> list[Hypothesis]:
-        best: dict[int, Hypothesis] = {}
+        found: list[list[Hypothesis]] = [[] for _ in range(count)]
         for part in lists:
             scores = weighted_sum(part.terms, term_weights(options))
             for b, hypothesis in zip(part.rows, part.candidates.hypotheses(scores, scores, options.nbest)):
                 notes = [note for note in (part.note, hypothesis.note) if note]
-                best[b] = replace(hypothesis, note="; ".join(notes))
-        return [best[b] for b in range(count)]
+                found[b].append(replace(hypothesis, note="; ".join(notes)))
+        return [_join(of_lattices, options.nbest) for of_lattices in found]
+
+
+def _join(hypotheses: Sequence[Hypothesis], count: int) -> Hypothesis:
+    """The best hypothesis of an utterance from several lattices, with the `count` best of all of them as alternatives.
+
+    Those without a note come first: the others have been searched or ordered in another way.
+    """
+    first = [hypothesis for hypothesis in hypotheses if not hypothesis.note] or list(hypotheses)
+    if len(first) == 1:
+        return first[0]
+    by_text: dict[tuple[int, ...], Hypothesis] = {}
+    for hypothesis in first:
+        for listed in hypothesis.alternatives or (hypothesis,):
+            by_text.setdefault(listed.ids, listed)
+    ordered = sorted(by_text.values(), key=lambda hypothesis: -hypothesis.score)[:count]
+    return replace(ordered[0], alternatives=tuple(ordered) if count > 1 else ())
 
 
 rescore = RescoreSearch()
