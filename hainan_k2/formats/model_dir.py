@@ -127,10 +127,10 @@ def read_model(
     tokenizer = Tokenizer(folder / "bpe.model")
     if tokenizer.vocab_size != dimensions.vocab_size:
         raise ValueError(f"{folder / 'bpe.model'} has {tokenizer.vocab_size} pieces, the model {dimensions.vocab_size}")
-    text = {"normalisation": tokenizer.normalisation}
-    if config.get("text", {"normalisation": "english"}) != text:
+    text, stated = {"normalisation": tokenizer.normalisation}, config.get("text", {"normalisation": "english"})
+    if stated != text:
         raise ValueError(
-            f"{folder / 'config.json'}: text is {json.dumps(config['text'])[:200]}, bpe.model takes {json.dumps(text)}"
+            f"{folder / 'config.json'}: text is {json.dumps(stated)[:200]}, bpe.model takes {json.dumps(text)}"
         )
     return model.to(device).eval(), tokenizer, provenance
 
