@@ -5,7 +5,8 @@ encoder-only  a joint that is meaningful without the predictor: TDT models whose
 ctc           a CTC head: CTC models, hybrids, and models that were exported with theirs
 
 A TDT model whose predictor was never masked has an encoder-only joint of no use: its methods run if they are asked for
-by name. RNN-T and CTC models have none.
+by name. RNN-T and CTC models have none. With `--lattice ar`, methods that list the texts of a lattice take the
+predictor's, and need no encoder-only joint.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ _LACKING = {
 _KINDS = {"tdt": "a TDT model", "rnnt": "an RNN-T", "ctc": "a CTC model"}
 
 
-def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Method]) -> str:
+def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Method], lattice: str = "nar") -> str:
     """Why a model of this configuration cannot be decoded with the method; empty where it can.
 
     Args:
       methods: all methods, of which the suitable ones are named.
+      lattice: the option of this name.
     """
-    lacking = [part for part in method.parts if part not in _parts(config)]
+    lacking = [part for part in _needed(method, lattice) if part not in _parts(config)]
     if not lacking:
         return ""
     return (
@@ -44,9 +46,16 @@ def suitable(methods: Mapping[str, Method], config: ModelConfig) -> list[str]:
     return [name for name, method in methods.items() if set(method.parts) <= parts and not untrained(method, config)]
 
 
-def untrained(method: Method, config: ModelConfig) -> bool:
+def untrained(method: Method, config: ModelConfig, lattice: str = "nar") -> bool:
     """Whether the method needs the encoder-only joint of a model that was trained without masking its predictor."""
-    return "encoder-only" in method.parts and config.objective == "tdt" and not config.predictor_masking
+    unmasked = config.objective == "tdt" and not config.predictor_masking
+    return unmasked and "encoder-only" in _needed(method, lattice)
+
+
+def _needed(method: Method, lattice: str) -> tuple[str, ...]:
+    """The parts that the method needs with this `--lattice`."""
+    of_lattice_alone = "lattice" in method.options and method.parts == ("encoder-only",)
+    return ("predictor",) if lattice == "ar" and of_lattice_alone else method.parts
 
 
 def _parts(config: ModelConfig) -> set[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.formats import onnx_writer
-from hainan_k2.formats.model_dir import read_model
+from hainan_k2.formats.model_dir import read_model, write_model
 from hainan_k2.formats.nemo import read_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES, check_runtimes
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
@@ -265,6 +265,24 @@ def test_imported_models(name, runtimes, tmp_path):
     compared = compare(model, OnnxTransducer(tmp_path / "onnx"), features, SearchConfig())
     assert compared.equal == {"ar-greedy": True} and compared.differences["encoder frames"] < 1e-3
     assert compared.tokens > 5
+
+
+def test_another_export_leaves_nothing_of_the_first(tokenizer, tmp_path):
+    model = small_model(tokenizer.vocab_size, features="nemo")
+    write_onnx(tmp_path, model, tokenizer, RUNTIMES, 10)
+    (tmp_path / "mine.txt").write_text("kept")
+    imported = small_model(tokenizer.vocab_size, features="nemo", predictor_masking=False)
+    names = write_onnx(tmp_path, imported, tokenizer, (), 10)
+    wanted = {f"{name}.{ending}" for name in names for ending in ENDINGS.values()} | {"tokens.txt", "mine.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == wanted and "nar" not in names
+
+
+def test_a_model_directory_is_not_written_over(tokenizer, tmp_path):
+    model = small_model(tokenizer.vocab_size)
+    write_model(tmp_path, model, tokenizer, "float32", {})
+    with pytest.raises(ValueError, match="is a model directory"):
+        write_onnx(tmp_path, model, tokenizer, (), 10)
+    assert read_model(tmp_path)[1].pieces == tokenizer.pieces
 
 
 def test_int8_is_a_third_of_the_size_and_near(tokenizer, tmp_path):
