@@ -40,7 +40,7 @@ def choose_methods(
     suits the model with the option `lattice`.
 
     A warning names each resource that a chosen method does not use, and the methods that need an encoder-only joint
-    where the model was trained without.
+    where the model was trained without. `lattice` is that of n-best lists, as in SearchConfig.
 
     Raises:
       ValueError: for a name that is no method, a method that needs k2 where it does not work, one that needs a resource
