@@ -3,8 +3,8 @@
     pip install 'hainan_k2[runtimes]'
     python recipes/shared/runtimes.py --model DIR --onnx DIR --cuts CUTS.jsonl.gz
 
-onnx-asr computes NeMo's features. sherpa-onnx approximates them, so that its texts may differ. The last row is ar-greedy
-on the features of sherpa-onnx, counted against sherpa-onnx.
+onnx-asr computes NeMo's features. sherpa-onnx approximates them, so that its texts may differ. The last row is
+ar-greedy on the features of sherpa-onnx, counted against sherpa-onnx.
 """
 
 from __future__ import annotations
