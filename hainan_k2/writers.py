@@ -1,4 +1,4 @@
-"""Results as lines of text, for files: Kaldi text, JSON lines, CTM, SRT, WebVTT.
+"""Results as lines of text, for files: Kaldi text, JSON lines, CTM, SRT, WebVTT, TextGrid.
 
 Every writer takes pairs (utterance id, Hypothesis with words) and returns lines without newlines; WRITERS has them by
 file ending. A new format is one more function there.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
+from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.result import Hypothesis
 
 NamedHypotheses = Iterable[tuple[str, Hypothesis]]  # with utterance ids
@@ -58,13 +59,63 @@ def vtt_lines(results: NamedHypotheses) -> list[str]:
     return lines
 
 
+def textgrid_lines(results: NamedHypotheses) -> list[str]:
+    """Praat's TextGrid: a tier "words" of intervals, empty where nobody speaks. Raises ValueError for more than one
+    recording. A word of zero length shares the interval of the next word, or of the one before where it is the last."""
+    hypothesis = _only(results)
+    intervals: list[tuple[float, float, str]] = []
+    waiting, end = "", 0.0
+    for word in hypothesis.words:
+        text = f"{waiting} {word.text}".strip()
+        if word.end <= word.start:
+            waiting = text
+            continue
+        if word.start > end:
+            intervals.append((end, word.start, ""))
+        intervals.append((word.start, word.end, text))
+        waiting, end = "", word.end
+    if waiting and intervals:
+        start, end, text = intervals.pop()
+        intervals.append((start, end, f"{text} {waiting}"))
+    total = max(end, round(hypothesis.num_frames * ENCODER_FRAME_SHIFT, 3))
+    if total > end or not intervals:
+        intervals.append((end, total, ""))
+    span = ["xmin = 0", f"xmax = {total:.3f}"]
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        *span,
+        "tiers? <exists>",
+        "size = 1",
+        "item []:",
+    ]
+    lines += ["    item [1]:", '        class = "IntervalTier"', '        name = "words"']
+    lines += [f"        {line}" for line in (*span, f"intervals: size = {len(intervals)}")]
+    for number, (start, stop, text) in enumerate(intervals, 1):
+        quoted = text.replace('"', '""')
+        columns = f"xmin = {start:.3f}", f"xmax = {stop:.3f}", f'text = "{quoted}"'
+        lines += [f"        intervals [{number}]:", *(f"            {column}" for column in columns)]
+    return lines
+
+
 WRITERS: dict[str, Callable[[NamedHypotheses], list[str]]] = {
     "txt": text_lines,
     "jsonl": json_lines,
     "ctm": ctm_lines,
     "srt": srt_lines,
     "vtt": vtt_lines,
+    "TextGrid": textgrid_lines,
 }
+PER_RECORDING = ("srt", "vtt", "TextGrid")  # a file for each recording; the other kinds have one file for all
+
+
+def _only(results: NamedHypotheses) -> Hypothesis:
+    """The hypothesis of a single recording; ValueError for more."""
+    listed = list(results)
+    if len(listed) != 1:
+        raise ValueError(f"the file is of one recording, not of {len(listed)}: write a file for each")
+    return listed[0][1]
 
 
 def _cues(

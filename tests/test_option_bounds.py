@@ -9,7 +9,7 @@ import pytest
 from tests.toy import ROOT
 
 # Any finite number makes sense.
-UNBOUNDED = {"blank_penalty", "token_bonus", "peak"}
+UNBOUNDED = {"blank_penalty", "token_bonus", "length_bonus", "peak"}
 BOUNDS = {"at_least", "above", "at_most", "below"}
 
 

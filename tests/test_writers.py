@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,38 @@ def test_vtt():
     assert write("vtt", ("u", at(("a&b", 0.0, 0.4), ("<c>", 0.4, 1.0)))) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\na&amp;b &lt;c&gt;\n\n"
     )
+
+
+def intervals(hypothesis):
+    """(xmin, xmax, text) of the intervals of a TextGrid."""
+    text = write("TextGrid", ("u", hypothesis))
+    found = re.findall(r'xmin = ([\d.]+)\n +xmax = ([\d.]+)\n +text = "(.*)"', text)
+    assert f"intervals: size = {len(found)}\n" in text
+    assert all(float(a[1]) == float(b[0]) for a, b in zip(found, found[1:])) and float(found[0][0]) == 0
+    assert text.count(f"xmax = {found[-1][1]}\n") == 3  # of the file, of the tier, of the last interval
+    return [(float(start), float(end), word) for start, end, word in found]
+
+
+def test_textgrid():
+    words = Word("one", 0.16, 0.4, 1.0), Word('"two"', 0.4, 0.8, 1.0), Word("three", 1.2, 1.6, 1.0)
+    expected = [
+        (0.0, 0.16, ""),
+        (0.16, 0.4, "one"),
+        (0.4, 0.8, '""two""'),
+        (0.8, 1.2, ""),
+        (1.2, 1.6, "three"),
+        (1.6, 2.0, ""),
+    ]
+    assert intervals(Hypothesis((), 0.0, 25, words=words)) == expected
+    assert intervals(Hypothesis((), 0.0, 25)) == [(0.0, 2.0, "")]
+    with pytest.raises(ValueError, match="of one recording, not of 2"):
+        write("TextGrid", ("u", HELLO), ("v", HELLO))
+
+
+def test_words_of_zero_length_share_an_interval_of_a_textgrid():
+    words = [("a", 0.4, 0.4), ("b", 0.4, 0.8), ("c", 1.6, 1.6)]
+    hypothesis = replace(at(*words), num_frames=20)
+    assert intervals(hypothesis) == [(0.0, 0.4, ""), (0.4, 0.8, "a b c"), (0.8, 1.6, "")]
 
 
 def test_cues_are_short():

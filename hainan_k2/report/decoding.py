@@ -14,7 +14,7 @@ from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
 from hainan_k2.scoring.wer import Score, score
 from hainan_k2.text import Tokenizer, normalise
-from hainan_k2.writers import WRITERS
+from hainan_k2.writers import PER_RECORDING, WRITERS
 
 logger = logging.getLogger(__name__)
 
@@ -135,9 +135,9 @@ def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]
 
 
 def write_words(stem: Path, kind: str, results: list[tuple[str, Hypothesis]]) -> None:
-    """Write word times to STEM.kind. Subtitles need a file per recording: STEM/ID.kind."""
+    """Write word times to STEM.kind. Some formats need a file per recording: STEM/ID.kind."""
     files = {stem.with_name(f"{stem.name}.{kind}"): results}
-    if kind in ("srt", "vtt"):
+    if kind in PER_RECORDING:
         stem.mkdir(exist_ok=True)
         files = {stem / f"{name}.{kind}": [(name, hypothesis)] for name, hypothesis in results}
     for path, part in files.items():

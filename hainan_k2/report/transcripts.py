@@ -17,11 +17,10 @@ from hainan_k2.files.jsonl import append_line
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.inputs import Input, shown
 from hainan_k2.result import Hypothesis
-from hainan_k2.writers import WRITERS
+from hainan_k2.writers import PER_RECORDING, WRITERS
 
 logger = logging.getLogger(__name__)
 
-SUBTITLES = ("srt", "vtt")  # a file for each recording; the other kinds have one file for all recordings
 DONE = "done.jsonl"
 
 
@@ -57,7 +56,7 @@ class Printed:
 
 
 class Transcripts:
-    """Writes results to a folder: transcripts.txt, .jsonl, .ctm for all recordings; NAME.srt, NAME.vtt for each.
+    """Writes results to a folder: transcripts.txt, .jsonl, .ctm for all; NAME.srt, .vtt, .TextGrid for each recording.
 
     With several methods the file names contain the label: transcripts.sar.txt, NAME.sar.srt. Ids are `utterance_id`s.
 
@@ -119,7 +118,10 @@ class Transcripts:
         """Check earlier results against `header`, the settings, and open the files to append to."""
         lines, size = self._read_ledger()
         names = [
-            f"transcripts{mark}.{kind}" for mark in self.marks.values() for kind in self.kinds if kind not in SUBTITLES
+            f"transcripts{mark}.{kind}"
+            for mark in self.marks.values()
+            for kind in self.kinds
+            if kind not in PER_RECORDING
         ]
         existing = [name for name in names if (self.folder / name).exists() and (self.folder / name).stat().st_size]
         if not self.overwrite and (lines[1:] and not self.resume or existing and not (self.resume and lines)):
@@ -188,7 +190,7 @@ class Transcripts:
             (self.folder / f"{stem}{self.marks[label]}.{kind}", kind, hypothesis)
             for label, hypothesis in decoded.hypotheses.items()
             for kind in self.kinds
-            if kind in SUBTITLES
+            if kind in PER_RECORDING
         ]
         owner = self.taken.get(stem)
         if subtitles and owner is not None:
@@ -204,7 +206,7 @@ class Transcripts:
         self.taken[stem] = source.path
         for label, hypothesis in decoded.hypotheses.items():
             for kind in self.kinds:
-                if kind not in SUBTITLES:
+                if kind not in PER_RECORDING:
                     file = self.files[f"transcripts{self.marks[label]}.{kind}"]
                     file.write(_text(kind, decoded.id, hypothesis))
                     file.flush()

@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.grammar import Grammar
 from hainan_k2.fsa.lattices.composition import compose, path_outputs, path_sums
 from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
@@ -28,7 +29,6 @@ from hainan_k2.search.viterbi import viterbi
 
 GROUP_ARCS = 2**22  # arcs composed at once, unless a single utterance has more: about 700 MB
 OUTSIDE = "outside the grammar"
-FALLBACK = "outside the grammar: viterbi instead"
 
 
 @torch.no_grad()
@@ -72,7 +72,22 @@ def _search_group(
     unrestricted: list[Hypothesis],
 ) -> list[Hypothesis]:
     """`grammar` for utterances that are composed at once; `unrestricted` are their hypotheses by viterbi."""
-    token_log_probs, duration_log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
+    composed = grammar_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, allowed)
+    best = shortest_path(composed)
+    hypotheses = hypotheses_from_lattice(best, lens, composed)
+    if allowed.transduces:
+        outputs = path_outputs(best, allowed.outputs)
+        hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
+    grammar_scores = path_sums(best, best.lm_scores).tolist()
+    return [note_outside(*each, options, "viterbi") for each in zip(hypotheses, unrestricted, grammar_scores)]
+
+
+def grammar_lattice(model: Hainan, projected: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar) -> Fsa:
+    """The lattices of projected encoder frames (B, T, J), lens (B,), composed with the grammar: a k2.FsaVec.
+
+    Raises ValueError for one that needs too many arcs, as `compose`.
+    """
+    token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
     lattice = nar_lattice(
         token_log_probs,
         duration_log_probs,
@@ -83,25 +98,20 @@ def _search_group(
         token_bonus=options.token_bonus,
         vocabulary=allowed.tokens(),
     )
-    composed = compose(lattice, allowed)
-    best = shortest_path(composed)
-    hypotheses = hypotheses_from_lattice(best, lens, composed)
-    if allowed.transduces:
-        outputs = path_outputs(best, allowed.outputs)
-        hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
-    grammar_scores = path_sums(best, best.grammar_score).tolist()
-    return [_with_note(*each, options) for each in zip(hypotheses, unrestricted, grammar_scores)]
+    return compose(lattice, allowed)
 
 
-def _with_note(inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float, options: SearchConfig) -> Hypothesis:
+def note_outside(
+    inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float, options: SearchConfig, method: str
+) -> Hypothesis:
     """`inside`, or what replaces it, with a note if the utterance is outside the grammar.
 
-    grammar_score: the grammar's part of the score of `inside`.
+    unrestricted: the hypothesis without grammar, by `method`; grammar_score: the grammar's part of inside.score.
     """
     gap = (unrestricted.score - inside.score + grammar_score) / max(1, inside.num_frames)
     if gap <= options.grammar_threshold:
         return inside
-    reason = "no path in it fits" if gap == torch.inf else f"its best path is {gap:.2f} nats per frame below viterbi's"
+    reason = "no path in it fits" if gap == torch.inf else f"its best path is {gap:.2f} nats per frame below {method}'s"
     if options.grammar_fallback:
-        return replace(unrestricted, note=f"{FALLBACK} ({reason})")
+        return replace(unrestricted, note=f"{OUTSIDE}: {method} instead ({reason})")
     return replace(inside, note=f"{OUTSIDE} ({reason})")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.k2 import Fsa
+from hainan_k2.fsa.language.output_words import graph_words
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
@@ -55,25 +56,7 @@ def search_graph(
     model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, word_graph: DecodingGraph
 ) -> list[Hypothesis | None]:
     """`graph` for utterances of at least one frame; None for those without a path."""
-    token_log_probs, duration_log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
-    dense = tdt_dense(
-        token_log_probs,
-        duration_log_probs,
-        lens,
-        options.duration_scale,
-        options.blank_penalty,
-        options.token_bonus,
-    )
-    lattice = intersect_tdt(
-        word_graph.search_graph(model.durations, options.lm_scale, encoder_out.device),
-        dense,
-        token_log_probs.shape[2],
-        model.durations,
-        options.search_beam,
-        options.output_beam,
-        options.min_active_states,
-        options.max_active_states,
-    )
+    lattice = graph_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, word_graph)
     if not lattice.num_arcs:
         return [None] * len(lens)
     best = shortest_path(lattice)
@@ -84,16 +67,40 @@ def search_graph(
     ]
 
 
+def graph_lattice(
+    model: Hainan, projected: Tensor, lens: Tensor, options: SearchConfig, word_graph: DecodingGraph
+) -> Fsa:
+    """The lattices of projected encoder frames (B, T, J), lens (B,) of at least one, in the graph: a k2.FsaVec.
+
+    Their aux_labels are word ids. Raises ValueError if the graph was compiled for other durations.
+    """
+    token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
+    dense = tdt_dense(
+        token_log_probs,
+        duration_log_probs,
+        lens,
+        options.duration_scale,
+        options.blank_penalty,
+        options.token_bonus,
+    )
+    return intersect_tdt(
+        word_graph.search_graph(model.durations, options.lm_scale, projected.device),
+        dense,
+        token_log_probs.shape[2],
+        model.durations,
+        options.search_beam,
+        options.output_beam,
+        options.min_active_states,
+        options.max_active_states,
+    )
+
+
 def path_words(best: Fsa, words: tuple[str, ...], batch: int) -> list[tuple[tuple[str, int, int], ...]]:
     """The words on linear paths, in the form of Hypothesis.output; a word is on the arc of its last token."""
     shape = best.arcs.shape()
     owner = shape.row_ids(1)[shape.row_ids(2).long()]
     emitting = (best.labels > 0).nonzero()[:, 0]
-    outputs: list[list[tuple[str, int, int]]] = [[] for _ in range(batch)]
-    count, first = [0] * batch, [0] * batch  # tokens so far, and the first token of the next word
+    ids: list[list[int]] = [[] for _ in range(batch)]
     for utterance, word in zip(owner[emitting].tolist(), best.aux_labels[emitting].tolist()):
-        count[utterance] += 1
-        if word > 0:
-            outputs[utterance].append((words[word], first[utterance], count[utterance]))
-            first[utterance] = count[utterance]
-    return [tuple(output) for output in outputs]
+        ids[utterance].append(word)
+    return [graph_words(own, words) for own in ids]

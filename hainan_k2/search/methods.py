@@ -15,9 +15,11 @@ from hainan_k2.search.method import Imported, Method
 
 # Options that several methods take.
 PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
+AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
 LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
-NBEST_LIST = (*LATTICE, "num_paths")
+NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
+RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -38,18 +40,21 @@ _TABLE = (
         "ar-beam",
         Imported("beam", "ar_beam"),
         needs_k2=False,
-        description="autoregressive beam search that adds up alignments",
+        description="autoregressive beam search that adds up alignments, also through LM, grammar or graph",
         parts=("predictor",),
         options=(
-            "max_symbols",
-            "blank_penalty",
-            "token_bonus",
-            "beam",
-            "beam_durations",
+            *PATH_SCORES,
+            *AR_SEARCH,
             "nbest",
+            "lm_scale",
+            "lodr_scale",
             "hotword_scale",
+            "grammar_threshold",
+            "grammar_fallback",
         ),
-        uses=("hotwords",),
+        uses=("lm", "lodr_lm", "graph", "grammar", "hotwords"),
+        limit=COMPOSED,
+        limited_by=("lm", "graph", "grammar"),
     ),
     Method(
         "nar-greedy",
@@ -165,6 +170,18 @@ _TABLE = (
         options=(*NBEST_LIST, "nbest", "ar_weight"),
         uses=("hotwords",),
         sweeps=ORDERING,
+        limit=COMPOSED,
+        segment_limit=LISTED,
+    ),
+    Method(
+        "rescore",
+        Imported("rescore", "rescore"),
+        needs_k2=True,
+        description="texts of the lattice with language model, rescored by encoder, predictor, LM, CTC and length",
+        parts=("predictor", "encoder-only"),
+        options=(*NBEST_LIST, "lm_scale", "lodr_scale", *RESCORING),
+        uses=("lm", "lodr_lm", "hotwords"),
+        sweeps=RESCORING,
         limit=COMPOSED,
         segment_limit=LISTED,
     ),

@@ -1,4 +1,6 @@
-"""N-best search: a list of the most probable texts of the encoder-only lattice, reordered by another score.
+"""N-best search: a list of the most probable texts of a lattice, reordered by another score.
+
+The lattice is the encoder-only one or, with `--lattice ar`, that of the beam search with the predictor.
 
 All methods make the same list: the `num_paths` texts with the most probable alignments. The total of a text is its
 log-probability over all its alignments in the lattice. Its times are those of its best alignment, and the confidence of
@@ -6,12 +8,12 @@ a token is its posterior in the lattice. The list is ordered by
 
     nbest        total
     nbest-lm     total + lm_scale * log P_LM(text)
-    nbest-ar     (1 - ar_weight) * total + ar_weight * log P_AR(text | audio), with the predictor, over all alignments
+    nbest-ar     (1 - ar_weight) * total + ar_weight * log P_AR(text | audio), with the predictor (list_scores.py)
     mbr          - expected number of word errors, each text being true with a probability ~ exp(nbest_scale * total)
 
 These are the scores of the hypotheses, but for mbr, whose scores are totals. `nbest-oracle` returns the whole list as
 alternatives, of which the caller takes the nearest to the reference. Weights of hotwords are part of the total and of
-log P_AR.
+log P_AR. The method `rescore` orders the list of another lattice (rescore.py).
 
 AR alignments end exactly on the last frame, as in training; those of the lattice may run past it. So a text may have no
 AR alignment. Where no text of an utterance has a score, its list is ordered by total, with a note.
@@ -28,36 +30,58 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
-from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import WORD_START, Hypothesis
+from hainan_k2.search.beam import make_ar_lattice
 from hainan_k2.search.biasing import scaled_hotwords
+from hainan_k2.search.list_scores import BEAM, ListScores
 from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_arcs
+from hainan_k2.search.viterbi_lm import lm_scorers
 
 NO_SCORE = "no text of the n-best list has a score: ordered by the lattice"
-_LOGITS = 1 << 26  # of the joint at a time, in nbest-ar: 256 MB
+AR_BEAM = BEAM  # nats
 
 
 class Candidates:
-    """The n-best lists of a batch: N texts in all, their utterances (N,) int64 and totals (N,) float64."""
+    """The n-best lists of a batch: N texts in all, and their utterances (N,) int64, ascending.
+
+    The texts are those of the NAR lattice, or of the AR lattice if `lattice_name` is "ar". It is composed with the
+    hotwords of `resources` and, if `composed`, with their language models.
+    """
 
     def __init__(
-        self, model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources
+        self,
+        model: Hainan,
+        encoder_out: Tensor,
+        lens: Tensor,
+        options: SearchConfig,
+        resources: DecodingResources,
+        lattice_name: str = "nar",
+        composed: bool = False,
     ) -> None:
-        self.model, self.lens = model, lens.to(encoder_out.device, torch.int64)
+        self.model, self.encoder_out, self.lens = model, encoder_out, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        lattice = make_arcs(model, self.projected, self.lens, options, resources).fsa()
+        listed_with = resources if composed else DecodingResources(hotwords=resources.hotwords)
+        if lattice_name == "ar":
+            lattice = make_ar_lattice(model, self.projected, self.lens, options, listed_with)
+        else:
+            scorers = lm_scorers(options, resources) if composed and resources.lm is not None else []
+            lattice = make_arcs(model, self.projected, self.lens, options, listed_with, scorers).fsa()
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
-        self.total = text_scores(lattice, self.utterance, self.texts)
 
     @cached_property
-    def ar(self) -> Tensor:
-        """log P_AR(text | audio) over all alignments, (N,) float64; -inf for a text without any."""
-        return ar_scores(self.model, self.projected, self.lens, self.utterance, self.texts)
+    def total(self) -> Tensor:
+        """(N,) float64 log-probability of each text over all its alignments in the lattice."""
+        return text_scores(self.nbest.lattice, self.utterance, self.texts)
+
+    @cached_property
+    def by_model(self) -> ListScores:
+        """The texts' scores with the predictor and without it."""
+        return ListScores(self.model, self.projected, self.lens, self.utterance, self.texts, AR_BEAM)
 
     def hypotheses(self, rank_scores: Tensor, scores: Tensor, count: int) -> list[Hypothesis]:
         """The best text of every utterance by rank_scores (N,); with count > 1, the best `count` as its alternatives.
@@ -84,32 +108,6 @@ class Candidates:
         return [replace(best[0], alternatives=tuple(best) if count > 1 else ()) for best in lists]
 
 
-def ar_scores(
-    model: Hainan, projected: Tensor, lens: Tensor, utterance: Tensor, texts: Sequence[Sequence[int]]
-) -> Tensor:
-    """tdt_sequence_scores (N,) of N texts, each of an utterance (N,) of projected encoder frames (B, T, J), lens (B,).
-
-    All are computed together, in parts of at most 2^26 logits. In an utterance without frames the empty text has score
-    0 and any other -inf.
-    """
-    sizes, frames = torch.tensor([len(text) for text in texts], device=lens.device), lens[utterance]
-    scores = torch.where(sizes == 0, 0.0, -torch.inf).to(torch.float64)
-    rows = (frames > 0).nonzero()[:, 0]
-    if not len(rows):
-        return scores
-    rows = rows[(frames[rows] * (sizes[rows] + 1)).argsort(descending=True)]  # similar sizes together
-    longest = int(frames.max()) * (int(sizes.max()) + 1)
-    channels = model.vocab_size + len(model.durations)
-    for part in rows.split(max(1, _LOGITS // (longest * channels))):
-        width, length = int(sizes[part].max()), int(frames[part].max())
-        padded = [[*texts[n], *[1] * (width - len(texts[n]))] for n in part.tolist()]
-        targets = torch.tensor(padded, dtype=torch.int64, device=lens.device).view(len(part), width)
-        predicted = model.joiner.project_predictor(model.predictor(targets))
-        logits = model.joiner.logits(projected[utterance[part], :length, None], predicted[:, None])
-        scores[part] = tdt_sequence_scores(logits, targets, frames[part], sizes[part], model.durations).double()
-    return scores
-
-
 def expected_errors(utterance: Tensor, scores: Tensor, words: Sequence[Sequence[Any]]) -> Tensor:
     """The expected number of word errors (N,) of each text, if each text of its utterance is true with a probability
     in proportion to exp(score). Minimum Bayes risk over an n-best list (Goel and Byrne, 2000)."""
@@ -125,6 +123,13 @@ def expected_errors(utterance: Tensor, scores: Tensor, words: Sequence[Sequence[
                 errors[i, j] = errors[j, i] = kaldialign.edit_distance(texts[j], text)["total"]
         risk[rows] = errors @ scores[rows].softmax(0)
     return risk
+
+
+def check_points(points: Sequence[SearchConfig], names: Sequence[str]) -> None:
+    """ValueError where the points of a sweep differ in other options than `names`, so that their lists differ."""
+    same = {name: getattr(points[0], name) for name in names}
+    if any(replace(point, **same) != points[0] for point in points):
+        raise ValueError(f"the points of a sweep differ in more than {', '.join(names)}: so do their lists")
 
 
 def words_of(text: Sequence[int], pieces: Sequence[str] | None) -> list[Any]:
@@ -146,7 +151,9 @@ def by_lm(candidates: Candidates, options: SearchConfig, resources: DecodingReso
 def by_ar(candidates: Candidates, options: SearchConfig, resources: DecodingResources) -> tuple[Tensor, Tensor]:
     """As `by_total`, interpolated with the predictor's score."""
     hotwords = scaled_hotwords(resources, options, candidates.total.device)
-    ar = candidates.ar if hotwords is None else candidates.ar + hotwords.score(candidates.texts)
+    ar = candidates.by_model.ar
+    if hotwords is not None:
+        ar = ar + hotwords.score(candidates.texts)
     score = _mix(1.0 - options.ar_weight, candidates.total, options.ar_weight, ar)
     return score, score
 
@@ -198,9 +205,7 @@ class NbestSearch:
 
         Raises ValueError where they differ in others, which change the list.
         """
-        same = {name: getattr(points[0], name) for name in ORDERING}
-        if any(replace(point, **same) != points[0] for point in points):
-            raise ValueError(f"the points of a sweep differ in more than {', '.join(ORDERING)}: so do their lists")
+        check_points(points, ORDERING)
         return self._search(model, encoder_out, lens, points, resources)
 
     @torch.no_grad()
@@ -213,7 +218,7 @@ class NbestSearch:
         resources: DecodingResources,
     ) -> list[list[Hypothesis]]:
         resources = resources.to(encoder_out.device)
-        candidates = Candidates(model, encoder_out, lens, points[0], resources)
+        candidates = Candidates(model, encoder_out, lens, points[0], resources, points[0].lattice)
         return [
             candidates.hypotheses(
                 *self.order(candidates, point, resources), point.num_paths if self.whole else point.nbest

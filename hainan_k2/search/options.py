@@ -18,12 +18,29 @@ class SearchConfig:
     token_bonus: float = option(0.0, "added to the score for every token, nats")
     top_k: int = option(4, "tokens kept per frame, beside blank", at_least=1)
     beam: int = option(4, "hypotheses kept per utterance", at_least=1)
+    guide: str = option(
+        "none",
+        "what is added to scores at different frames; nar: the best score that the encoder expects from there on",
+        ("nar", "none"),
+    )
+    context_tokens: int = option(
+        0, "hypotheses whose last tokens, this many, agree are merged; 0: all tokens", at_least=0
+    )
     beam_durations: int = option(2, "most probable durations tried at each step", at_least=1)
     nbest: int = option(1, "hypotheses returned, out of --beam or --num-paths", at_least=1)
+    lattice: str = option(
+        "nar",
+        "the lattice of the list; nar: the encoder's; ar: what the beam search with the predictor keeps, "
+        "for rescore beside the encoder's",
+        ("nar", "ar"),
+    )
     num_paths: int = option(20, "texts on the n-best list, those of the best paths through the lattice", at_least=1)
     nbest_scale: float = option(
         1.0, "scale of the log-probabilities of the texts; below 1 the texts become more equally likely", at_least=0
     )
+    lm_weight: float = option(0.5, "weight of the language model's score when texts are rescored", at_least=0)
+    ctc_weight: float = option(0.0, "weight of the CTC head's score when texts are rescored", at_least=0)
+    length_bonus: float = option(0.5, "added to the score for every token when texts are rescored, nats")
     lm_scale: float = option(0.3, "weight of the language model's log-probabilities", at_least=0)
     lodr_scale: float = option(0.1, "weight of the log-probabilities of --lodr-lm, which are subtracted", at_least=0)
     search_beam: float = option(

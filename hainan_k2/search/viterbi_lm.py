@@ -15,6 +15,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.language.scorers import Scorer
 from hainan_k2.fsa.lattices.paths import best_hypotheses
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
@@ -23,6 +24,14 @@ from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_arcs, viterbi
 
 NO_PATH = "no path that the language model allows: the best one without it"
+
+
+def lm_scorers(options: SearchConfig, resources: DecodingResources) -> list[tuple[Scorer, float]]:
+    """The language models and their weights, that of `lodr_lm` negative; ValueError where there is no `lm`."""
+    scorers: list[tuple[Scorer, float]] = [(resources.require("lm"), options.lm_scale)]
+    if resources.lodr_lm is not None:
+        scorers.append((resources.lodr_lm, -options.lodr_scale))
+    return scorers
 
 
 @torch.no_grad()
@@ -34,9 +43,7 @@ def viterbi_lm(
     Raises ValueError where there is no `resources.lm`.
     """
     resources = resources.to(encoder_out.device)
-    scorers = [(resources.require("lm"), options.lm_scale)]
-    if resources.lodr_lm is not None:
-        scorers.append((resources.lodr_lm, -options.lodr_scale))
+    scorers = lm_scorers(options, resources)
     projected = model.joiner.project_encoder(encoder_out)
     hypotheses = best_hypotheses(make_arcs(model, projected, lens, options, resources, scorers), lens)
     pathless = [i for i, hypothesis in enumerate(hypotheses) if hypothesis.score == -torch.inf]

@@ -65,6 +65,8 @@ class PieceModel:
             raise ValueError(f"{where} is not a sentencepiece model: {error}") from None
         if not pieces:
             raise ValueError(f"{where} is not a sentencepiece model: it has no pieces")
+        if not {TRAINER, NORMALIZER} <= {field.number for field in fields}:
+            raise ValueError(f"{where} is not a whole sentencepiece model: it ends after {len(pieces)} pieces")
         rest = tuple(field for field in fields if field.number not in (PIECES, TRAINER, NORMALIZER))
         return cls(pieces, trainer, normalizer, rest)
 
@@ -143,6 +145,8 @@ class PieceModel:
         twice = next((text for i, text in enumerate(sorted(texts)) if i and text == sorted(texts)[i - 1]), None)
         if twice is not None:
             raise ValueError(f"{where}: the piece {shown(twice)} is there twice")
+        if _last(self.trainer, WORD_END, 0):
+            raise ValueError(f"{where}: a tokenizer with treat_whitespace_as_suffix is not supported")
         across = [p.text for p in self.pieces if p.type == NORMAL_PIECE and WORD_START in p.text.lstrip(WORD_START)]
         if across:
             raise ValueError(
@@ -155,8 +159,6 @@ class PieceModel:
         ):
             if _last(self.normalizer, number, default) != wanted:
                 raise ValueError(f"{where}: a tokenizer with {name} false is not supported")
-        if _last(self.trainer, WORD_END, 0):
-            raise ValueError(f"{where}: a tokenizer with treat_whitespace_as_suffix is not supported")
 
 
 def _message(field: Field) -> bytes:

@@ -30,13 +30,13 @@ def test_all_methods_that_can_run(monkeypatch, caplog):
     assert chosen == [
         m.name for m in METHODS.values() if not m.oracle and set(m.needs) <= {"lm"} and "ctc" not in m.parts
     ]
-    unused_by = [name for name in chosen if name not in ("viterbi-lm", "nbest-lm")]
+    unused_by = [name for name in chosen if name not in ("ar-beam", "viterbi-lm", "nbest-lm", "rescore")]
     assert [r.getMessage() for r in caplog.records] == [f"--lm is not used by {', '.join(unused_by)}"]
 
 
 def test_without_k2(monkeypatch, caplog):
     monkeypatch.setattr(choosing, "_why_no_k2", lambda: "k2 is not installed")
     assert choose_methods(["all"]) == ["ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi"]
-    assert "3 of 9 methods are left out, nbest, nbest-ar, mbr: k2 is not" in caplog.text
+    assert "4 of 10 methods are left out, nbest, nbest-ar, rescore, mbr: k2 is not" in caplog.text
     with pytest.raises(ValueError, match="method mbr needs k2: k2 is not installed"):
         choose_methods(["sar", "mbr"])

@@ -170,14 +170,18 @@ def test_a_method_takes_the_options_that_the_table_says(method):
     models = Speaker(0), Speaker(0, durations=(1,), blank_bias=-9.0)
     size = models[0].vocab_size
     given = {"hotwords": HotwordGraph.build({(1, 2): 1.0}, [True] * size), "lodr_lm": bigrams(size)}
+    given.update(lm=bigrams(size), grammar=two_words(size))
     needed = resources_for(method, models[0])
-    options = Recorder(SearchConfig(grammar_threshold=0.0))
-    for resources in (needed, dataclasses.replace(needed, **{n: given[n] for n in method.uses if n in given})):
-        for model in models:
-            method.function(model, *encoder_output(0, [9, 4]), options, resources)
+    read = set()
+    for lattice in ("nar", "ar"):
+        options = Recorder(SearchConfig(grammar_threshold=0.0, lattice=lattice))
+        for resources in (needed, dataclasses.replace(needed, **{n: given[n] for n in method.uses if n in given})):
+            for model in models:
+                method.function(model, *encoder_output(0, [9, 4]), options, resources)
+        read |= options.read
     # viterbi, which these fall back to, finds the same path whatever the top_k
     without_effect = {"top_k"} if method.name in ("grammar", "graph") else set()
-    assert set(method.options) <= options.read <= set(method.options) | without_effect
+    assert set(method.options) <= read <= set(method.options) | without_effect
 
 
 def test_every_option_is_taken_by_a_method():
@@ -190,7 +194,7 @@ def test_the_longest_recordings_that_are_searched_at_once():
     assert any_length == {"ar-greedy", "ar-beam", "nar-greedy", "sar", "ctc-greedy", "viterbi", "sar-viterbi"}
     assert {name for name in any_length if METHODS[name].longest(OPTIONS, biased) == 30.0} == {"viterbi", "sar-viterbi"}
     for name, m in METHODS.items():
-        listed = name.startswith("nbest") or name == "mbr"
+        listed = name.startswith("nbest") or name in ("mbr", "rescore")
         assert m.longest(OPTIONS, biased) in (30.0, math.inf)
         assert m.segment(OPTIONS, biased) == (10.0 if listed else m.longest(OPTIONS, biased))
 

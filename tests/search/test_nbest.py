@@ -12,6 +12,7 @@ from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search import nbest as module
 from tests.oracles.loss import brute_force, num_errors
 from tests.oracles.search import Speaker, batches, encoder_output
+from tests.search.test_methods import bigrams
 
 pytest.importorskip("k2")
 PIECES = ("<blk>", "▁a", "b", "▁c", "d", "▁", "e")
@@ -86,7 +87,10 @@ def test_the_predictor_scores_every_text_over_all_alignments(seed, durations, pr
     model = Speaker(seed, 4, durations, predictor, blank_bias=0.0)
     batch = (model, *encoder_output(seed, lens))
     plain = search("nbest", batch, LIST)
-    for b, hypothesis in enumerate(search("nbest-ar", batch, replace(LIST, ar_weight=weight))):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "AR_BEAM", math.inf)  # all alignments, however unlikely without the predictor
+        ordered = search("nbest-ar", batch, replace(LIST, ar_weight=weight))
+    for b, hypothesis in enumerate(ordered):
         expected = {}
         for ids, total in scores(plain[b]).items():
             ar = log_prob_of_training(model, batch[1][b, : lens[b]], ids) if lens[b] else 0.0
@@ -97,16 +101,6 @@ def test_the_predictor_scores_every_text_over_all_alignments(seed, durations, pr
         assert not hypothesis.note
         assert scores(hypothesis) == pytest.approx(expected, abs=1e-5)
         assert_ordered(hypothesis, scores(hypothesis))
-
-
-def test_the_predictors_scores_in_parts(monkeypatch):
-    batch = (Speaker(1, durations=(0, 1, 2, 4)), *encoder_output(1, [12, 0, 7]))
-    options = replace(LIST, ar_weight=1.0)
-    whole = search("nbest-ar", batch, options)
-    monkeypatch.setattr(module, "_LOGITS", 1)
-    for a, b in zip(whole, search("nbest-ar", batch, options)):
-        assert scores(a) == pytest.approx(scores(b), abs=1e-9)
-    assert len({len(ids) for ids in scores(whole[0])}) > 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -162,12 +156,13 @@ def test_what_has_no_weight_changes_nothing(batch):
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.sweeps])
 def test_a_point_of_a_sweep_is_a_search_by_itself(name):
     batch = (Speaker(7, blank_bias=0.0), *encoder_output(7, [14, 0, 6]))
-    points = [
-        replace(LIST, lm_scale=scale, ar_weight=weight, nbest_scale=scale + 0.1, nbest=nbest)
-        for scale, weight, nbest in ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))
-    ]
-    together = METHODS[name].function.sweep(*batch, points, RESOURCES)
-    assert together == [search(name, batch, point) for point in points]
+    values = ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))
+    swept = {option: [scale + 0.1 for scale, _, _ in values] for option in METHODS[name].sweeps}
+    swept.update(ar_weight=[weight for _, weight, _ in values], nbest=[nbest for _, _, nbest in values])
+    points = [replace(LIST, **{option: column[i] for option, column in swept.items()}) for i in range(len(values))]
+    resources = replace(RESOURCES, lm=bigrams(5)) if name == "rescore" else RESOURCES
+    together = METHODS[name].function.sweep(*batch, points, resources)
+    assert together == [search(name, batch, point, resources) for point in points]
 
 
 def test_a_sweep_makes_its_list_once(monkeypatch):
@@ -204,3 +199,29 @@ def test_bad_options_are_refused():
         SearchConfig(ar_weight=1.5)
     with pytest.raises(ValueError, match="num_paths is 0"):
         SearchConfig(num_paths=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(batches(max_frames=8), st.integers(0, 2))
+def test_the_list_of_the_ar_lattice_has_the_totals_of_the_beam_search(batch, context):
+    options = replace(LIST, lattice="ar", beam=4, context_tokens=context, num_paths=6)
+    beam = METHODS["ar-beam"].function(*batch, options)
+    for found, listed in zip(beam, search("nbest", batch, options, DecodingResources())):
+        assert_ordered(listed, scores(listed))
+        totals = scores(listed)
+        for ids, score in scores(found).items():
+            assert ids not in totals or totals[ids] >= score - 1e-4
+        assert listed.score >= found.score - 1e-4 or len(totals) == 6
+        assert all(0.0 <= token.confidence <= 1.0 for token in listed.tokens)
+
+
+@pytest.mark.parametrize("name", ["nbest", "nbest-lm", "mbr", "nbest-ar"])
+def test_lists_of_the_ar_lattice_do_not_depend_on_the_batch(name):
+    model = Speaker(4, 5, (0, 1, 2, 4), blank_bias=0.0)
+    encoded, lens = encoder_output(4, [14, 3, 0, 9])
+    options = replace(LIST, lattice="ar", beam=6)
+    together = search(name, (model, encoded, lens), options)
+    for b, length in enumerate(lens.tolist()):
+        (alone,) = search(name, (model, encoded[b : b + 1, :length], lens[b : b + 1]), options)
+        assert alone.ids == together[b].ids
+        assert scores(alone) == pytest.approx(scores(together[b]), abs=1e-4)

@@ -25,6 +25,7 @@ from hainan_k2.fsa.language.grammar_rules import compile_text
 from hainan_k2.fsa.language.openfst import Fst, read_fst_text
 from hainan_k2.fsa.language.openfst_binary import is_binary_fst, read_fst_binary
 from hainan_k2.fsa.language.spelling import Speller, Vocabulary
+from hainan_k2.fsa.language.token_graph import TokenGraph
 
 KIND = Kind("grammar", "hainan-compile-grammar")
 GLUE = "@@"
@@ -60,7 +61,7 @@ class Grammar:
     def fsa(self, device: Union[str, torch.device] = "cpu") -> Fsa:
         """The grammar as a k2.Fsa, made once per device.
 
-        `aux_labels` are output ids; `grammar_score` is a copy of its scores, which keeps them apart from those of the
+        `aux_labels` are output ids; `lm_scores` are a copy of its scores, which keeps them apart from those of the
         lattice after composition.
         """
         k2 = load_k2()
@@ -69,9 +70,16 @@ class Grammar:
             fsa = k2.Fsa(torch.cat([self.arcs[:, :3], torch.zeros_like(self.arcs[:, :1])], dim=1).contiguous())
             fsa.scores = self.scores
             fsa.aux_labels = torch.where(self.arcs[:, 2] == -1, -1, self.arcs[:, 3]).int()
-            fsa.grammar_score = self.scores.clone()
+            fsa.lm_scores = self.scores.clone()
             self._made[device] = fsa.to(device)
         return self._made[device]
+
+    def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
+        """The grammar for a search that goes arc by arc, made once per device; outputs are output ids."""
+        key = "tokens", torch.device(device)
+        if key not in self._made:
+            self._made[key] = TokenGraph.of(self.arcs, self.scores, self.arcs[:, 3]).to(device)
+        return self._made[key]
 
     def save(self, path: Union[str, Path]) -> None:
         """Write a .safetensors file for read_grammar."""

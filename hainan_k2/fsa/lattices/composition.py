@@ -13,7 +13,6 @@ exactly one path of the composition. Sums over paths count nothing twice.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,7 +20,8 @@ from torch import Tensor
 from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.fsavec import arc_owner
 from hainan_k2.fsa.k2 import Fsa, load_k2
-from hainan_k2.fsa.language.grammar import GLUE, Grammar
+from hainan_k2.fsa.language.grammar import Grammar
+from hainan_k2.fsa.language.output_words import output_words
 
 MAX_COMPOSED_ARCS = 2**25  # about 5 GB in k2
 
@@ -32,7 +32,8 @@ def compose(lattice: Fsa, grammar: Grammar | Fsa, max_arcs: int = MAX_COMPOSED_A
     Args:
       lattice: k2.Fsa (FsaVec of B), topologically sorted, with label 0 as epsilon, e.g. from nar_lattice.
       grammar: a Grammar, or a k2.Fsa without epsilons whose labels are token ids: one for all utterances, or an FsaVec
-        of 1 or B. The result has the attributes of the lattice and of the grammar.
+        of 1 or B. The result has the attributes of the lattice and of the grammar: aux_labels of the grammar, if it has
+        any, and the sum of lm_scores, if both have them.
       max_arcs: refuse compositions that may need more arcs than this.
     Returns:
       A k2.Fsa (FsaVec of B), connected and topologically sorted, with the lattice's `frame` and `duration`, so that
@@ -51,6 +52,8 @@ def compose(lattice: Fsa, grammar: Grammar | Fsa, max_arcs: int = MAX_COMPOSED_A
     check_lattice(lattice)
     batch, device = lattice.shape[0], lattice.labels.device
     fsa = _grammar_vec(grammar, lattice)
+    if hasattr(fsa, "aux_labels"):
+        lattice = _without_outputs(lattice)
     num_arcs = composed_arcs(lattice, fsa)
     if num_arcs > max_arcs:
         raise ValueError(
@@ -84,12 +87,23 @@ def _grammar_vec(grammar: Grammar | Fsa, lattice: Fsa) -> Fsa:
         )
     shared = {name for name, _ in fsa.named_tensor_attr(include_scores=False)} & {
         name for name, _ in lattice.named_tensor_attr(include_scores=False)
-    } - {"labels"}
+    } - {"labels", "aux_labels", "lm_scores"}
     if shared:
         raise ValueError(
             f"grammar and lattice both have the attribute {', '.join(sorted(shared))}: rename or delete one"
         )
     return fsa
+
+
+def _without_outputs(lattice: Fsa) -> Fsa:
+    """The lattice without its aux_labels, in whose place the composition has those of the grammar."""
+    copy = load_k2().Fsa(lattice.arcs)
+    copy.scores = lattice.scores
+    for name, value in lattice.named_tensor_attr(include_scores=False):
+        if name not in ("labels", "aux_labels"):
+            setattr(copy, name, value)
+            setattr(copy, f"{name}_filler", lattice.get_filler(name))
+    return copy
 
 
 def composed_arcs(lattice: Fsa, fsa: Fsa) -> int:
@@ -121,47 +135,12 @@ def path_sums(best: Fsa, values: Tensor) -> Tensor:
 def path_outputs(best: Fsa, outputs: Sequence[str]) -> list[tuple[tuple[str, int, int], ...]]:
     """The output words of linear paths as (word, first token, end token), the form of Hypothesis.output.
 
-    The words of an output span the tokens from the arc that carries it up to the next output, which may be empty. An
-    output that ends in @@ is joined with the next one.
-
     Args:
       best: linear FsaVec of B, from shortest_path of a composition with a transducer; `aux_labels` are indices of
         `outputs`.
     """
-    spans: list[list[_Span]] = [[] for _ in range(best.shape[0])]
-    num_tokens = [0] * best.shape[0]
+    ids: list[list[int]] = [[] for _ in range(best.shape[0])]
     at = (best.labels > 0).nonzero()[:, 0]
     for utterance, output in zip(arc_owner(best)[at].tolist(), best.aux_labels[at].tolist()):
-        if output > 0:
-            spans[utterance].append(_Span(outputs[output], num_tokens[utterance]))
-        num_tokens[utterance] += 1
-        if spans[utterance]:
-            spans[utterance][-1].end = num_tokens[utterance]
-    return [tuple(_words(own)) for own in spans]
-
-
-@dataclass
-class _Span:
-    """An output and its tokens [first, end) within the path."""
-
-    text: str
-    first: int
-    end: int = 0
-
-
-def _words(spans: Sequence[_Span]) -> list[tuple[str, int, int]]:
-    """The words of outputs of any number of words each; the words of one output have the same span."""
-    words: list[tuple[str, int, int]] = []
-    glued = False
-    for span in spans:
-        for word in span.text.split():
-            if glued:
-                text, first, _ = words.pop()
-                words.append((text[: -len(GLUE)] + word, first, span.end))
-            else:
-                words.append((word, span.first, span.end))
-            glued = word.endswith(GLUE)
-    if glued:
-        text, first, end = words.pop()
-        words.append((text[: -len(GLUE)], first, end))
-    return words
+        ids[utterance].append(output)
+    return [output_words(own, outputs) for own in ids]

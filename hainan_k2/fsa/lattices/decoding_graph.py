@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.language.token_graph import TokenGraph
 from hainan_k2.fsa.lattices.topology import compile_tdt_graph
 
 KIND = Kind("decoding graph", "hainan-compile-graph")
@@ -41,6 +42,7 @@ class DecodingGraph:
     pieces: tuple[str, ...]
     durations: Optional[tuple[int, ...]] = None
     _cache: dict[Any, Fsa] = field(default_factory=dict, repr=False)  # of search_graph
+    _token_graphs: dict[torch.device, TokenGraph] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
@@ -59,7 +61,8 @@ class DecodingGraph:
     def search_graph(
         self, durations: Sequence[int], scale: float = 1.0, device: Union[str, torch.device] = "cpu"
     ) -> Fsa:
-        """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`.
+        """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`. `lm_scores` is a
+        copy of them, which keeps them apart from those of the model after the composition.
 
         The last result is cached. ValueError if the graph was composed for other durations.
         """
@@ -75,8 +78,25 @@ class DecodingGraph:
             if self.durations is None:
                 fsa = compile_tdt_graph(fsa, len(self.pieces), durations)
             fsa.scores = scale * fsa.scores
+            fsa.lm_scores = fsa.scores.clone()
             self._cache[durations, scale, device] = fsa.to(device)
         return self._cache[durations, scale, device]
+
+    def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
+        """LG for a search that goes arc by arc, made once per device; outputs are word ids.
+
+        ValueError if the graph was composed with a topology.
+        """
+        device = torch.device(device)
+        if self.durations is not None:
+            raise ValueError(
+                f"the graph is for durations {self.durations}: this search needs LG alone, made by "
+                "`hainan-compile-graph` without --durations"
+            )
+        if device not in self._token_graphs:
+            scores = self.arcs[:, 3].contiguous().view(torch.float32)
+            self._token_graphs[device] = TokenGraph.of(self.arcs, scores, self.aux_labels).to(device)
+        return self._token_graphs[device]
 
     def save(self, path: Union[str, Path]) -> None:
         """Write a .safetensors file that `read` reads."""
