@@ -1,4 +1,4 @@
-"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's features, or the output of a frozen Whisper encoder.
+"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's features, or the output of a frozen encoder.
 
 A finished split is not computed again unless its cuts or the options changed; an interrupted one is continued.
 """
@@ -46,12 +46,21 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         metavar="FILE",
         help="weights of Whisper tiny (.bin, .whl, .pt, .safetensors): store the output of its encoder instead",
     )
+    parser.add_argument(
+        "--encoder",
+        default="",
+        metavar="MODEL_DIR",
+        help="a model directory: store the output of its encoder instead, for training with --freeze-encoder",
+    )
     parser.add_argument("--num-jobs", type=int, default=1, help="processes")
     options = parser.parse_args(argv)
     start_logging()
     import torch
+    from lhotse import LilcomChunkyWriter
+    from lhotse.features.io import NumpyFilesWriter
 
     from hainan_k2.data.augment import SPEED_FACTORS
+    from hainan_k2.data.cuts import ENCODER
     from hainan_k2.data.precompute import precompute
 
     torch.set_num_threads(1)
@@ -60,7 +69,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         unknown = sorted(set(options.speed_perturb) - set(options.split))
         if unknown:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
-        extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights)
+        extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights, options.encoder)
         for split in options.split:
             name = f"{options.prefix}_cuts_{split}"
             precompute(
@@ -70,15 +79,23 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
                 extractor,
                 speed_factors=SPEED_FACTORS if split in options.speed_perturb else (),
                 num_jobs=options.num_jobs,
+                # exact: rounding by lilcom would change the losses that are computed from encoder output
+                storage=NumpyFilesWriter if options.encoder else LilcomChunkyWriter,
+                custom={ENCODER: extractor.config.sha256} if options.encoder else {},
             )
 
 
-def make_extractor(features: str, num_mel_bins: int, encoder_weights: str) -> FeatureExtractor:
-    """The lhotse extractor of `features` or, with weights, of the output of a Whisper encoder."""
+def make_extractor(features: str, num_mel_bins: int, encoder_weights: str, encoder: str) -> FeatureExtractor:
+    """The lhotse extractor of `features` or, with weights or a model directory, of the output of an encoder."""
     from hainan_k2.data.extractors import extractor_of
     from hainan_k2.frontend.spec import FeatureSpec
+    from hainan_k2.training.encoder_output import EncoderOutput
     from hainan_k2.training.encoder_states import WhisperStates, WhisperStatesConfig
 
+    if encoder and encoder_weights:
+        raise ValueError("--encoder and --encoder-weights are different encoders: give one of them")
+    if encoder:
+        return EncoderOutput.of_model(encoder)
     if encoder_weights:
         return WhisperStates(WhisperStatesConfig(encoder_weights))
     return extractor_of(FeatureSpec(features, num_mel_bins))

@@ -1,16 +1,19 @@
-"""Checkpoints to a model directory: `python hainan_k2/export.py --exp-dir EXP --avg 5 --precision int8 --out-dir DIR`.
+"""Trained models to other formats: `python hainan_k2/export.py --exp-dir EXP --avg 5 --format onnx --out-dir DIR`.
 
-The exported weights are the mean over `--avg` epochs: the last ones; with --best those with the lowest dev WER; with
---use-averaged-model the mean over all updates of the last epochs, from the running average that training keeps. Heads
-that only training uses are left out.
+The model is a model directory (--model), or the mean over `--avg` epochs of an experiment: the last ones; with --best
+those with the lowest dev WER; with --use-averaged-model the mean over all updates of the last epochs, from the running
+average that training keeps. Heads that only training uses are left out.
+
+--format model writes a model directory, onnx a folder that sherpa-onnx and onnx-asr read,
+nemo the archive model.nemo.
 """
 
 from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
@@ -30,41 +33,110 @@ from hainan_k2.formats.checkpoint import (
     model_of_state,
     select_checkpoints,
 )
-from hainan_k2.formats.model_dir import read_model, write_model, write_provenance
+from hainan_k2.formats.model_dir import find_model, read_model, write_model, write_provenance
+from hainan_k2.formats.nemo_writer import write_nemo
+from hainan_k2.formats.onnx_runtimes import RUNTIMES
+from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
 from hainan_k2.formats.weights import model_of_weights
 from hainan_k2.inference.engine import decode_batches
+from hainan_k2.inference.onnx_check import print_comparison
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.scoring.wer import score
-from hainan_k2.search import check_methods
+from hainan_k2.search import SearchConfig, check_methods
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
+FORMATS = ("model", "onnx", "nemo")
+
 
 @dataclass(frozen=True)
 class ExportConfig:
+    model: str = option("", "model directory, or released for the one in the package; default: checkpoints of exp_dir")
     exp_dir: str = option("exp", "experiment folder of train.py")
     epoch: Optional[int] = option(None, "last of the epochs to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epochs to average", at_least=1)
     best: bool = option(False, "average the epochs with the lowest dev WER up to `epoch`, not the last ones")
     use_averaged_model: bool = option(False, "average all updates of these epochs, not the weights at their ends")
     lang_dir: str = option("", "folder with bpe.model; default: that of training")
-    precision: str = option("float16", "of matrices and kernels", PRECISIONS)
-    ctc: bool = option(False, "keep the CTC head")
-    out_dir: str = option("", "the model directory")
-    compare: str = option("", "lhotse cuts: WER on them before and after, printed and put into provenance.json")
+    format: str = option("model", "what to write", FORMATS)
+    out_dir: str = option("", "the folder to write")
+    precision: str = option("float16", "format model: of matrices and kernels", PRECISIONS)
+    ctc: bool = option(False, "format model: keep the CTC head")
+    compare: str = option("", "format model: lhotse cuts; WER on them before and after, printed and stored")
     method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"), "methods to compare with, comma between")
+    runtime: tuple[str, ...] = option(
+        RUNTIMES,
+        "format onnx: runtimes that must be able to run it, comma between; none: graphs of any model for programs of "
+        "your own",
+        (*RUNTIMES, "none"),
+    )
+    check: str = option("", "format onnx: recording on which onnxruntime and PyTorch are compared token by token")
 
     def __post_init__(self) -> None:
         if not self.out_dir:
-            raise ValueError("--out-dir is required: the model directory to make")
+            raise ValueError("--out-dir is required: the folder to write")
         if self.best and self.use_averaged_model:
             raise ValueError(
                 "--best picks single epochs, --use-averaged-model averages all updates of consecutive "
                 "ones: give one of them"
             )
+        if self.model and (self.epoch or self.avg > 1 or self.best or self.use_averaged_model or self.lang_dir):
+            raise ValueError("--model is a model as it is: --epoch, --avg and the like choose among checkpoints")
+        if "none" in self.runtime and self.runtime != ("none",) or not self.runtime:
+            raise ValueError(f"--runtime {','.join(self.runtime)}: give runtimes, or none alone")
+        defaults = {f.name: f.default for f in fields(self)}
+        for owner, names in OPTIONS_OF_FORMAT.items():
+            given = [name for name in names if getattr(self, name) != defaults[name]]
+            if given and self.format != owner:
+                raise ValueError(f"--{given[0]} is an option of --format {owner}, not of {self.format}")
+
+
+OPTIONS_OF_FORMAT = {"model": ("precision", "ctc", "compare"), "onnx": ("runtime", "check")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to export, in evaluation mode, with its tokenizer, its provenance and a description of its weights."""
+
+    model: Hainan
+    tokenizer: Tokenizer
+    provenance: dict[str, Any]
+    description: str
+
+
+def source_of(config: ExportConfig) -> Source:
+    """The model that the options choose; ValueError where it is missing, or of another tokenizer."""
+    if config.model:
+        model, tokenizer, provenance = read_model(find_model(config.model))
+        return Source(model, tokenizer, provenance, str(config.model))
+    model, last, averaged = choose_weights(config)
+    provenance = last.get("provenance", {})
+    lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
+    if not lang_dir:
+        raise ValueError("--lang-dir is required: the checkpoint does not name the one it was trained with")
+    tokenizer = Tokenizer(lang_dir)
+    if tokenizer.vocab_size != model.vocab_size:
+        raise ValueError(
+            f"{lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was trained "
+            "with another --lang-dir"
+        )
+    progress = last.get("progress", {})
+    # The folders of the machine that trained mean nothing to others; the names of the files do.
+    options = {
+        name: pathlib.Path(value).name if isinstance(value, str) and value.startswith("/") else value
+        for name, value in provenance.get("options", {}).items()
+    }
+    provenance = {
+        **provenance,
+        "options": options,
+        "averaged": averaged,
+        "updates": progress.get("updates"),
+        "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
+    }
+    return Source(model.eval(), tokenizer, provenance, averaged)
 
 
 def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
@@ -107,43 +179,31 @@ def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Se
 
 
 def export(config: ExportConfig) -> None:
-    """Write the model directory, print its size and, with `compare`, the word error rates before and after.
+    """Write the format and print its size; with `compare` word error rates, with `check` differences.
 
-    Raises ValueError for what cannot be exported, OSError where it cannot be written.
+    Raises ValueError for what cannot be exported, OSError where it cannot be written, SystemExit(1) where `check` finds
+    other tokens in float32.
     """
     check_methods(config.method)
-    model, last, averaged = choose_weights(config)
-    provenance = last.get("provenance", {})
-    lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
-    if not lang_dir:
-        raise ValueError("--lang-dir is required: the checkpoint does not name the one it was trained with")
-    tokenizer = Tokenizer(lang_dir)
-    if tokenizer.vocab_size != model.vocab_size:
-        raise ValueError(
-            f"{lang_dir} has {tokenizer.vocab_size} pieces, the model {model.vocab_size}: it was trained "
-            "with another --lang-dir"
-        )
-    progress = last.get("progress", {})
-    # The folders of the machine that trained mean nothing to others; the names of the files do.
-    options = {
-        name: pathlib.Path(value).name if isinstance(value, str) and value.startswith("/") else value
-        for name, value in provenance.get("options", {}).items()
-    }
-    provenance = {
-        **provenance,
-        "options": options,
-        "averaged": averaged,
-        "updates": progress.get("updates"),
-        "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
-        "precision": config.precision,
-    }
-    out_dir = pathlib.Path(config.out_dir)
-    write_model(out_dir, model, tokenizer, config.precision, provenance, config.ctc)
-    size = sum(path.stat().st_size for path in out_dir.iterdir() if path.is_file())
-    print(f"{out_dir}: {averaged}, {config.precision}, {size / 1e6:.1f} MB")
+    source, out_dir = source_of(config), pathlib.Path(config.out_dir)
+    if config.format == "onnx":
+        export_onnx(source, out_dir, [name for name in config.runtime if name != "none"], config.check)
+    elif config.format == "nemo":
+        path = out_dir / "model.nemo"
+        write_nemo(path, source.model, source.tokenizer)
+        print(f"{path}: {source.description}, {megabytes([path])}")
+    else:
+        export_model(source, out_dir, config)
+
+
+def export_model(source: Source, out_dir: pathlib.Path, config: ExportConfig) -> None:
+    """Write a model directory and print its size and, with `compare`, the word error rates before and after."""
+    provenance = {**source.provenance, "precision": config.precision}
+    write_model(out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc)
+    print(f"{out_dir}: {source.description}, {config.precision}, {megabytes(out_dir.iterdir())}")
     exported, tokenizer, provenance = read_model(out_dir)
     if config.compare:
-        before = word_error_rates(model, tokenizer, config.compare, config.method)
+        before = word_error_rates(source.model, tokenizer, config.compare, config.method)
         after = word_error_rates(exported, tokenizer, config.compare, config.method)
         print(f"{'method':12s} {'float32':>8s} {config.precision:>8s}   WER % on {config.compare}")
         for name in config.method:
@@ -157,8 +217,26 @@ def export(config: ExportConfig) -> None:
         )
 
 
+def export_onnx(source: Source, out_dir: pathlib.Path, runtimes: Sequence[str], audio: str) -> None:
+    """Write an ONNX folder and print the size of each graph and, with `audio`, the comparison with PyTorch."""
+    names = write_onnx(out_dir, source.model, source.tokenizer, runtimes, SearchConfig().max_symbols)
+    print(f"{out_dir}: {source.description}, for {' and '.join(runtimes) or 'programs of your own'}")
+    print(f"{'graph':20s}" + "".join(f"{precision:>12s}" for precision in ENDINGS))
+    for name in names:
+        sizes = (megabytes([out_dir / f"{name}.{ending}"]) for ending in ENDINGS.values())
+        print(f"{name:20s}" + "".join(f"{size:>12s}" for size in sizes))
+    if audio and not print_comparison(source.model, out_dir, audio):
+        raise SystemExit(1)
+
+
+def megabytes(paths: Iterable[pathlib.Path]) -> str:
+    """The size of the files among `paths`, each with its data file."""
+    every = {part for path in paths for part in (path, path.with_name(path.name + ".data")) if part.is_file()}
+    return f"{sum(path.stat().st_size for path in every) / 1e6:.1f} MB"
+
+
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    (config,) = parse(argv, "Make a model directory of a trained HAINAN model.", ExportConfig)
+    (config,) = parse(argv, "Write a trained HAINAN model in another format.", ExportConfig)
     start_logging()
     try:
         export(config)

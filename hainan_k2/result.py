@@ -152,7 +152,8 @@ class Hypothesis:
             spoken = (i for i in range(end - 1, first, -1) if is_spoken(pieces[self.tokens[i].id]))
             times = (spans[first][0], spans[next(spoken, first)][1])
             start, stop = (round(min(frame * frame_shift, audio_seconds), 3) for frame in times)
-            words.append(Word(text, start, stop, min(token.confidence for token in self.tokens[first:end])))
+            written = [token for token in self.tokens[first:end] if letters(pieces[token.id]) is not None]
+            words.append(Word(text, start, stop, min(token.confidence for token in written)))
         return replace(
             self,
             words=tuple(words),

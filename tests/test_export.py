@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from hainan_k2 import export, train
+from hainan_k2 import Recognizer, export, import_model, train
 from hainan_k2.bench.decode import random_model
-from hainan_k2.config import as_dict
+from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.formats.average import RunningAverage
 from hainan_k2.formats.checkpoint import load_checkpoint, save_checkpoint
-from hainan_k2.formats.model_dir import read_model
+from hainan_k2.formats.model_dir import read_model, write_model
+from hainan_k2.formats.onnx_writer import write_onnx
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training import trainer
-from tests.toy import train_command
+from tests.toy import ROOT, train_command
 
+JFK = ROOT / "tests" / "data" / "jfk.flac"
 WERS = {1: 0.5, 2: 0.2, 3: 0.4, 4: 0.2, 5: 0.3}
 
 
@@ -144,3 +147,91 @@ def test_the_average_of_all_updates_of_some_epochs_of_a_resumed_training(toy, tm
             if value.is_floating_point():
                 expected = np.mean([s[name].double().numpy() for s in part], axis=0)
                 np.testing.assert_allclose(value.numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def nemo_model(toy, tmp_path_factory):
+    """A model directory of a random model that takes NeMo's features."""
+    tokenizer = Tokenizer(toy / "lang")
+    torch.manual_seed(0)
+    config = ModelConfig.preset("tiny", vocab_size=tokenizer.vocab_size, features="nemo", durations=(0, 1, 2, 4))
+    model = Hainan(config).eval()
+    with torch.no_grad():
+        for parameter in (*model.predictor.parameters(), model.joiner.out.weight):
+            parameter.copy_(torch.randn(parameter.shape))
+        model.predictor.embed.weight[0] = 0.0
+    folder = tmp_path_factory.mktemp("nemo") / "model"
+    write_model(folder, model, tokenizer, "float32", {})
+    return folder
+
+
+def test_onnx_folder_of_a_model_directory_and_its_check(nemo_model, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "onnx"
+    export.main(["--model", str(nemo_model), "--format", "onnx", "--out-dir", str(out), "--check", str(JFK)])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0][0] == f"{out}:" and lines[0][-4:] == ["for", "sherpa-onnx", "and", "onnx-asr"]
+    assert [line[0] for line in lines[2:7]] == ["encoder", "decoder", "joiner", "decoder_joint-model", "nar"]
+    rows = {" ".join(line[:-2]): line[-2:] for line in lines[9:]}
+    assert rows["ar-greedy"][0] == rows["nar-greedy"][0] == "equal"
+    assert 0 < float(rows["encoder frames"][0]) < 1e-4 < float(rows["encoder frames"][1])
+    assert (out / "nar.int8.onnx").is_file() and (out / "vocab.txt").is_file()
+
+
+def test_check_exits_1_where_the_graphs_find_other_tokens(nemo_model, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime")
+
+    def write_another(folder, model, *rest):
+        other = Hainan(model.config).eval()
+        other.load_state_dict(model.state_dict(), strict=False)
+        with torch.no_grad():
+            other.joiner.out.bias[3] += 50.0
+        return write_onnx(folder, other, *rest)
+
+    monkeypatch.setattr(export, "write_onnx", write_another)
+    with pytest.raises(SystemExit) as stopped:
+        export.main(
+            ["--model", str(nemo_model), "--format", "onnx", "--out-dir", str(tmp_path / "onnx"), "--check", str(JFK)]
+        )
+    assert stopped.value.code == 1 and "ar-greedy                  differs" in capsys.readouterr().out
+
+
+def test_a_nemo_archive_comes_back_as_the_same_model(nemo_model, tmp_path, capsys):
+    export.main(["--model", str(nemo_model), "--format", "nemo", "--out-dir", str(tmp_path / "nemo")])
+    path = tmp_path / "nemo" / "model.nemo"
+    assert capsys.readouterr().out == f"{path}: {nemo_model}, {path.stat().st_size / 1e6:.1f} MB\n"
+    import_model.main([str(path), "--out", str(tmp_path / "back")])
+    texts = [Recognizer.load(name).transcribe([JFK])[0].text for name in (nemo_model, tmp_path / "back")]
+    assert texts[0] == texts[1] and len(texts[0].split()) > 5
+
+
+def test_checkpoints_are_written_as_graphs(exp, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    export.main(
+        ["--exp-dir", str(exp), "--avg", "2", "--format", "onnx", "--runtime", "none", "--out-dir", str(tmp_path / "o")]
+    )
+    assert "epochs 4, 5, for programs of your own" in capsys.readouterr().out
+    assert (tmp_path / "o" / "encoder.onnx").is_file() and not (tmp_path / "o" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--format", "onnx"], "cannot run this model: it computes NeMo's features"),
+        (["--format", "nemo"], "features fbank"),
+        (["--format", "onnx", "--precision", "int8"], "--precision is an option of --format model, not of onnx"),
+        (["--format", "nemo", "--check", "a.wav"], "--check is an option of --format onnx, not of nemo"),
+        (["--runtime", "none"], "--runtime is an option of --format onnx"),
+        (["--format", "onnx", "--runtime", "none,onnx-asr"], "give runtimes, or none alone"),
+        (["--format", "onnx", "--runtime", "magic"], "choose from sherpa-onnx, onnx-asr, none"),
+        (["--format", "tflite"], "choose from model, onnx, nemo"),
+        (["--model", "released", "--avg", "2"], "choose among checkpoints"),
+        (["--model", "/none"], "no such model directory"),
+    ],
+)
+def test_formats_refuse_with_one_line(exp, tmp_path, options, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        export.main(["--exp-dir", str(exp), "--out-dir", str(tmp_path / "m"), *options])
+    err = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in err and err.count("\n") == 1
+    assert not (tmp_path / "m").exists()

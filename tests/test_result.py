@@ -34,6 +34,61 @@ def test_a_lone_word_start_belongs_to_the_next_piece():
     assert [word.text for word in hypothesis.words] == ["a"]
 
 
+CASED = [
+    "<blk>",
+    "<unk>",
+    "▁Yes",
+    ",",
+    "▁it",
+    "'",
+    "s",
+    ".",
+    "▁",
+    "<0xE6>",
+    "<0x97>",
+    "<0xA5>",
+    "<|en|>",
+    "?",
+    "<0x0A>",
+]
+
+
+def test_words_keep_casing_and_punctuation_and_end_before_it():
+    """A comma that is emitted in the pause after a word does not lengthen the word; nor does a final apostrophe."""
+    hypothesis = hypothesis_of(
+        (2, 0, 2, 0.9), (3, 6, 2, 0.5), (4, 8, 1, 0.9), (5, 9, 1, 0.8), (6, 10, 2, 0.9), (7, 15, 1, 1)
+    )
+    words = hypothesis.with_words(CASED).words
+    assert words == (Word("Yes,", 0.0, 0.16, 0.5), Word("it's.", 0.64, 0.96, 0.8))
+    (alone,) = hypothesis_of((8, 3, 1, 1.0), (7, 4, 2, 1.0)).with_words(CASED).words
+    assert alone == Word(".", 0.32, 0.48, 1.0)
+
+
+def test_symbols_are_in_no_word():
+    tokens = (
+        (12, 0, 3, 0.1),
+        (2, 3, 1, 0.9),
+        (12, 4, 2, 0.1),
+        (3, 6, 1, 0.8),
+        (12, 7, 1, 0.1),
+        (4, 9, 1, 0.7),
+        (12, 10, 5, 0.1),
+    )
+    words = hypothesis_of(*tokens).with_words(CASED).words
+    assert [(word.text, word.start, word.end) for word in words] == [("Yes,", 0.24, 0.32), ("it", 0.72, 0.8)]
+    assert [word.confidence for word in words] == [0.8, 0.7]
+    assert hypothesis_of((12, 0, 3, 0.1)).with_words(CASED).text == ""
+
+
+def test_bytes_are_joined_to_letters():
+    day = [(8, 1, 1, 0.9), (9, 2, 1, 0.8), (10, 3, 1, 0.7), (11, 4, 1, 0.6)]
+    (word,) = hypothesis_of(*day).with_words(CASED).words
+    assert word == Word("日", 0.16, 0.4, 0.6)
+    (half,) = hypothesis_of(*day[:3], (13, 5, 1, 1.0)).with_words(CASED).words
+    assert half.text == "\ufffd?"
+    assert hypothesis_of((14, 0, 1, 1.0)).with_words(CASED).text == "", "a line break is not a word"
+
+
 def test_a_first_piece_without_word_start_begins_a_word():
     assert hypothesis_of((5, 0, 1, 1.0), (1, 1, 1, 1.0)).with_words(PIECES).text == "ld he"
 

@@ -26,6 +26,7 @@ class Batch:
       seconds: lengths in seconds.
       targets: (B, U) int64 token ids, padded with PADDING; in training only.
       target_lens: (B,) int64 numbers of tokens; in training only.
+      encoded: `features` are encoder output (B, T', C), 80 ms frames, that was stored; the encoder is skipped.
       long: the input of the one utterance of the batch, if it is too long to be encoded at once. `features` is empty.
     """
 
@@ -36,6 +37,7 @@ class Batch:
     seconds: tuple[float, ...]
     targets: Optional[Tensor] = None
     target_lens: Optional[Tensor] = None
+    encoded: bool = False
     long: Optional[LongUtterance] = None
 
     def to(self, device: torch.device) -> Batch:
@@ -59,7 +61,7 @@ class Batch:
         return cls(empty, lens, (name,), (text,), (seconds,), long=long)
 
     @classmethod
-    def of_supervisions(cls, batch: dict[str, Any]) -> Batch:
+    def of_supervisions(cls, batch: dict[str, Any], encoded: bool = False) -> Batch:
         """A Batch of what `hainan_k2.data.dataset.SpeechDataset` returns, whose row b is supervision b."""
         supervisions = batch["supervisions"]
         return cls(
@@ -68,4 +70,5 @@ class Batch:
             tuple(supervisions["cut_id"]),
             tuple(supervisions["text"]),
             tuple(supervisions["seconds"]),
+            encoded=encoded,
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Optional
 
+from lhotse import CutSet
 from lhotse.cut import Cut
 
 from hainan_k2 import cli
@@ -58,13 +59,25 @@ class Unreadable:
             raise TooManyUnreadable(f"{len(self.reasons)} cuts cannot be used, {self.limit} are allowed: {listed}")
 
 
-def feature_spec(model: ModelConfig, cuts: Cuts) -> FeatureSpec:
+def feature_spec(model: ModelConfig, cuts: Cuts, encoder: str = "") -> FeatureSpec:
     """The features that `model` is given for these cuts: those that its encoder expects or, where the cuts have them
-    stored, the output of its pretrained encoder."""
-    if model.encoder == "fastconformer":
-        return FeatureSpec.of_model(model)
+    stored, the output of its encoder or of its pretrained part.
+
+    Args:
+      encoder: SHA-256 of the encoder of `model`, which is frozen; empty where it is not.
+    Raises:
+      ValueError: where the cuts have encoder output stored and `encoder` is empty.
+    """
     first = next(iter(open_cuts(cuts)), None)
-    if first is not None and first.has_features and feature_type(first) in STORED_TYPES["states"]:
+    stored = feature_type(first) if first is not None and first.has_features else ""
+    if stored in STORED_TYPES["encoded"]:
+        if not encoder:
+            raise ValueError(
+                f"{cuts}: the cuts have stored encoder output, which serves training with --freeze-encoder true and "
+                "hainan-label only: give cuts without features"
+            )
+        return FeatureSpec("encoded", model.d_model, encoder=encoder)
+    if model.encoder == "whisper" and stored in STORED_TYPES["states"]:
         return FeatureSpec("states", model.whisper_dim)
     return FeatureSpec.of_model(model)
 
@@ -77,6 +90,7 @@ class TrainingData:
       cuts: the path of a cut manifest.
       unreadable: collects the cuts that cannot be read; by default none is allowed.
       pin_memory: as of `train_loader`.
+      encoder: SHA-256 of the model's frozen encoder, whose stored output the cuts may have.
     Raises:
       ValueError: where no cut is left, or a cut cannot be used.
     """
@@ -90,13 +104,15 @@ class TrainingData:
         seed: int,
         unreadable: Optional[Unreadable] = None,
         pin_memory: bool = False,
+        encoder: str = "",
     ):
         def fits(num_frames: int, text: str) -> bool:
             frames, labels = subsampled_length(num_frames), len(tokenizer.encode(text))
             return frames > labels * model.durations[0]  # a last blank takes at least one frame
 
         self.cuts, self.config, self.tokenizer, self.seed = cuts, config, tokenizer, seed
-        self.spec, self.unreadable, self.pin_memory = feature_spec(model, cuts), unreadable or Unreadable(), pin_memory
+        self.spec = feature_spec(model, cuts, encoder)
+        self.unreadable, self.pin_memory = unreadable or Unreadable(), pin_memory
         summary = summarise_cuts(cuts, config, fits, spec=self.spec)
         logger.info("training data: %s", summary)
         if not summary.kept:
@@ -120,7 +136,7 @@ class TrainingData:
         )
         for batch in loader:
             self.unreadable.add(batch["left_out"])
-            yield Batch.of_supervisions(batch).with_targets(self.tokenizer)
+            yield Batch.of_supervisions(batch, self.spec.kind == "encoded").with_targets(self.tokenizer)
 
 
 def _is_short(longest: float, cut: Cut) -> bool:
@@ -131,7 +147,8 @@ class EvaluationData:
     """Every utterance of a cut manifest, once, in a fixed order.
 
     Utterances of more than `longest` seconds come last, each as a batch with `Batch.long`, which the encoder reads in
-    windows. Other arguments as of TrainingData. Raises ValueError, naming the cut, for a long cut that does not suit.
+    windows; with stored encoder output none is long. Other arguments as of TrainingData. Raises ValueError, naming the
+    cut, for a long cut that does not suit.
     Iteration raises TooManyUnreadable where more cuts cannot be read than `unreadable` allows, and ValueError where
     none can be read.
     """
@@ -144,9 +161,12 @@ class EvaluationData:
         unreadable: Optional[Unreadable] = None,
         pin_memory: bool = False,
         longest: float = math.inf,
+        encoder: str = "",
     ):
         self.cuts, self.unreadable = cuts, unreadable or Unreadable()
-        self.spec = feature_spec(model, cuts)
+        self.spec = feature_spec(model, cuts, encoder)
+        if self.spec.kind == "encoded":
+            longest = math.inf
         opened = open_cuts(cuts)
         self.stored = has_features(opened)
         self.long: list[Cut] = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
@@ -163,7 +183,7 @@ class EvaluationData:
             self.unreadable.add(batch["left_out"])
             if batch["supervisions"]["cut_id"]:
                 count += 1
-                yield Batch.of_supervisions(batch)
+                yield Batch.of_supervisions(batch, self.spec.kind == "encoded")
         for cut in self.long:
             try:
                 long = read_long(cut, self.stored, self.spec)
@@ -173,4 +193,5 @@ class EvaluationData:
             count += 1
             yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
         if not count:
-            raise ValueError(f"{self.cuts}: no cut of it can be read")
+            manifest = "the cuts" if isinstance(self.cuts, CutSet) else self.cuts
+            raise ValueError(f"{manifest}: none can be read")

@@ -22,7 +22,7 @@ class DataConfig:
     shuffle_buffer: int = option(20000, "cuts held in memory to draw from", at_least=1)
     min_duration: float = option(0.1, "shortest training cut in seconds", at_least=0)
     max_cut_duration: float = option(30.0, "longest training cut in seconds", above=0)
-    spec_augment: bool = option(True, "mask and warp training features")
+    spec_augment: bool = option(True, "mask and warp training features, but not stored encoder output")
     time_warp: int = option(80, "SpecAugment: frames that a point in time may move by", at_least=0)
     freq_masks: int = option(2, "SpecAugment: number of frequency masks", at_least=0, at_most=1000)
     freq_width: int = option(27, "SpecAugment: bins of the widest frequency mask", at_least=0)

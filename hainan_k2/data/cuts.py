@@ -15,12 +15,13 @@ from lhotse.serialization import deserialize_item, open_best
 from lhotse.utils import compute_num_frames, compute_num_samples
 
 from hainan_k2.data.extractors import stored_types
-from hainan_k2.frames import FEATURE_FRAME_SHIFT
+from hainan_k2.frames import ENCODER_FRAME_SHIFT, FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.nemo_mel import HOP
 from hainan_k2.frontend.spec import FeatureSpec
 
 Cuts = Union[str, Path, CutSet]
+ENCODER = "encoder_sha256"  # the custom field of a cut with stored encoder output: which encoder made it
 
 
 def open_cuts(cuts: Cuts) -> CutSet:
@@ -77,8 +78,10 @@ def num_frames(cut: Cut, spec: FeatureSpec) -> int:
     """Frames of the features of a cut, stored or to be computed.
 
     lhotse counts round(N / 160) frames; NeMo's features have floor(N / 160), and are stored with a copy of the last one
-    where lhotse counts one more.
+    where lhotse counts one more. An encoder also makes a frame of what is left at the end.
     """
+    if spec.kind == "encoded":
+        return int(cut.features.num_frames)
     if spec.kind == "nemo":
         return int(compute_num_samples(cut.duration, SAMPLING_RATE)) // HOP
     if cut.has_features:
@@ -126,7 +129,27 @@ def check_cut(cut: Cut, stored: bool, spec: FeatureSpec) -> None:
             f"encoder expects {types[0]}, {spec.num_bins} bins: give cuts without features, "
             "as prepare_manifests.py writes them, and they are computed from the audio"
         )
+    if spec.kind == "encoded":
+        check_encoder_output(cut, spec)
     if not stored and not cut.has_recording:
         raise ValueError(f"cut {cut.id} has neither features nor a recording")
     if not stored and cut.num_channels != 1:
         raise ValueError(f"cut {cut.id} has {cut.num_channels} channels: features are made of one")
+
+
+def check_encoder_output(cut: Cut, spec: FeatureSpec) -> None:
+    """Raises ValueError, naming the cut, unless `spec.encoder` made its stored encoder output, of the whole cut."""
+    made_by = str((getattr(cut, "custom", None) or {}).get(ENCODER))
+    if made_by != spec.encoder:
+        raise ValueError(
+            f"cut {cut.id} has the stored output of another encoder, SHA-256 {made_by[:12]}; that of this model is "
+            f"{spec.encoder[:12]}: store its own with hainan-compute-features --encoder MODEL_DIR"
+        )
+    whole = not isinstance(cut, MixedCut) and abs(cut.features.start - cut.start) < 1e-3
+    # Feature frames are rounded, the last encoder frame is completed.
+    longer = cut.features.duration - cut.duration if whole else 0.0
+    if not whole or not -FEATURE_FRAME_SHIFT < longer < ENCODER_FRAME_SHIFT + FEATURE_FRAME_SHIFT:
+        raise ValueError(
+            f"cut {cut.id} is a part or a mixture of cuts whose encoder output is stored: cut and mix before "
+            "hainan-compute-features"
+        )

@@ -69,6 +69,8 @@ def train_loader(
     )
     sampler.set_epoch(epoch)
     noise = None
+    if config.noise_cuts and spec.kind == "encoded":
+        raise ValueError("noise_cuts needs audio or features, and these cuts have stored encoder output")
     if config.noise_cuts:
         low, high = config.noise_snr
         noise = NoiseMix(open_cuts(config.noise_cuts), (low, high), config.noise_prob)
@@ -77,7 +79,7 @@ def train_loader(
         stored=has_features(cuts),
         seed=seed,
         epoch=epoch,
-        spec_augment=_spec_augment(config) if config.spec_augment else None,
+        spec_augment=_spec_augment(config) if config.spec_augment and spec.kind != "encoded" else None,
         noise=noise,
         waves=WaveAugment(config.noise_dir) if config.wave_augment else None,
     )

@@ -143,7 +143,8 @@ class StoredFeatures(WholeCuts):
     """Reads the features that the manifest points to."""
 
     def read(self, cut: Cut) -> torch.Tensor:
-        return self.checked(torch.from_numpy(cut.load_features()), cut)
+        features = cut.features.load() if self.spec.kind == "encoded" else cut.load_features()
+        return self.checked(torch.from_numpy(features), cut)
 
 
 class ComputedFeatures(WholeCuts):

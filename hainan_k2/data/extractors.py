@@ -30,6 +30,7 @@ STORED_TYPES = {
     "log-mel": ("hainan-log-mel",),
     "nemo": ("hainan-nemo",),
     "states": ("hainan-whisper-states",),
+    "encoded": ("hainan-encoder-output",),
 }
 REMOVED_OPTIONS = ("device", "backend")  # of Fbank in older versions: stored with features, without effect here
 
@@ -40,7 +41,7 @@ def stored_types(spec: FeatureSpec) -> tuple[str, ...]:
     None serves as NeMo's features with another window or pre-emphasis than we store: lhotse's name does not tell them
     apart.
     """
-    usual = spec == FeatureSpec(spec.kind, spec.num_bins, per_feature=spec.per_feature)
+    usual = spec == FeatureSpec(spec.kind, spec.num_bins, per_feature=spec.per_feature, encoder=spec.encoder)
     return STORED_TYPES[spec.kind] if usual else ()
 
 
@@ -195,7 +196,7 @@ def _energies(features: np.ndarray) -> np.ndarray:
 
 
 def extractor_of(spec: FeatureSpec) -> _Extractor:
-    """The lhotse extractor of a FeatureSpec; ValueError for encoder states, which are not computed from audio."""
+    """The lhotse extractor of a FeatureSpec; ValueError for outputs of an encoder, which are not computed here."""
     spec.check_computable()
     if spec.kind == "nemo":
         return NemoMel(NemoMelConfig(spec.num_bins, spec.window, spec.preemphasis))

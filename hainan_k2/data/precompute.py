@@ -7,13 +7,15 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lhotse import CutSet, LilcomChunkyWriter
 from lhotse.cut import Cut
 from lhotse.features.base import FeatureExtractor
+from lhotse.features.io import FeaturesWriter
 
 from hainan_k2.data.augment import perturb_speed
 from hainan_k2.data.cuts import open_cuts
@@ -34,13 +36,19 @@ def precompute(
     *,
     speed_factors: Sequence[float] = (),
     num_jobs: int = 1,
+    storage: type[FeaturesWriter] = LilcomChunkyWriter,
+    custom: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Compute and store the features of all cuts in `cuts_path` and, given `speed_factors`, of copies at those speeds.
 
-    Writes the features to OUT_DIR/NAME.feats-N* (lilcom: quantised to about 0.01), the manifest OUT_DIR/NAME.jsonl.gz
+    Writes the features to OUT_DIR/NAME.feats-N*, the manifest OUT_DIR/NAME.jsonl.gz
     in random order (a training sampler shuffles within its buffer only), and last the marker NAME.done. Does nothing
     where NAME.done is there for the same cuts and options; keeps the parts, of PART cuts each, that an interrupted run
     finished.
+
+    Args:
+      storage: how features are stored; the default, lilcom, quantises them to about 0.01.
+      custom: custom fields that every cut gets.
 
     Returns the path of the manifest. Raises ValueError where a cut gets no features.
     """
@@ -74,12 +82,12 @@ def precompute(
                     extractor,
                     (out_dir / f"{name}.feats-{i}").resolve(),
                     num_jobs=num_jobs,
-                    storage_type=LilcomChunkyWriter,
+                    storage_type=storage,
                     progress_bar=sys.stderr.isatty(),
                 )
                 .to_eager()
             )
-            write_manifest(done, part)
+            write_manifest(CutSet.from_cuts(_with_fields(cut, custom) for cut in done), part)
             logger.info("%s: %d of %d cuts", name, min(len(every), (i + 1) * PART), len(every))
         stored += CutSet.from_jsonl_lazy(part)
     lost = sorted(set(cuts.ids) - {cut.id for cut in stored})
@@ -96,6 +104,12 @@ def precompute(
         part.unlink()
     logger.info("%s: %d cuts, %.2f h", manifest, len(cuts), sum(cut.duration for cut in cuts) / 3600)
     return manifest
+
+
+def _with_fields(cut: Cut, custom: Mapping[str, str]) -> Cut:
+    for name, value in custom.items():
+        cut = cut.with_custom(name, value)
+    return cut
 
 
 def _digest(path: Path) -> str:

@@ -16,7 +16,7 @@ from hainan_k2.frontend.nemo_mel import WINDOWS as NEMO_WINDOWS
 from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.samples import Samples, to_waveform
 
-KINDS = ("fbank", "log-mel", "nemo", "states")
+KINDS = ("fbank", "log-mel", "nemo", "states", "encoded")
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,15 @@ class FeatureSpec:
     """The kind of features that an encoder expects, with `num_bins` values per frame.
 
     fbank: Kaldi's log mel filter banks, normalised per utterance. log-mel: Whisper's features, not normalised.
-    nemo: NeMo's log mel energies, with the last three options. states: the output of a frozen pretrained encoder, which
-    is stored beside the cuts and never computed here.
+    nemo: NeMo's log mel energies, with the next three options. states: the output of a frozen pretrained encoder, which
+    is stored beside the cuts and never computed here. encoded: the output of a frozen encoder as a whole, 80 ms frames,
+    stored likewise; the model's encoder is skipped.
 
     Args:
       window: hann or hamming.
       preemphasis: share of the sample before that is subtracted from each sample.
       per_feature: normalise every bin of an utterance.
+      encoder: SHA-256 of the encoder of encoded features (hainan_k2.training.encoder_output).
 
     >>> import numpy
     >>> FeatureSpec("log-mel").compute(numpy.zeros(16000)).shape
@@ -42,6 +44,7 @@ class FeatureSpec:
     window: str = "hann"
     preemphasis: float = PREEMPHASIS
     per_feature: bool = True
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -83,7 +86,7 @@ class FeatureSpec:
         """Features (T, F) float32, normalised where this kind is, of samples (N,) or (1, N) at 16 kHz.
 
         These are the features that a batch has of the same utterance. Raises ValueError for samples of less than 25 ms
-        or several channels, and for encoder states.
+        or several channels, and for stored kinds.
         """
         return self.normalise(self.extract(to_waveform(samples)))
 
@@ -101,11 +104,16 @@ class FeatureSpec:
         return normalise_per_feature(features) if self.kind == "nemo" else normalise(features)
 
     def check_computable(self) -> None:
-        """Raises ValueError for encoder states, which are not computed from audio."""
+        """Raises ValueError for outputs of an encoder, which are stored and not computed from audio."""
         if self.kind == "states":
             raise ValueError(
                 "encoder states are not computed from audio here: hainan-compute-features --encoder-weights stores "
                 "them beside the cuts"
+            )
+        if self.kind == "encoded":
+            raise ValueError(
+                "encoder output is not computed from audio here: hainan-compute-features --encoder stores it beside "
+                "the cuts"
             )
 
 

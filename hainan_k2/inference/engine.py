@@ -36,8 +36,10 @@ def encode_batch(model: Hainan, batch: Batch, windows: Windows = DEFAULT_WINDOWS
     """Encode a batch: encoder output (B, T, C) in frames of 80 ms, padded, and lens (B,).
 
     A long utterance (`Batch.long`, as EvaluationData with longest=windows.seconds gives it) is encoded in windows;
-    every other batch at once. `model` is in eval mode.
+    every other batch at once. Stored encoder output is returned as it is. `model` is in eval mode.
     """
+    if batch.encoded:
+        return batch.features, batch.lens
     if batch.long is None:
         return model.encoder(batch.features, batch.lens)
     spec, recording = batch.long.spec, batch.long.recording

@@ -7,6 +7,7 @@ print(hypothesis.text, hypothesis.words)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from hainan_k2.device import pick_device
 from hainan_k2.formats.model_dir import find_model, read_model
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.frontend.spec import FeatureSpec
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.inference.batch_search import Outcome
 from hainan_k2.inference.engine import search_encoded
 from hainan_k2.inference.failures import reason
@@ -29,6 +31,7 @@ from hainan_k2.inference.windows import FRAME, encode_audio
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
+from hainan_k2.search.lattices import search_lattice
 from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
@@ -41,8 +44,8 @@ WINDOWS = WindowConfig()
 class Recognizer:
     """A model, its tokenizer and its features, on a device.
 
-    The result for an input does not depend on the other inputs. Methods that need no lattice (ar-greedy, ar-beam,
-    nar-greedy, sar) work without k2.
+    The result for an input does not depend on the other inputs. Without k2 all
+    methods work but those that METHODS marks.
 
     >>> recognizer = Recognizer.load("released", device="cpu")
     >>> recognizer.transcribe(["tests/data/jfk.flac"])[0].words[0].text
@@ -196,6 +199,46 @@ class Recognizer:
             encoded = encode_audio(self.model, self.spec, blocks, self.windows)
             return [replace(result, seconds=blocks.samples / SAMPLING_RATE)], *encoded
         return [r for r, _ in batch], *self.encode([s for _, s in batch if isinstance(s, np.ndarray)])
+
+    @torch.no_grad()
+    def log_probs(self, audio: Sequence[Audio]) -> tuple[Tensor, Tensor, Tensor]:
+        """The scores of the encoder-only joint: log P_T (B, T, V), log P_D (B, T, D), natural log, and lens (B,).
+
+        Frames last 80 ms; token 0 is blank. Raises ValueError naming the first input that cannot be read.
+        """
+        encoder_out, lens = self.encode(self._samples(audio))
+        return *self.model.joiner.log_probs(self.model.joiner.project_encoder(encoder_out)), lens
+
+    @torch.no_grad()
+    def lattice(
+        self,
+        audio: Sequence[Audio],
+        options: SearchConfig = DEFAULTS,
+        resources: Optional[DecodingResources] = None,
+        **files: str,
+    ) -> Fsa:
+        """The lattices of the encoder-only joint, a k2.FsaVec, alone or with decoding resources.
+
+        Args:
+          options: top_k, scales and pruning, as for viterbi and viterbi-lm.
+          files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar": files of decoding resources, in place
+            of `resources` that are loaded already.
+        Raises:
+          ValueError: naming an input or a file that cannot be read, and where k2 does not work.
+
+        >>> lattice = recognizer.lattice(["tests/data/jfk.flac"], SearchConfig(top_k=8))
+        """
+        loaded = resources or self.resources(**files)
+        return search_lattice(self.model, *self.encode(self._samples(audio)), options, loaded)
+
+    def _samples(self, audio: Sequence[Audio]) -> list[np.ndarray]:
+        """The samples (N,) of every input, or ValueError."""
+        signals = []
+        for result, samples in read_each(audio, SAMPLING_RATE, sys.maxsize):
+            if not isinstance(samples, np.ndarray):
+                raise ValueError(result.failure)
+            signals.append(samples)
+        return signals
 
     @torch.no_grad()
     def encode(self, batch: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

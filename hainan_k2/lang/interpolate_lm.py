@@ -46,7 +46,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         models = [NgramLm.read(path, tokenizer.pieces) for path in config.arpa]
         weights = list(config.weights)
         if tuned:
-            texts = read_texts([config.tune_cuts] if config.tune_cuts else [], [config.tune] if config.tune else [])
+            cuts, files = ([name] if name else [] for name in (config.tune_cuts, config.tune))
+            texts = read_texts(cuts, files, tokenizer.normalise)
             weights = tune_weights(models, [tokenizer.encode(text) for text in texts]).tolist()
         vocabulary = vocabulary_of(tokenizer.pieces)
         sections = interpolate(models, [read_arpa(path, vocabulary) for path in config.arpa], weights)

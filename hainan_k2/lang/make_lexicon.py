@@ -37,7 +37,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         fail("give --lang-dir, and --cuts or --text")
     try:
         tokenizer = Tokenizer(config.lang_dir)
-        words = [word for text in read_texts(config.cuts, config.text) for word in text.split()]
+        texts = read_texts(config.cuts, config.text, tokenizer.normalise)
+        words = [word for text in texts for word in text.split()]
         lexicon, missing = make_lexicon(words, tokenizer)
         write_lexicon(lexicon, tokenizer.pieces, Path(config.lang_dir))
     except (ValueError, OSError) as error:

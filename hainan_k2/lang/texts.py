@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hainan_k2.text import normalise
 
 
-def read_texts(cuts: Iterable[str], files: Iterable[str]) -> Iterator[str]:
+def read_texts(cuts: Iterable[str], files: Iterable[str], normalise: Callable[[str], str] = normalise) -> Iterator[str]:
     """The normalised lines of text files and texts of cut manifests, without empty ones.
 
+    `normalise` is `Tokenizer.normalise` where the texts are for one tokenizer: imported ones take texts as they are.
     Speed-perturbed copies of a cut, which lhotse names ID_sp0.9 and so on, are skipped.
 
     Raises:

@@ -24,7 +24,7 @@ from hainan_k2.config import option
 from hainan_k2.files.atomic import atomic_text
 from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer
+from hainan_k2.text import Tokenizer, normalise
 
 BOS, EOS = "<s>", "</s>"
 
@@ -43,10 +43,9 @@ class LmConfig:
     words: str = option("", "words.txt of hainan-make-lexicon: words outside the text that get a probability too")
 
 
-def split(texts: Iterable[str], config: LmConfig) -> tuple[list[list[str]], list[str]]:
+def split(texts: Iterable[str], config: LmConfig, tokenizer: Optional[Tokenizer]) -> tuple[list[list[str]], list[str]]:
     """The sentences as lists of symbols, pieces or words, and the vocabulary of --lang-dir or --words."""
-    if config.lang_dir:
-        tokenizer = Tokenizer(config.lang_dir)
+    if tokenizer is not None:
         return [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts], tokenizer.pieces[1:]
     known = read_words(Path(config.words)) if config.words else ()
     return [text.split() for text in texts], [word for word in known if word not in (EPSILON, BACKOFF, BOS, EOS)]
@@ -120,12 +119,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if not config.arpa or not (config.text or config.cuts) or config.order < 1:
         fail("give --arpa, --text or --cuts, and --order above 0")
     try:
-        excluded = set(read_texts(config.exclude_cuts, config.exclude))
-        texts = list(read_texts(config.cuts, config.text))
+        tokenizer = Tokenizer(config.lang_dir) if config.lang_dir else None
+        normal_form = tokenizer.normalise if tokenizer else normalise
+        excluded = set(read_texts(config.exclude_cuts, config.exclude, normal_form))
+        texts = list(read_texts(config.cuts, config.text, normal_form))
         kept = [text for text in texts if text not in excluded]
         if not kept:
             raise ValueError(f"no text to train on: {len(texts)} sentences, {len(texts)} of them excluded")
-        sentences, vocabulary = split(kept, config)
+        sentences, vocabulary = split(kept, config, tokenizer)
         counts = train_lm(sentences, config.order, vocabulary)
         with atomic_text(config.arpa) as stream:
             counts.print_as_arpa(stream)

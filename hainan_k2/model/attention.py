@@ -24,21 +24,27 @@ def relative_positions(length: int, d_model: int, like: Tensor, context: Sequenc
     offsets = torch.arange(left, -right - 1, -1, device=like.device, dtype=torch.float32)
     inverse = torch.exp(torch.arange(0, d_model, 2, device=like.device) * (-math.log(10000.0) / d_model))
     angles = offsets[:, None] * inverse
-    return torch.stack([angles.sin(), angles.cos()], dim=2).reshape(len(offsets), d_model).to(like.dtype)
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1).to(like.dtype)
 
 
 def is_local(context: Sequence[int]) -> bool:
-    """Whether a frame attends to a limited number of frames on both sides."""
-    return min(context) >= 0
+    """Whether frames are searched in blocks, as they attend to a limited number of frames on both sides.
+
+    An ONNX graph has no loop over blocks, and masks the other frames instead.
+    """
+    return min(context) >= 0 and not torch.onnx.is_in_onnx_export()
 
 
 def shift_to_relative(scores: Tensor) -> Tensor:
     """Scores per (query, offset), (B, H, T, 2T-1), as scores per (query, key), (B, H, T, T).
 
     Columns are the offsets T-1 ... 1-T. Key k of query q is at column T-1-q+k, which a strided view reads without a
-    copy.
+    copy; ONNX has no such view, and the graph pads and slices instead.
     """
     batch, heads, time, width = scores.shape
+    if torch.onnx.is_in_onnx_export():
+        rows = nn.functional.pad(scores, (0, 1)).flatten(2)
+        return rows[:, :, time - 1 : -1].reshape(batch, heads, time, width)[..., :time]
     scores = scores.contiguous()
     b, h, t, w = (scores.stride(dim) for dim in range(4))
     return scores.as_strided((batch, heads, time, time), (b, h, t - w, w), scores.storage_offset() + (time - 1) * w)
@@ -122,9 +128,9 @@ class RelPositionAttention(nn.Module):
         offset = frames - frames[:, None]
         outside = torch.zeros_like(offset, dtype=torch.bool)
         if self.left >= 0:
-            outside |= offset < -self.left
+            outside = outside | (offset < -self.left)
         if self.right >= 0:
-            outside |= offset > self.right
+            outside = outside | (offset > self.right)
         return outside
 
     def _local(self, q: Tensor, k: Tensor, v: Tensor, p: Tensor, padding: Tensor) -> Tensor:

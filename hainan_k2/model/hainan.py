@@ -42,6 +42,21 @@ class Hainan(nn.Module):
             self.simple_am = nn.Linear(config.d_model, outputs)
             self.simple_lm = nn.Linear(config.predictor_dim, outputs)
         self.ctc: Optional[nn.Linear] = nn.Linear(config.d_model, config.vocab_size) if config.ctc else None
+        self.encoder_frozen = False
+
+    def freeze_encoder(self) -> None:
+        """Fix the encoder: its weights get no gradient, and `train()` leaves it in evaluation mode, so that it has no
+        dropout and its batch norms keep their statistics."""
+        self.encoder_frozen = True
+        self.encoder.requires_grad_(False)
+        self.encoder.eval()
+
+    def train(self, mode: bool = True) -> Hainan:
+        """nn.Module.train for all parts but a frozen encoder."""
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
 
     @property
     def durations(self) -> tuple[int, ...]:

@@ -118,7 +118,7 @@ class WhisperConformer(nn.Module):
             with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
                 states, lens = self.whisper(features, lens)
         states = nn.functional.pad(_zero_padding(states, lens), (0, 0, 0, -states.shape[1] % STACK))
-        x = self.dropout(self.project(states.reshape(len(states), -1, STACK * states.shape[2])).to(states.dtype))
+        x = self.dropout(self.project(states.reshape(states.shape[0], -1, STACK * states.shape[2])).to(states.dtype))
         lens = torch.div(lens + STACK - 1, STACK, rounding_mode="floor")
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]
         positions = relative_positions(x.shape[1], self.d_model, x, self.context)

@@ -35,16 +35,18 @@ class Pool:
         if name in (KEY, PLACE):
             places = torch.arange(places.numel(), device=own.device).view(places.shape)
         places[:, self.size] = own
-        extended = torch.cat([self.step.columns[name], own.index_select(0, self.chosen)[:, None]], dim=1)
+        extended = torch.cat([self.step.columns[name], own.index_select(0, self.chosen).unsqueeze(1)], dim=1)
         return places.index_copy_(0, self.chosen, extended).view(self.batch, -1)
 
     def source(self, at: Tensor) -> Tensor:
         """(B, K) what is at places (B, K): a number below `made` for a continuation, else `made` + hypothesis."""
-        row = torch.arange(self.batch, device=at.device)[:, None] * self.width
-        row, column = row + torch.div(at, self.size + 1, rounding_mode="floor"), at % (self.size + 1)
-        rank = torch.arange(len(self.chosen), device=at.device)
-        rank = torch.zeros_like(self.old[0]).index_copy_(0, self.chosen, rank * self.size)
-        return torch.where(column == self.size, row + self.made, rank[row] + column)
+        row = torch.div(at, self.size + 1, rounding_mode="floor")
+        column = at - row * (self.size + 1)
+        if self.batch > 1:
+            row += torch.arange(0, self.batch * self.width, self.width, device=at.device).unsqueeze(1)
+        first = torch.arange(0, self.made, self.size, device=at.device)
+        first = torch.zeros_like(self.old[0]).index_copy_(0, self.chosen, first)
+        return torch.where(column == self.size, row + self.made, first.take(row) + column)
 
     def columns(self, source: Tensor) -> Tensor:
         """All columns (COLUMNS, B, K) of `source` (B, K)."""

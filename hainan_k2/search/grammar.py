@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.grammar import Grammar
 from hainan_k2.fsa.lattices.composition import compose, path_outputs, path_sums
 from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
@@ -71,7 +72,22 @@ def _search_group(
     unrestricted: list[Hypothesis],
 ) -> list[Hypothesis]:
     """`grammar` for utterances that are composed at once; `unrestricted` are their hypotheses by viterbi."""
-    token_log_probs, duration_log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
+    composed = grammar_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, allowed)
+    best = shortest_path(composed)
+    hypotheses = hypotheses_from_lattice(best, lens, composed)
+    if allowed.transduces:
+        outputs = path_outputs(best, allowed.outputs)
+        hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
+    grammar_scores = path_sums(best, best.lm_scores).tolist()
+    return [note_outside(*each, options, "viterbi") for each in zip(hypotheses, unrestricted, grammar_scores)]
+
+
+def grammar_lattice(model: Hainan, projected: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar) -> Fsa:
+    """The lattices of projected encoder frames (B, T, J), lens (B,), composed with the grammar: a k2.FsaVec.
+
+    Raises ValueError for one that needs too many arcs, as `compose`.
+    """
+    token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
     lattice = nar_lattice(
         token_log_probs,
         duration_log_probs,
@@ -82,14 +98,7 @@ def _search_group(
         token_bonus=options.token_bonus,
         vocabulary=allowed.tokens(),
     )
-    composed = compose(lattice, allowed)
-    best = shortest_path(composed)
-    hypotheses = hypotheses_from_lattice(best, lens, composed)
-    if allowed.transduces:
-        outputs = path_outputs(best, allowed.outputs)
-        hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
-    grammar_scores = path_sums(best, best.grammar_score).tolist()
-    return [note_outside(*each, options, "viterbi") for each in zip(hypotheses, unrestricted, grammar_scores)]
+    return compose(lattice, allowed)
 
 
 def note_outside(

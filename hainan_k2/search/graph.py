@@ -56,25 +56,7 @@ def search_graph(
     model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, word_graph: DecodingGraph
 ) -> list[Hypothesis | None]:
     """`graph` for utterances of at least one frame; None for those without a path."""
-    token_log_probs, duration_log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
-    dense = tdt_dense(
-        token_log_probs,
-        duration_log_probs,
-        lens,
-        options.duration_scale,
-        options.blank_penalty,
-        options.token_bonus,
-    )
-    lattice = intersect_tdt(
-        word_graph.search_graph(model.durations, options.lm_scale, encoder_out.device),
-        dense,
-        token_log_probs.shape[2],
-        model.durations,
-        options.search_beam,
-        options.output_beam,
-        options.min_active_states,
-        options.max_active_states,
-    )
+    lattice = graph_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, word_graph)
     if not lattice.num_arcs:
         return [None] * len(lens)
     best = shortest_path(lattice)
@@ -83,6 +65,34 @@ def search_graph(
         replace(hypothesis, output=words) if hypothesis.score > -torch.inf else None
         for hypothesis, words in zip(hypotheses, path_words(best, word_graph.words, len(lens)))
     ]
+
+
+def graph_lattice(
+    model: Hainan, projected: Tensor, lens: Tensor, options: SearchConfig, word_graph: DecodingGraph
+) -> Fsa:
+    """The lattices of projected encoder frames (B, T, J), lens (B,) of at least one, in the graph: a k2.FsaVec.
+
+    Their aux_labels are word ids. Raises ValueError if the graph was compiled for other durations.
+    """
+    token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
+    dense = tdt_dense(
+        token_log_probs,
+        duration_log_probs,
+        lens,
+        options.duration_scale,
+        options.blank_penalty,
+        options.token_bonus,
+    )
+    return intersect_tdt(
+        word_graph.search_graph(model.durations, options.lm_scale, projected.device),
+        dense,
+        token_log_probs.shape[2],
+        model.durations,
+        options.search_beam,
+        options.output_beam,
+        options.min_active_states,
+        options.max_active_states,
+    )
 
 
 def path_words(best: Fsa, words: tuple[str, ...], batch: int) -> list[tuple[tuple[str, int, int], ...]]:

@@ -27,8 +27,8 @@ NO_PATH = "no path that the language model allows: the best one without it"
 
 
 def lm_scorers(options: SearchConfig, resources: DecodingResources) -> list[tuple[Scorer, float]]:
-    """The language models and their weights; ValueError where there is no `resources.lm`."""
-    scorers = [(resources.require("lm"), options.lm_scale)]
+    """The language models and their weights, that of `lodr_lm` negative; ValueError where there is no `lm`."""
+    scorers: list[tuple[Scorer, float]] = [(resources.require("lm"), options.lm_scale)]
     if resources.lodr_lm is not None:
         scorers.append((resources.lodr_lm, -options.lodr_scale))
     return scorers

@@ -65,6 +65,8 @@ class PieceModel:
             raise ValueError(f"{where} is not a sentencepiece model: {error}") from None
         if not pieces:
             raise ValueError(f"{where} is not a sentencepiece model: it has no pieces")
+        if not {TRAINER, NORMALIZER} <= {field.number for field in fields}:
+            raise ValueError(f"{where} is not a whole sentencepiece model: it ends after {len(pieces)} pieces")
         rest = tuple(field for field in fields if field.number not in (PIECES, TRAINER, NORMALIZER))
         return cls(pieces, trainer, normalizer, rest)
 
@@ -115,6 +117,23 @@ class PieceModel:
             tuple(_with(self.rest, {NORMALISATION: b"none"})),
         )
 
+    def without_blank(self) -> PieceModel:
+        """This model as other toolkits have it: without `<blk>`, every other piece numbered one lower."""
+        numbers = {
+            number: value - 1
+            for number, default in ((UNK_ID, 0), (BOS_ID, 1), (EOS_ID, 2))
+            for value in [_last(self.trainer, number, default)]
+            if isinstance(value, int) and 0 < value < len(self.pieces)
+        }
+        trainer = _with(self.trainer, {**numbers, VOCAB_SIZE: len(self.pieces) - 1})
+        padding = (PAD_ID, PAD_PIECE)  # hainan-train-bpe makes the blank of it
+        return PieceModel(
+            self.pieces[1:],
+            tuple(field for field in trainer if field.number not in padding),
+            self.normalizer,
+            tuple(field for field in self.rest if field.number != NORMALISATION),
+        )
+
     def _check_importable(self, where: str) -> None:
         unknown = [piece for piece in self.pieces if piece.type == UNKNOWN_PIECE]
         if len(unknown) != 1:
@@ -126,6 +145,8 @@ class PieceModel:
         twice = next((text for i, text in enumerate(sorted(texts)) if i and text == sorted(texts)[i - 1]), None)
         if twice is not None:
             raise ValueError(f"{where}: the piece {shown(twice)} is there twice")
+        if _last(self.trainer, WORD_END, 0):
+            raise ValueError(f"{where}: a tokenizer with treat_whitespace_as_suffix is not supported")
         across = [p.text for p in self.pieces if p.type == NORMAL_PIECE and WORD_START in p.text.lstrip(WORD_START)]
         if across:
             raise ValueError(
@@ -138,8 +159,6 @@ class PieceModel:
         ):
             if _last(self.normalizer, number, default) != wanted:
                 raise ValueError(f"{where}: a tokenizer with {name} false is not supported")
-        if _last(self.trainer, WORD_END, 0):
-            raise ValueError(f"{where}: a tokenizer with treat_whitespace_as_suffix is not supported")
 
 
 def _message(field: Field) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 from torch import Tensor
 
@@ -17,31 +17,28 @@ from hainan_k2.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-_FREE = (
-    "dropout",
-    "predictor_dropout",
-    "joiner_dropout",
-    "ctc",
-    "predictor_masking",
-)  # may differ: the weights fit all the same
+# May differ: the weights fit all the same.
+_FREE = ("dropout", "predictor_dropout", "joiner_dropout", "ctc", "predictor_masking")
 _TRAINING_HEADS = {"simple_am", "simple_lm", "ctc"}  # model directories have none of these
 
 
 class Initial(NamedTuple):
-    """A trained model that training starts from: its path, its dimensions and its weights."""
+    """A trained model that training starts from: its path, its dimensions and its weights, and the tokenizer to train
+    with."""
 
     source: str
     config: ModelConfig
     weights: dict[str, Tensor]
+    tokenizer: Tokenizer
 
 
-def read_initial(name: str, tokenizer: Tokenizer) -> Initial:
+def read_initial(name: str, lang_dir: Union[str, Path] = "") -> Initial:
     """Read the initial model.
 
     Args:
       name: a checkpoint of train.py, a model directory of export.py, or "released", the model in this package.
-      tokenizer: that of --lang-dir. A model directory must have the same tokens; a checkpoint, which has no tokenizer,
-        the same number of tokens.
+      lang_dir: folder with bpe.model. A model directory must have the same tokens, and is the default; a checkpoint,
+        which has no tokenizer, must have the same number of tokens.
 
     Raises:
       ValueError: where `name` is none of these, damaged, or has other tokens.
@@ -50,12 +47,15 @@ def read_initial(name: str, tokenizer: Tokenizer) -> Initial:
     if path.name == "model.safetensors" and (path.parent / "config.json").is_file():
         path = path.parent
     if (path / "config.json").is_file():
-        model, its_tokenizer, _ = read_model(path)
+        model, tokenizer, _ = read_model(path)
         config, weights = model.config, model.state_dict()
-        if its_tokenizer.pieces != tokenizer.pieces:
-            raise ValueError(f"{path} has other tokens than --lang-dir: give its own folder, --lang-dir {path}")
+        if lang_dir and Tokenizer(lang_dir).pieces != tokenizer.pieces:
+            raise ValueError(f"{path} has other tokens than --lang-dir {lang_dir}: leave out --lang-dir")
     elif path.is_file():
         config, weights = model_of_state(load_checkpoint(path), path)
+        if not lang_dir:
+            raise ValueError(f"--lang-dir is required: the checkpoint {path} has no tokenizer")
+        tokenizer = Tokenizer(lang_dir)
     else:
         raise ValueError(
             f"--init-from {name} is none of these: a checkpoint of train.py (EXP_DIR/epoch-N.safetensors), "
@@ -63,10 +63,10 @@ def read_initial(name: str, tokenizer: Tokenizer) -> Initial:
         )
     if config.vocab_size != tokenizer.vocab_size:
         raise ValueError(
-            f"{path} has {config.vocab_size} tokens, --lang-dir {tokenizer.vocab_size}: use the --lang-dir that "
-            "it was trained with"
+            f"{path} has {config.vocab_size} tokens, --lang-dir {lang_dir} {tokenizer.vocab_size}: use the --lang-dir "
+            "that it was trained with"
         )
-    return Initial(str(path), config, weights)
+    return Initial(str(path), config, weights, tokenizer)
 
 
 def choose_dimensions(

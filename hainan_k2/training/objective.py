@@ -156,6 +156,7 @@ def hainan_losses(
     config: LossConfig,
     updates: int,
     watch: Stopwatch,
+    encoded: bool = False,
 ) -> Losses:
     """The objective of a batch.
 
@@ -164,9 +165,12 @@ def hainan_losses(
       targets, target_lens: (B, U), padded with any token but blank, and (B,).
       updates: updates done so far, for the warm-up of the pruned loss.
       watch: gets the seconds of each part.
+      encoded: `features` (B, T, C) are encoder output already, `lens` encoder frames.
     """
-    with watch.section("encoder"):
-        encoder_out, lens = model.encoder(features, lens)
+    encoder_out = features
+    if not encoded:
+        with watch.section("encoder"):
+            encoder_out, lens = model.encoder(features, lens)
     parts = transducer_losses(model, encoder_out, lens, targets, target_lens, config, watch)
     if model.ctc is not None and config.ctc_scale > 0:
         with watch.section("CTC loss"):

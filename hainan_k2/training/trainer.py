@@ -197,6 +197,7 @@ class Trainer:
                 self.loss,
                 self.progress.updates,
                 self.watch,
+                batch.encoded,
             )
         self.progress.unalignable += len(losses.unalignable)
         if losses.unalignable:

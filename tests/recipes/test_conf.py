@@ -27,7 +27,7 @@ def test_settings_are_known(path):
         OptimConfig,
         dimensions=ModelConfig,
     )
-    ModelConfig.preset(config.preset, **dimensions)
+    ModelConfig.preset(config.preset or "M", **dimensions)
 
 
 def test_every_corpus_has_settings():

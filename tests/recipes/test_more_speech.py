@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lhotse import CutSet
 
 from tests.recipes.shell import ROOT
 
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT / "recipes" / "amazon_queen" / "local"))
 
 import drascula
 import more_speech
+import sky_cuts
 import sky_labels
 import whisper_decoder
 from propack import checksum, unpack
@@ -129,6 +131,19 @@ def sky(folder, speech, gap=64):
     (folder / "sky.dnr").write_bytes(struct.pack("<I", len(speech)) + index)
     (folder / "sky.dsk").write_bytes(bytes(disk))
     return folder
+
+
+def test_lines_without_transcripts(tmp_path):
+    second = bytes(range(256)) * 44
+    sky(tmp_path / "p", {50001: (second, False), 50002: (second[:100], False), 50003: (2 * second, False)})
+    for hours, names in ((1.0, {"sky-50001", "sky-50003"}), (1 / 3600, {"sky-50003"})):
+        sky_cuts.write_cuts(sky_cuts.SkyConfig(str(tmp_path / "p"), str(tmp_path / "out"), hours, seed=1))
+        cuts = CutSet.from_file(tmp_path / "out" / "cuts.jsonl.gz").to_eager()
+        assert {cut.id for cut in cuts} == names, "entries of less than 0.3 s are no lines"
+    assert cuts[0].duration == pytest.approx(2 * len(second) / 11025, abs=1e-3) and not cuts[0].supervisions
+    assert cuts[0].load_audio().shape == (1, cuts[0].num_samples) and cuts[0].sampling_rate == 16000
+    with pytest.raises(ValueError, match="has no .*sky.dnr: unpack the packages"):
+        sky_cuts.write_cuts(sky_cuts.SkyConfig(str(tmp_path / "out"), str(tmp_path / "x")))
 
 
 def test_lines_of_a_steel_sky(tmp_path):

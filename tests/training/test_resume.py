@@ -122,7 +122,8 @@ def test_training_starts_from_a_model_directory(toy, two_epochs, tmp_path):
 @pytest.mark.parametrize("name", ["released", str(RELEASED), str(RELEASED / "model.safetensors")])
 def test_the_released_model(name):
     released, tokenizer, _ = read_model(RELEASED)
-    initial = read_initial(name, tokenizer)
+    initial = read_initial(name)
+    assert initial.tokenizer.pieces == tokenizer.pieces
     model = Hainan(choose_dimensions(None, {"dropout": 0.2}, tokenizer.vocab_size, initial))
     assert model.config.dropout == 0.2 and model.config.ctc
     load_initial(model, initial)
@@ -132,16 +133,19 @@ def test_the_released_model(name):
 
 
 def test_models_that_training_cannot_start_from(toy, two_epochs, tmp_path):
-    tokenizer = Tokenizer(toy / "lang")
-    with pytest.raises(ValueError, match="released has other tokens than --lang-dir: give its own folder"):
-        read_initial("released", tokenizer)
+    lang_dir = toy / "lang"
+    tokenizer = Tokenizer(lang_dir)
+    with pytest.raises(ValueError, match="released has other tokens than --lang-dir .*/lang: leave out --lang-dir"):
+        read_initial("released", lang_dir)
     for name in (str(tmp_path), "nowhere"):
         with pytest.raises(ValueError, match="a checkpoint of train.py .*, a model directory .*, released"):
-            read_initial(name, tokenizer)
+            read_initial(name, lang_dir)
     (tmp_path / "model.safetensors").write_bytes((RELEASED / "model.safetensors").read_bytes())
     with pytest.raises(ValueError, match="holds tensors of another program, not a checkpoint"):
-        read_initial(str(tmp_path / "model.safetensors"), tokenizer)
-    initial = read_initial(str(two_epochs / LAST), tokenizer)
+        read_initial(str(tmp_path / "model.safetensors"), lang_dir)
+    initial = read_initial(str(two_epochs / LAST), lang_dir)
+    with pytest.raises(ValueError, match="--lang-dir is required: the checkpoint .* has no tokenizer"):
+        read_initial(str(two_epochs / LAST))
     for preset, dimensions, message in (
         ("tiny", {"durations": (0, 1)}, "another durations"),
         (None, {"d_model": 32}, "another d_model"),

@@ -61,7 +61,7 @@ class Grammar:
     def fsa(self, device: Union[str, torch.device] = "cpu") -> Fsa:
         """The grammar as a k2.Fsa, made once per device.
 
-        `aux_labels` are output ids; `grammar_score` is a copy of its scores, which keeps them apart from those of the
+        `aux_labels` are output ids; `lm_scores` are a copy of its scores, which keeps them apart from those of the
         lattice after composition.
         """
         k2 = load_k2()
@@ -70,7 +70,7 @@ class Grammar:
             fsa = k2.Fsa(torch.cat([self.arcs[:, :3], torch.zeros_like(self.arcs[:, :1])], dim=1).contiguous())
             fsa.scores = self.scores
             fsa.aux_labels = torch.where(self.arcs[:, 2] == -1, -1, self.arcs[:, 3]).int()
-            fsa.grammar_score = self.scores.clone()
+            fsa.lm_scores = self.scores.clone()
             self._made[device] = fsa.to(device)
         return self._made[device]
 

@@ -26,7 +26,8 @@ def read_phrases(path: str | Path, tokenizer: Vocabulary) -> dict[tuple[int, ...
         ada lovelace :2.5
 
     The weight follows the last ` :` of the line and is 1 by default; a line that begins with # is a comment. The
-    tokenizer normalises phrases and segments them. A phrase that is repeated with the same weight counts once, and a
+    tokenizer normalises phrases and segments them; an imported tokenizer takes them as they are written, so that their
+    casing must be the model's. A phrase that is repeated with the same weight counts once, and a
     warning tells how many are.
 
     Raises:

@@ -46,7 +46,7 @@ class Speller:
         self._spellings: dict[str, list[int]] = {}
 
     def spell(self, word: str) -> list[int]:
-        """The token ids of a word, after normalisation.
+        """The token ids of a word, after normalisation; for an imported tokenizer, of the word as it is written.
 
         Raises:
           ValueError: if the tokenizer lacks one of its letters, and for symbols such as <unk>.

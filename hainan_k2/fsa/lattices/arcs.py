@@ -7,6 +7,7 @@ states 0 ... 2T + 1, those of lm_lattice the frames and the final state.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class Arcs:
     score: Tensor  # (A,) float32, natural log; may require gradients
     frame: Tensor  # (A,) int64, of a token; -1 elsewhere
     duration: Tensor  # (A,) int64, of an arc with a duration; -1 elsewhere
+    lm_score: Optional[Tensor] = None  # (A,) float32, the part of the score that is from language models and hotwords
 
     @property
     def first(self) -> Tensor:
@@ -43,13 +45,17 @@ class Arcs:
         return torch.repeat_interleave(self.num_states).repeat_interleave(self.leaving)
 
     def fsa(self) -> Fsa:
-        """The lattices as a k2.Fsa (FsaVec of B) with attributes `frame` and `duration`, connected if these arcs are.
+        """The lattices as a k2.Fsa (FsaVec of B), connected if these arcs are.
 
-        Raises ValueError where k2 does not work.
+        Its attributes are `frame`, `duration`, `aux_labels`, which are the labels, and, where a language model took
+        part, `lm_scores`, so that scores - lm_scores are the acoustic ones. Raises ValueError where k2 does not work.
         """
         rows = torch.stack([self.source, self.target, self.label, torch.zeros_like(self.label)], dim=1).int()
         lattice = load_k2().Fsa(ragged_arcs(self.num_states, self.leaving, rows))
         lattice.scores = self.score
         lattice.frame, lattice.duration = self.frame.int(), self.duration.int()
         lattice.frame_filler = lattice.duration_filler = -1
+        lattice.aux_labels = self.label.int()
+        if self.lm_score is not None:
+            lattice.lm_scores = self.lm_score
         return lattice

@@ -32,7 +32,8 @@ def compose(lattice: Fsa, grammar: Grammar | Fsa, max_arcs: int = MAX_COMPOSED_A
     Args:
       lattice: k2.Fsa (FsaVec of B), topologically sorted, with label 0 as epsilon, e.g. from nar_lattice.
       grammar: a Grammar, or a k2.Fsa without epsilons whose labels are token ids: one for all utterances, or an FsaVec
-        of 1 or B. The result has the attributes of the lattice and of the grammar.
+        of 1 or B. The result has the attributes of the lattice and of the grammar: aux_labels of the grammar, if it has
+        any, and the sum of lm_scores, if both have them.
       max_arcs: refuse compositions that may need more arcs than this.
     Returns:
       A k2.Fsa (FsaVec of B), connected and topologically sorted, with the lattice's `frame` and `duration`, so that
@@ -51,6 +52,8 @@ def compose(lattice: Fsa, grammar: Grammar | Fsa, max_arcs: int = MAX_COMPOSED_A
     check_lattice(lattice)
     batch, device = lattice.shape[0], lattice.labels.device
     fsa = _grammar_vec(grammar, lattice)
+    if hasattr(fsa, "aux_labels"):
+        lattice = _without_outputs(lattice)
     num_arcs = composed_arcs(lattice, fsa)
     if num_arcs > max_arcs:
         raise ValueError(
@@ -84,12 +87,23 @@ def _grammar_vec(grammar: Grammar | Fsa, lattice: Fsa) -> Fsa:
         )
     shared = {name for name, _ in fsa.named_tensor_attr(include_scores=False)} & {
         name for name, _ in lattice.named_tensor_attr(include_scores=False)
-    } - {"labels"}
+    } - {"labels", "aux_labels", "lm_scores"}
     if shared:
         raise ValueError(
             f"grammar and lattice both have the attribute {', '.join(sorted(shared))}: rename or delete one"
         )
     return fsa
+
+
+def _without_outputs(lattice: Fsa) -> Fsa:
+    """The lattice without its aux_labels, in whose place the composition has those of the grammar."""
+    copy = load_k2().Fsa(lattice.arcs)
+    copy.scores = lattice.scores
+    for name, value in lattice.named_tensor_attr(include_scores=False):
+        if name not in ("labels", "aux_labels"):
+            setattr(copy, name, value)
+            setattr(copy, f"{name}_filler", lattice.get_filler(name))
+    return copy
 
 
 def composed_arcs(lattice: Fsa, fsa: Fsa) -> int:

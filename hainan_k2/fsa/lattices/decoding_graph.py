@@ -61,7 +61,8 @@ class DecodingGraph:
     def search_graph(
         self, durations: Sequence[int], scale: float = 1.0, device: Union[str, torch.device] = "cpu"
     ) -> Fsa:
-        """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`.
+        """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`. `lm_scores` is a
+        copy of them, which keeps them apart from those of the model after the composition.
 
         The last result is cached. ValueError if the graph was composed for other durations.
         """
@@ -77,6 +78,7 @@ class DecodingGraph:
             if self.durations is None:
                 fsa = compile_tdt_graph(fsa, len(self.pieces), durations)
             fsa.scores = scale * fsa.scores
+            fsa.lm_scores = fsa.scores.clone()
             self._cache[durations, scale, device] = fsa.to(device)
         return self._cache[durations, scale, device]
 

@@ -91,12 +91,13 @@ def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals
     state, order = (first[utterance] + source).sort(stable=True)
     leaving = torch.bincount(state, minlength=len(layer))
 
-    score = tables.token_scores.take(slot) + tables.duration_scores[row, index] + composition.lm_score[emission]
-    score = torch.cat([score, composition.final[end]]).float()
+    lm_score = torch.cat([composition.lm_score[emission], composition.final[end]])
+    score = tables.token_scores.take(slot) + tables.duration_scores[row, index]
+    score = torch.cat([score, score.new_zeros(len(end))])
     filler = torch.full_like(end, -1)
     frame, duration = torch.cat([tables.time[row], filler]), torch.cat([tables.durations[index], filler])
-    columns = (column[order] for column in (source, target, label, score, frame, duration))
-    return Arcs(num_states, leaving, layer, *columns)
+    scores = (score + lm_score).float(), frame, duration, lm_score.float()
+    return Arcs(num_states, leaving, layer, *(column[order] for column in (source, target, label, *scores)))
 
 
 def _number(composition: Composition, used: Tensor, batch: int) -> tuple[Tensor, Tensor]:
