@@ -113,7 +113,7 @@ def score_lists(
 
     longest = METHOD.longest(options, resources)
     device = next(model.parameters()).device
-    terms: dict[str, list[Any]] = {}
+    parts: list[Mapping[str, Any]] = []
     owners: list[int] = []
     errors: list[int] = []
     lengths: list[int] = []
@@ -128,16 +128,23 @@ def score_lists(
             continue
         batch = batch.to(device)
         encoder_out, lens = encode_batch(model, batch)
+        references = [normalise(text).split() for text in batch.texts]
         for part in scored_lists(model, encoder_out, lens, options, resources):
-            for name, scores in part.terms.items():
-                terms.setdefault(name, []).append(scores.cpu().numpy())
-            references = [normalise(batch.texts[b]).split() for b in part.rows]
-            for b, text in zip(part.candidates.utterance.tolist(), part.candidates.texts):
+            parts.append(part.terms)
+            for row, text in zip(part.candidates.utterance.tolist(), part.candidates.texts):
+                b = part.rows[row]
                 owners.append(len(lengths) + b)
                 errors.append(kaldialign.edit_distance(references[b], words_of(text, tokenizer.pieces))["total"])
-            lengths += [len(reference) for reference in references]
-    columns = {name: np.concatenate(parts) for name, parts in terms.items()}
-    return ScoredTexts(columns, np.array(owners), np.array(errors), np.array(lengths))
+        lengths += [len(reference) for reference in references]
+    order = np.argsort(owners, kind="stable")  # an utterance may have lists from several lattices
+    names = {name for part in parts for name in part}
+    columns = {name: np.concatenate([of_term(part, name) for part in parts])[order] for name in sorted(names)}
+    return ScoredTexts(columns, np.array(owners)[order], np.array(errors)[order], np.array(lengths))
+
+
+def of_term(terms: Mapping[str, Any], name: str) -> Any:
+    """The scores (N,) of a term as an array; zeros where the lists were made without it."""
+    return terms.get(name, 0.0 * terms["length"]).cpu().numpy()
 
 
 def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str:
@@ -148,15 +155,16 @@ def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str
     from hainan_k2.device import pick_device
     from hainan_k2.files.atomic import atomic_text
     from hainan_k2.scoring.significance import compare, interval
-    from hainan_k2.search import check_methods
+    from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.rescore import term_weights
     from hainan_k2.search.resources import load_resources
 
-    check_methods(["rescore"])
+    check_methods([METHOD.name])
     model_options = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("out", "seed")}
     model, tokenizer = load(DecodeConfig(**model_options))
     model.to(pick_device(config.device))
     resources = load_resources(files, tokenizer)
+    choose_methods([METHOD.name], resources, model.config)
     texts = score_lists(model, tokenizer, config, options, resources)
     values = weigh(texts, config.seed)
     best = weighted(values, options)

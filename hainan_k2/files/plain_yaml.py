@@ -38,7 +38,7 @@ def load_yaml(content: bytes, where: str) -> dict[str, Any]:
                 raise ValueError(f"tag {event.tag[:60]}; files with tags are not read")
             if depth > _MAX_DEPTH or nodes > _MAX_NODES:
                 raise ValueError(f"it has more than {_MAX_DEPTH} levels or {_MAX_NODES} values")
-        values = yaml.load(text, Loader=loader)
+        values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
         raise ValueError(f"{where} cannot be read as YAML: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(values, dict):

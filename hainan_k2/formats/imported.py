@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from hainan_k2.config import ModelConfig
 from hainan_k2.files.atomic import PARTIAL
 from hainan_k2.files.tensors import Stored
 from hainan_k2.formats.model_dir import write_weights
+from hainan_k2.formats.precision import is_finite
 from hainan_k2.formats.weights import compare_shapes, empty_model
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -50,6 +53,9 @@ class Imported:
         wanted = {name: tuple(value.shape) for name, value in state.items()}
         shapes = {name: tuple(value.shape) for name, value in self.weights.items()}
         compare_shapes(wanted, shapes, self.source, "its configuration")
+        wrong = [name for name, value in state.items() if self.weights[name].dtype != value.dtype]
+        if wrong:
+            raise ValueError(f"{self.source}: {wrong[0]} is of type {self.weights[wrong[0]].dtype}")
 
     def write(self, out: Path, precision: str) -> None:
         """Write the model directory `out`, completely or not at all. `check` it before.
@@ -64,8 +70,19 @@ class Imported:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.parent / f".{secrets.token_hex(8)}{PARTIAL}"
         try:
-            write_weights(partial, self.config, self.weights, self.tokenizer, precision, self.provenance)
+            weights = {name: self._finite(name, value) for name, value in self.weights.items()}
+            write_weights(partial, self.config, weights, self.tokenizer, precision, self.provenance)
             partial.rename(out)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+    def _finite(self, name: str, value: Stored) -> Stored:
+        """The same weight, checked when it is read."""
+
+        def check(tensor: Tensor) -> Tensor:
+            if not is_finite(tensor):
+                raise ValueError(f"{self.source}: {name} holds numbers that are not finite")
+            return tensor
+
+        return value.map(check, value.shape, value.dtype)

@@ -21,7 +21,7 @@ from hainan_k2.files.atomic import atomic_file, write_atomic
 from hainan_k2.files.checksum import sha256_of
 from hainan_k2.files.tensor_file import stored_tensors
 from hainan_k2.files.tensors import Weights, serialise
-from hainan_k2.formats.precision import PRECISIONS, encoder_dtype, pack, quantise_encoder, unpack
+from hainan_k2.formats.precision import PRECISIONS, check_precision, pack, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
@@ -115,23 +115,22 @@ def read_model(
 
     >>> model, tokenizer, provenance = read_model(find_model("released"))
     """
-    dtype, config = encoder_dtype(precision, device), _read_config(folder / "config.json")
+    check_precision(precision, device)
+    config = _read_config(folder / "config.json")
     provenance = _read_json(folder / "provenance.json")
     for name in _SIGNED:
         _check_hash(folder / name, config["sha256"].get(name))
     weights = _read_weights(folder / "model.safetensors")
     dimensions = config["model"]
     path = folder / "model.safetensors"
-    model = model_of_weights(dimensions, weights, path, "config.json", training_heads=False, encoder_dtype=dtype)
-    if precision == "int8":
-        quantise_encoder(model)
+    model = model_of_weights(dimensions, weights, path, "config.json", training_heads=False, precision=precision)
     tokenizer = Tokenizer(folder / "bpe.model")
     if tokenizer.vocab_size != dimensions.vocab_size:
         raise ValueError(f"{folder / 'bpe.model'} has {tokenizer.vocab_size} pieces, the model {dimensions.vocab_size}")
-    text = {"normalisation": tokenizer.normalisation}
-    if config.get("text", {"normalisation": "english"}) != text:
+    text, stated = {"normalisation": tokenizer.normalisation}, config.get("text", {"normalisation": "english"})
+    if stated != text:
         raise ValueError(
-            f"{folder / 'config.json'}: text is {json.dumps(config['text'])[:200]}, bpe.model takes {json.dumps(text)}"
+            f"{folder / 'config.json'}: text is {json.dumps(stated)[:200]}, bpe.model takes {json.dumps(text)}"
         )
     return model.to(device).eval(), tokenizer, provenance
 

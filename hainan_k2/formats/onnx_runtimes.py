@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Union
 
 from hainan_k2.frontend.nemo_mel import PREEMPHASIS
 from hainan_k2.frontend.spec import FeatureSpec
@@ -64,7 +65,7 @@ def runtime_durations(model: Hainan, runtimes: Sequence[str]) -> tuple[int, ...]
     return tuple(range(model.durations[-1] + 1)) if runtimes else model.durations
 
 
-def metadata(model: Hainan, durations: Sequence[int], state_shape: tuple[int, int]) -> dict[str, str]:
+def metadata(model: Hainan, durations: Sequence[int], state_shape: tuple[Union[str, int], ...]) -> dict[str, str]:
     """The metadata of every graph, by the names that sherpa-onnx reads, and the durations by class."""
     spec = FeatureSpec.of_model(model.config)
     layers, width = state_shape

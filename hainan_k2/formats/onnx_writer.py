@@ -18,36 +18,24 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from hainan_k2.files.atomic import write_atomic
-from hainan_k2.formats import onnx_graphs, onnx_runtimes
+from hainan_k2.formats import onnx_runtimes
+from hainan_k2.formats.onnx_interface import Graph, graphs
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.search.greedy import drafts
 from hainan_k2.text.tokenizer import Tokenizer
 
+NAMES = ("encoder", "decoder", "joiner", "nar", "encoder-model", "decoder_joint-model")
 ENDINGS = {"float32": "onnx", "int8": "int8.onnx"}  # of file names, by precision
 OPSET = 17
 LARGEST = 1_800_000_000  # bytes of weights in one file; protobuf's limit is 2 GB
 QUANTISED = ("MatMul", "Gather", "LSTM")  # depthwise convolutions are small, and slower in int8
-EXAMPLE = (2, 100)  # utterances and feature frames of the inputs that a graph is traced with
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A module to trace: its example inputs by name, the names of its outputs, and their axes that vary."""
-
-    module: nn.Module
-    inputs: dict[str, Tensor]
-    outputs: tuple[str, ...]
-    axes: dict[str, dict[int, str]]
 
 
 def require_onnx() -> None:
@@ -71,15 +59,18 @@ def write_onnx(
       runtimes: of RUNTIMES; with none, the model may have any features and durations.
       max_symbols: tokens on one frame at most, for onnx-asr; sherpa-onnx has a limit of its own, 5.
     Raises:
-      ValueError: for a model that a runtime cannot run, and without the packages.
+      ValueError: for a model that a runtime cannot run, without the packages, and for the folder of a model directory.
     """
     onnx_runtimes.check_runtimes(runtimes, model)
     require_onnx()
+    if (folder / "model.safetensors").exists():
+        raise ValueError(f"{folder} is a model directory, whose config.json and tokens.txt would be lost: name another")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_graphs(folder)
     durations = onnx_runtimes.runtime_durations(model, runtimes)
     every = graphs(model, durations)
-    state_shape = onnx_graphs.decoder_graph(model).state_shape
-    metadata = onnx_runtimes.metadata(model, durations, state_shape)
+    layers, _, width = every["decoder"].inputs["states_1"]
+    metadata = onnx_runtimes.metadata(model, durations, (layers, width))
     if "onnx-asr" not in runtimes:
         del every["decoder_joint-model"]
     for name, graph in every.items():
@@ -96,64 +87,14 @@ def write_onnx(
     return list(every)
 
 
-def graphs(model: Hainan, durations: Sequence[int]) -> dict[str, Graph]:
-    """The graphs of a model by the names of their files."""
-    decoder, joiner = onnx_graphs.decoder_graph(model), onnx_graphs.JoinerGraph(model, durations)
-    batch, frames = EXAMPLE
-    layers, width = decoder.state_shape
-    signal = {
-        "audio_signal": torch.zeros(batch, model.config.num_mel_bins, frames),
-        "length": torch.full((batch,), frames),
-    }
-    targets = {
-        "targets": torch.zeros((batch, 2), dtype=torch.int32),
-        "target_length": torch.full((batch,), 2, dtype=torch.int32),
-    }
-    first, second = torch.zeros(layers, batch, width), torch.zeros(layers, batch, width)
-    encoded = {"encoder_outputs": torch.zeros(batch, model.config.joiner_dim, 3)}
-    decoded = {"decoder_outputs": torch.zeros(batch, model.config.joiner_dim, 2)}
-    names = ("prednet_lengths", "output_states_1", "output_states_2")
-    of_signal = {"audio_signal": {0: "B", 2: "T"}, "length": {0: "B"}, "encoded_lengths": {0: "B"}}
-    of_targets: dict[str, dict[int, str]] = {name: {0: "B"} for name in ("target_length", "prednet_lengths")}
-    of_targets["targets"] = {0: "B", 1: "U"}
-    for kind in ("states", "input_states", "output_states"):
-        of_targets |= {f"{kind}_{number}": {1: "B"} for number in (1, 2)}
-    of_joint = {
-        "encoder_outputs": {0: "B", 2: "T"},
-        "decoder_outputs": {0: "B", 2: "U"},
-        "outputs": {0: "B", 1: "T", 2: "U"},
-    }
-    nar = ("token_log_probs", "duration_log_probs")
-    every = {
-        "encoder": Graph(
-            onnx_graphs.EncoderGraph(model),
-            signal,
-            ("outputs", "encoded_lengths"),
-            {**of_signal, "outputs": {0: "B", 2: "S"}},
-        ),
-        "decoder": Graph(
-            decoder,
-            {**targets, "states_1": first, "states_2": second},
-            ("outputs", *names),
-            {**of_targets, "outputs": {0: "B", 2: "U"}},
-        ),
-        "joiner": Graph(joiner, {**encoded, **decoded}, ("outputs",), of_joint),
-        "decoder_joint-model": Graph(
-            onnx_graphs.DecoderJointGraph(decoder, joiner),
-            {**encoded, **targets, "input_states_1": first, "input_states_2": second},
-            ("outputs", *names),
-            {**of_targets, **of_joint},
-        ),
-        "nar": Graph(
-            onnx_graphs.NarGraph(model, durations),
-            signal,
-            (*nar, "encoded_lengths"),
-            {**of_signal, **{name: {0: "B", 1: "S"} for name in nar}},
-        ),
-    }
-    if not drafts(model.config):  # its joint without predictor is not trained
-        del every["nar"]
-    return every
+def remove_graphs(folder: Path) -> None:
+    """Remove what an earlier export wrote, since a model need not have all graphs."""
+    for name in NAMES:
+        for ending in ENDINGS.values():
+            for data in ("", ".data"):
+                (folder / f"{name}.{ending}{data}").unlink(missing_ok=True)
+    for name in ("tokens.txt", "vocab.txt", "config.json"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_graph(path: Path, graph: Graph, metadata: dict[str, str]) -> None:
@@ -167,12 +108,12 @@ def write_graph(path: Path, graph: Graph, metadata: dict[str, str]) -> None:
         traced = os.path.join(scratch, "traced.onnx")
         torch.onnx.export(
             graph.module.eval(),
-            tuple(graph.inputs.values()),
+            graph.examples(),
             traced,
             opset_version=OPSET,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_axes={k: v for k, v in graph.axes.items() if k in graph.inputs or k in graph.outputs},
+            dynamic_axes=graph.varying_axes(),
             **legacy,
         )
         proto = onnx.load(traced)
@@ -203,12 +144,13 @@ def place(proto: Any, path: Path, scratch: str) -> None:
     """Write a model to `path`, its weights to a file beside it if they are large; complete or not at all."""
     import onnx
 
-    weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
-    name, data = path.name, path.name + ".data"
-    onnx.save(proto, os.path.join(scratch, name), save_as_external_data=weights > LARGEST, location=data)
-    for part in (data, name):
-        if os.path.exists(os.path.join(scratch, part)):
-            os.replace(os.path.join(scratch, part), path.parent / part)
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    graph, data = (Path(scratch) / name for name in (path.name, path.name + ".data"))
+    onnx.save(proto, str(graph), save_as_external_data=size > LARGEST, location=data.name)
+    if data.exists():
+        shutil.copymode(graph, data)  # onnx writes data that only its owner may read
+        os.replace(data, path.parent / data.name)
+    os.replace(graph, path)
 
 
 def link(source: Path, path: Path) -> None:

@@ -7,6 +7,9 @@ Unpacked weights are float32. Stored tensors are packed and unpacked when they a
 
 from __future__ import annotations
 
+import ctypes
+import math
+import sys
 from collections.abc import Callable
 from typing import Union
 
@@ -14,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from hainan_k2.files.tensors import Stored, Weights, in_memory
-from hainan_k2.model.hainan import Hainan
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 SCALE = ".scale"
@@ -75,7 +77,7 @@ def _as_float32(value: Tensor) -> Tensor:
 def _rounded(name: str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     def function(value: Tensor) -> Tensor:
         rounded = value.to(dtype)
-        if not torch.isfinite(rounded).all():
+        if not is_finite(rounded):
             largest = float(value.abs().max())
             raise ValueError(f"{name} has values up to {largest:.3g}: {str(dtype)[6:]} cannot hold them")
         return rounded
@@ -101,14 +103,16 @@ def _beside(scale: Tensor, value: Tensor) -> Tensor:
     return scale.view(-1, *[1] * (value.ndim - 1))
 
 
-def encoder_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the encoder's weights in memory: float16 and bfloat16 as they are, float32 for the others.
+def is_finite(value: Tensor) -> bool:
+    """Whether no value is infinite or NaN: in float64 the sum of finite ones is finite, and it takes no memory."""
+    return not value.is_floating_point() or math.isfinite(float(value.sum(dtype=torch.float64)))
 
-    Raises ValueError for an unknown precision, and for one that torch cannot compute in on this device.
-    """
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises ValueError for an unknown precision, and for one that torch cannot compute in on this device."""
     if precision not in PRECISIONS:
         raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
-    dtype = _HALVES.get(precision, torch.float32)
+    dtype = encoder_dtype(precision)
     if precision == "int8" and device.type != "cpu":
         raise ValueError(f"precision int8 is computed on CPUs only, not on {device}: choose float16 or bfloat16")
     if dtype != torch.float32:
@@ -120,14 +124,27 @@ def encoder_dtype(precision: str, device: torch.device) -> torch.dtype:
             raise ValueError(
                 f"torch {torch.__version__} does not compute in {precision} on {device}: choose from {others}"
             ) from None
-    return dtype
 
 
-def quantise_encoder(model: Hainan) -> None:
-    """Replace the linear layers of the encoder by int8 ones, with a scale for each row of a matrix and for each input.
+def encoder_dtype(precision: str) -> torch.dtype:
+    """The type of the encoder's weights in memory: float16 and bfloat16 as they are, float32 for the others."""
+    return _HALVES.get(precision, torch.float32)
 
-    Convolutions, norms, predictor and joiner stay float32: they have few weights.
-    """
+
+def quantised(layer: nn.Linear) -> nn.Module:
+    """The linear layer in int8, with a scale for each row of its matrix, and for each input when it is computed."""
     from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
-    quantize_dynamic(model.encoder, {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
+    wrapped = quantize_dynamic(nn.Sequential(layer), {nn.Linear: per_channel_dynamic_qconfig}, inplace=True)
+    module: nn.Module = wrapped[0]
+    layer.weight.data = torch.empty(0)  # torch's observers keep the layer in a reference cycle
+    _return_freed_memory()
+    return module
+
+
+def _return_freed_memory() -> None:
+    """Give freed memory back to the system. glibc keeps it if it lies between tensors in use: twice the model's size,
+    where each float32 matrix is freed after its int8 form was made."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.files.tensors import Weights, in_memory
+from hainan_k2.formats.precision import encoder_dtype, is_finite, quantised
 from hainan_k2.model.hainan import Hainan
 
 TRAINING_HEADS = ("simple_am", "simple_lm")  # the additive joint of the pruned loss
@@ -30,7 +32,7 @@ def model_of_weights(
     path: Path,
     source: str,
     training_heads: bool,
-    encoder_dtype: torch.dtype = torch.float32,
+    precision: str = "float32",
 ) -> Hainan:
     """A model with exactly these weights, on the CPU.
 
@@ -39,7 +41,7 @@ def model_of_weights(
       path: the file of the weights, for error messages.
       source: the origin of `config`, for error messages.
       training_heads: whether the model has TRAINING_HEADS.
-      encoder_dtype: the type of the encoder's weights; all others are float32.
+      precision: of the encoder; all other weights are float32. int8: its linear layers compute in int8.
     Raises:
       ValueError: in one line that names the file, where names, shapes or types are not those of the configuration, or
         a weight is not finite.
@@ -54,13 +56,18 @@ def model_of_weights(
     wrong = [name for name, value in state.items() if value.dtype != weights[name].dtype]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]} is of type {weights[wrong[0]].dtype}, not {state[wrong[0]].dtype}")
-    for name in state:
-        value = in_memory(weights[name])
-        if value.is_floating_point():
-            if not torch.isfinite(value).all():
+    for part, names in groupby(state, key=lambda name: name.rpartition(".")[0]):
+        for name in names:
+            value = in_memory(weights[name])
+            if not is_finite(value):
                 raise ValueError(f"{path}: {name} holds numbers that are not finite")
-            value = value.to(encoder_dtype) if name.startswith("encoder.") else value
-        _assign(model, name, value)
+            if part.startswith("encoder.") and value.is_floating_point():
+                value = value.to(encoder_dtype(precision))
+            _assign(model, name, value)
+        layer = model.get_submodule(part)
+        if precision == "int8" and part.startswith("encoder.") and isinstance(layer, nn.Linear):
+            owner, _, last = part.rpartition(".")
+            setattr(model.get_submodule(owner), last, quantised(layer))
     return model
 
 

@@ -16,9 +16,6 @@ from hainan_k2.config import ModelConfig
 
 State = tuple[Tensor, ...]  # each (B, ...)
 
-# On the CPU, torch 2 hands nn.LSTM to oneDNN, whose preparations take three times as long as a single step.
-_STEP_BY_CELLS = int(torch.__version__.split(".")[0]) >= 2
-
 
 class LstmPredictor(nn.Module):
     """Embedding and LSTM layers."""
@@ -43,13 +40,16 @@ class LstmPredictor(nn.Module):
         return torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
-        if _STEP_BY_CELLS and not tokens.is_cuda:
-            outputs, states = self.unroll(tokens[:, None], state)
-            return outputs[:, 0], tuple(s[:, 0] for s in states)
-        layers_first = tuple(s.transpose(0, 1).contiguous() for s in state)
-        out, layers_first = self.lstm(self.embed(tokens)[:, None], layers_first)
-        return self.dropout(out[:, 0]), tuple(s.transpose(0, 1) for s in layers_first)
+        """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state.
+
+        By cells: nn.LSTM prepares itself for longer sequences, which takes longer than a single step.
+        """
+        out, layers = self.embed(tokens), []
+        for layer, (hidden, cell) in enumerate(zip(*(s.unbind(1) for s in state))):
+            names = (f"{name}_l{layer}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            layers.append(torch.lstm_cell(out, (hidden, cell), *(getattr(self.lstm, name) for name in names)))
+            out = layers[-1][0]
+        return self.dropout(out), tuple(torch.stack(part, dim=1) for part in zip(*layers))
 
     def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...).
@@ -75,23 +75,14 @@ class LstmPredictor(nn.Module):
         return self.dropout(outputs), tuple(torch.stack(part, 2) for part in zip(*states))
 
 
-class StatelessPredictor(nn.Module):
-    """Embeddings of the last `context` labels and a grouped convolution over them (arXiv 2109.07513 uses one label)."""
+class ContextPredictor(nn.Module):
+    """A predictor whose output depends on the last `context` labels alone; subclasses compute `outputs`."""
 
-    def __init__(self, vocab_size: int, dim: int, context: int, dropout: float) -> None:
-        super().__init__()
-        if context < 1:
-            raise ValueError(f"predictor_context is {context}: a stateless predictor needs at least one label")
-        self.context = context
-        self.embed = nn.Embedding(vocab_size, dim, padding_idx=0)
-        groups = dim // 4 if dim % 4 == 0 else 1
-        self.conv = nn.Conv1d(dim, dim, context, groups=groups, bias=False)
-        self.dropout = nn.Dropout(dropout)
+    context: int
 
     def outputs(self, labels: Tensor) -> Tensor:
         """labels (B, U + context - 1) -> (B, U, H), the output after each `context` labels in a row."""
-        embedded = self.embed(labels).transpose(1, 2)
-        return self.dropout(self.conv(embedded).transpose(1, 2).relu())
+        raise NotImplementedError
 
     def forward(self, labels: Tensor) -> Tensor:
         """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
@@ -114,7 +105,25 @@ class StatelessPredictor(nn.Module):
         return self.outputs(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
-class ConcatPredictor(nn.Module):
+class StatelessPredictor(ContextPredictor):
+    """Embeddings of the last `context` labels and a grouped convolution over them (arXiv 2109.07513 uses one label)."""
+
+    def __init__(self, vocab_size: int, dim: int, context: int, dropout: float) -> None:
+        super().__init__()
+        if context < 1:
+            raise ValueError(f"predictor_context is {context}: a stateless predictor needs at least one label")
+        self.context = context
+        self.embed = nn.Embedding(vocab_size, dim, padding_idx=0)
+        groups = dim // 4 if dim % 4 == 0 else 1
+        self.conv = nn.Conv1d(dim, dim, context, groups=groups, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def outputs(self, labels: Tensor) -> Tensor:
+        embedded = self.embed(labels).transpose(1, 2)
+        return self.dropout(self.conv(embedded).transpose(1, 2).relu())
+
+
+class ConcatPredictor(ContextPredictor):
     """The embeddings of the last `context` labels side by side, each position with a table of its own.
 
     The last label has at least half of the channels, the others share the rest. This is the StatelessNet of NeMo.
@@ -134,7 +143,6 @@ class ConcatPredictor(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def outputs(self, labels: Tensor) -> Tensor:
-        """labels (B, U + context - 1) -> (B, U, H), the output after each `context` labels in a row."""
         count = labels.shape[1] - self.context + 1
         parts = [
             embed(labels[:, self.context - 1 - back : self.context - 1 - back + count])
@@ -145,26 +153,6 @@ class ConcatPredictor(nn.Module):
             return out
         scale, shift = out.new_ones(self.dim), out.new_zeros(self.dim)  # torch 1.13 exports no norm without them
         return nn.functional.layer_norm(out, (self.dim,), scale, shift)
-
-    def forward(self, labels: Tensor) -> Tensor:
-        """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
-        return self.outputs(nn.functional.pad(labels, (self.context, 0)))
-
-    def initial_state(
-        self, batch_size: int, device: Optional[torch.device] = None, dtype: torch.dtype = torch.float32
-    ) -> State:
-        """The state before SOS: blanks; label ids have no `dtype`."""
-        return (torch.zeros((batch_size, self.context - 1), dtype=torch.int64, device=device),)
-
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """tokens (B,), the last label of each (0 = SOS) -> output (B, H) and the next state."""
-        labels = torch.cat([state[0], tokens[:, None]], dim=1)
-        return self.outputs(labels)[:, 0], (labels[:, 1:],)
-
-    def unroll(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """tokens (B, L), consumed one after another -> outputs (B, L, H) and the states after each, (B, L, ...)."""
-        seen = torch.cat([state[0], tokens], dim=1)
-        return self.outputs(seen), (seen.unfold(1, self.context, 1)[:, :, 1:],)
 
 
 Predictor = Union[LstmPredictor, StatelessPredictor, ConcatPredictor]

@@ -59,6 +59,8 @@ def check(model: Hainan, lens: Tensor, texts: Sequence[Sequence[int]], scores: s
     """ValueError for what `align` refuses."""
     if scores not in SCORES:
         raise ValueError(f"scores is {scores!r}: choose from {', '.join(SCORES)}")
+    if model.config.objective != "tdt":
+        raise ValueError(f"forced alignment needs a TDT model, and this is of type {model.config.objective}")
     if len(texts) != len(lens):
         raise ValueError(f"{len(texts)} texts for {len(lens)} utterances: each has one")
     for text in texts:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-ROW = 0  # its frame, counted over the batch: every utterance has one row more than frames, its end
-COUNT = 1  # tokens that it has emitted on the frame
-TEXT = 2  # hash of its tokens
-CONTEXT = 3  # its last tokens, packed; with a context of all tokens this is not used
-STATE = 4  # of the automaton
-NODE = 5  # its last token in the trail, -1 for none
-PREDICTION = 6  # row of the predictor's output, for all tokens but TOKEN
-TOKEN = 7  # its last token if the predictor has not seen it yet, else 0
-KEY = 8  # the same for the same text, frame, count and state
-PLACE = 9  # the same for the same context, frame, count and state
-NUMBER = 10  # of its state in the lattice, -1 for a new one
-COLUMNS = 11
+TIME = 0  # max_symbols x its row + the tokens that it has emitted there; a row is a frame, or the end of an utterance
+TEXT = 1  # hash of its tokens
+CONTEXT = 2  # its last tokens, packed; with a context of all tokens this is not used
+STATE = 3  # of the automaton
+NODE = 4  # its last token in the trail, -1 for none
+PREDICTION = 5  # row of the predictor's output, for all tokens but TOKEN
+TOKEN = 6  # its last token if the predictor has not seen it yet, else 0
+KEY = 7  # the same for the same text, time and state
+PLACE = 8  # the same for the same context, time and state
+NUMBER = 9  # of its state in the lattice
+COLUMNS = 10
 
 _LOWEST = torch.finfo(torch.float64).min
 _FACTORS = (6364136223846793005, 1442695040888963407, 2862933555777941757, 3202034522624059733)
@@ -30,9 +30,9 @@ def longer_text(text: Tensor, token: Tensor) -> Tensor:
     return (text + token) * _FACTORS[0] + _FACTORS[1]
 
 
-def key_of(text: Tensor, state: Tensor, row: Tensor, count: Tensor) -> Tensor:
-    """The hash of texts (or contexts) and states (N, S) at rows and counts (N, S, E): (N, S, E)."""
-    return ((text + state * _FACTORS[1]) * _FACTORS[2])[:, :, None] + (row + count * _FACTORS[1]) * _FACTORS[3]
+def key_of(text: Tensor, state: Tensor, time: Tensor) -> Tensor:
+    """The hash of texts (or contexts) and states (N, S) at times (N, S, E): (N, S, E)."""
+    return ((text + state * _FACTORS[1]) * _FACTORS[2]).unsqueeze(2) + time * _FACTORS[3]
 
 
 def merge(score: Tensor, key: Tensor, add: bool) -> tuple[Tensor, Tensor]:
@@ -46,22 +46,17 @@ def merge(score: Tensor, key: Tensor, add: bool) -> tuple[Tensor, Tensor]:
       (B, P) int64, the place of the best entry with the same key.
     """
     order = score.sort(dim=1, descending=True, stable=True).indices
-    key, by_key = key.gather(1, order).sort(dim=1, stable=True)
-    order = order.gather(1, by_key)
-    new = torch.ones_like(key, dtype=torch.bool)
-    torch.ne(key[:, 1:], key[:, :-1], out=new[:, 1:])
+    ordered, by_key = key.gather(1, order).sort(dim=1, stable=True)
+    again = pad(ordered[:, 1:] == ordered[:, :-1], (1, 0))
     column = torch.arange(key.shape[1], device=key.device).expand_as(key)
-    first = torch.where(new, column, 0).cummax(1).values
+    if not again.any():
+        return score, column
+    order = order.gather(1, by_key)
+    first = column.masked_fill(again, 0).cummax(1).values
     merged = score.gather(1, order)
     if add:
         share = (merged - merged.gather(1, first).clamp(min=_LOWEST)).exp()
         merged = merged + torch.zeros_like(merged).scatter_add_(1, first, share).log()
-    merged = merged.masked_fill(~new, -torch.inf)
+    merged = merged.masked_fill(again, -torch.inf)
     best = torch.empty_like(order).scatter_(1, order, order.gather(1, first))
     return torch.empty_like(score).scatter_(1, order, merged), best
-
-
-def repeats(key: Tensor) -> bool:
-    """Whether a row of key (B, P) has an entry twice."""
-    ordered = key.sort(1).values
-    return bool((ordered[:, 1:] == ordered[:, :-1]).any())

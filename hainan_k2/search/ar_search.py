@@ -42,12 +42,11 @@ from hainan_k2.search.ar_columns import (
     NUMBER,
     PLACE,
     PREDICTION,
-    ROW,
     STATE,
     TEXT,
+    TIME,
     TOKEN,
     merge,
-    repeats,
 )
 from hainan_k2.search.ar_guide import best_ahead
 from hainan_k2.search.ar_pool import Pool
@@ -57,12 +56,14 @@ from hainan_k2.search.ar_step import Extension
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.options import SearchConfig
 
+_LATE = torch.iinfo(torch.int64).max
+
 
 class ArSearch:
     """The hypotheses of a batch, K per utterance, best first. After `run` all are at the end of their utterance.
 
     columns: (COLUMNS, B, K) int64; score: (B, K) float64, -inf where there are fewer than K. trail: of every emitted
-    token the index of the one before it, the token, its row, its duration, its log-probability and the graph's arc.
+    token the index of the one before it, the token, its time, its duration, its log-probability and the graph's arc.
     offset: (B,) float64, what a score lacks: h(0) with a guide, else 0.
     """
 
@@ -82,7 +83,7 @@ class ArSearch:
         self.extension = Extension(model, frames, options, automaton, ahead)
         self.predictions = Predictions(model, batch, device, frames.values.dtype)
         self.columns = torch.zeros((COLUMNS, batch, 1), dtype=torch.int64, device=device)
-        self.columns[ROW, :, 0] = self.extension.begins
+        self.columns[TIME, :, 0] = self.extension.symbols * self.extension.begins
         self.columns[NODE], self.columns[STATE] = -1, automaton.start
         self.columns[NUMBER, :, 0] = torch.arange(batch, device=device)
         self.score = torch.where(frames.lens[:, None] == 0, automaton.final(self.columns[STATE]), 0.0)
@@ -92,12 +93,11 @@ class ArSearch:
 
     def run(self) -> None:
         """Extend the hypotheses until all are at the end of their utterance."""
-        ends = self.extension.ends[:, None]
+        ends = self.extension.end_times.unsqueeze(1)
         while True:
-            row = self.columns[ROW]
-            row = torch.where((row < ends) & (self.score > -torch.inf), row, self.extension.num_rows)
-            first = row.amin(1, keepdim=True)
-            chosen = ((row == first) & (first < ends)).view(-1).nonzero()[:, 0]
+            time = self.columns[TIME].masked_fill(self.score == -torch.inf, _LATE)
+            first = time.amin(1, keepdim=True)  # where all are at the end, so is the first
+            chosen = ((time == first) & (first < ends)).view(-1).nonzero()[:, 0]
             if not chosen.numel():
                 return
             self._consume(chosen)
@@ -110,33 +110,31 @@ class ArSearch:
     def _consume(self, chosen: Tensor) -> None:
         """Show the predictor the last tokens of the hypotheses `chosen` (N,), also for others of the same texts."""
         flat = self.columns.view(COLUMNS, -1)
-        fresh = chosen[flat[TOKEN].index_select(0, chosen) != BLANK]
+        fresh = chosen.masked_select(flat[TOKEN].index_select(0, chosen) != BLANK)
         if not fresh.numel():
             return
         if self.predictions.crowded(self.score.numel()):
             self.columns[PREDICTION] = self.predictions.keep(self.columns[PREDICTION])
-        text, row, token = flat[[TEXT, PREDICTION, TOKEN]].index_select(1, fresh)
-        new = self.predictions.advance(row, token)
+        columns = flat.index_select(1, fresh)
+        new = self.predictions.advance(columns[PREDICTION], columns[TOKEN])
         utterance = torch.div(fresh, self.score.shape[1], rounding_mode="floor")
-        which, column = (self.columns[TEXT].index_select(0, utterance) == text[:, None]).nonzero().unbind(1)
-        same = utterance[which] * self.score.shape[1] + column
-        flat[PREDICTION].index_copy_(0, same, new[which])
+        texts = self.columns[TEXT].index_select(0, utterance)
+        which, column = (texts == columns[TEXT].unsqueeze(1)).nonzero().unbind(1)
+        same = utterance.index_select(0, which) * self.score.shape[1] + column
+        flat[PREDICTION].index_copy_(0, same, new.index_select(0, which))
         flat[TOKEN].index_fill_(0, same, BLANK)
 
     def _prune(self, pool: Pool) -> None:
         """Merge the hypotheses of the pool, and keep the best."""
-        score = self._merge(pool.score, pool.column(KEY), add=True)
+        score, _ = merge(pool.score, pool.column(KEY), add=True)
         if self.extension.context:
-            score = self._merge(score, pool.column(PLACE), add=False)
+            score, _ = merge(score, pool.column(PLACE), add=False)
         best, at = self._best(score, pool)
         source = pool.source(at)
         self.columns, self.score = pool.columns(source), best
         self._emit(pool, source)
         if self.recorder is not None:
             self.recorder.add(pool, score, torch.where(best > -torch.inf, at, -1), self.columns)
-
-    def _merge(self, score: Tensor, key: Tensor, add: bool) -> Tensor:
-        return merge(score, key, add)[0] if repeats(key) else score
 
     def _best(self, score: Tensor, pool: Pool) -> tuple[Tensor, Tensor]:
         """The scores (B, K) of the hypotheses to keep, best first, and their places in the pool."""
@@ -153,7 +151,7 @@ class ArSearch:
         """Add to the trail the tokens that the kept continuations, `source` (B, K), have emitted."""
         flat, step = self.columns.view(COLUMNS, -1), pool.step
         source = source.view(-1)
-        new = (source < pool.made) & (flat[TOKEN] != BLANK) & (self.score.view(-1) > -torch.inf)
+        new = (source < pool.step.score.numel()) & (flat[TOKEN] != BLANK) & (self.score.view(-1) > -torch.inf)
         new = new.nonzero()[:, 0]
         if not new.numel():
             return
@@ -164,7 +162,8 @@ class ArSearch:
         node, token = flat[NODE].index_select(0, new), flat[TOKEN].index_select(0, new)
         duration = step.duration.take(row * durations + source % durations)
         arc = step.choices.arc.take(choice - row - 1)  # blank has none
-        self.trail.append((node, token, step.source[ROW][row], duration, step.log_prob.take(choice), arc))
+        time = step.source[TIME].index_select(0, row)
+        self.trail.append((node, token, time, duration, step.log_prob.take(choice), arc))
         number = torch.arange(self.trail_size, self.trail_size + len(new), device=new.device)
         self.trail_size += len(new)
         flat[NODE].index_copy_(0, new, number)

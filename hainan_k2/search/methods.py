@@ -178,6 +178,7 @@ _TABLE = (
         Imported("rescore", "rescore"),
         needs_k2=True,
         description="texts of the lattice with language model, rescored by encoder, predictor, LM, CTC and length",
+        parts=("predictor", "encoder-only"),
         options=(*NBEST_LIST, "lm_scale", "lodr_scale", *RESCORING),
         uses=("lm", "lodr_lm", "hotwords"),
         sweeps=RESCORING,

@@ -29,7 +29,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.scorers import Scorer
 from hainan_k2.fsa.lattices.nbest import best_texts, text_scores
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import WORD_START, Hypothesis
@@ -40,6 +39,7 @@ from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import make_arcs
+from hainan_k2.search.viterbi_lm import lm_scorers
 
 NO_SCORE = "no text of the n-best list has a score: ordered by the lattice"
 AR_BEAM = BEAM  # nats
@@ -48,7 +48,8 @@ AR_BEAM = BEAM  # nats
 class Candidates:
     """The n-best lists of a batch: N texts in all, and their utterances (N,) int64, ascending.
 
-    The texts are those of the encoder-only lattice, or of its composition with `scorers` and their weights.
+    The texts are those of the NAR lattice, or of the AR lattice if `lattice_name` is "ar". It is composed with the
+    hotwords of `resources` and, if `composed`, with their language models.
     """
 
     def __init__(
@@ -58,15 +59,17 @@ class Candidates:
         lens: Tensor,
         options: SearchConfig,
         resources: DecodingResources,
-        scorers: Sequence[tuple[Scorer, float]] = (),
+        lattice_name: str = "nar",
+        composed: bool = False,
     ) -> None:
         self.model, self.encoder_out, self.lens = model, encoder_out, lens.to(encoder_out.device, torch.int64)
         self.projected = model.joiner.project_encoder(encoder_out)
-        if options.lattice == "ar":  # a list without language model has no other resource than hotwords
-            own = resources if scorers else DecodingResources(hotwords=resources.hotwords)
-            lattice = make_ar_lattice(model, self.projected, self.lens, options, own)
+        listed_with = resources if composed else DecodingResources(hotwords=resources.hotwords)
+        if lattice_name == "ar":
+            lattice = make_ar_lattice(model, self.projected, self.lens, options, listed_with)
         else:
-            lattice = make_arcs(model, self.projected, self.lens, options, resources, scorers).fsa()
+            scorers = lm_scorers(options, resources) if composed and resources.lm is not None else []
+            lattice = make_arcs(model, self.projected, self.lens, options, listed_with, scorers).fsa()
         self.nbest = best_texts(lattice, options.num_paths)
         self.utterance, self.texts = self.nbest.utterance, self.nbest.texts()
 
@@ -215,7 +218,7 @@ class NbestSearch:
         resources: DecodingResources,
     ) -> list[list[Hypothesis]]:
         resources = resources.to(encoder_out.device)
-        candidates = Candidates(model, encoder_out, lens, points[0], resources)
+        candidates = Candidates(model, encoder_out, lens, points[0], resources, points[0].lattice)
         return [
             candidates.hypotheses(
                 *self.order(candidates, point, resources), point.num_paths if self.whole else point.nbest

@@ -30,7 +30,8 @@ class SearchConfig:
     nbest: int = option(1, "hypotheses returned, out of --beam or --num-paths", at_least=1)
     lattice: str = option(
         "nar",
-        "the lattice of the list; nar: the encoder's; ar: what the beam search with the predictor keeps",
+        "the lattice of the list; nar: the encoder's; ar: what the beam search with the predictor keeps, "
+        "for rescore beside the encoder's",
         ("nar", "ar"),
     )
     num_paths: int = option(20, "texts on the n-best list, those of the best paths through the lattice", at_least=1)

@@ -1,4 +1,4 @@
-"""Rescoring: the most probable texts of the lattice with language model, ordered by a weighted sum of scores.
+"""Rescoring: the most probable texts of lattices with language model, ordered by a weighted sum of scores.
 
     (1 - ar_weight) * NAR + ar_weight * AR + lm_weight * LM + ctc_weight * CTC + length_bonus * tokens + hotwords
 
@@ -6,9 +6,10 @@ NAR, AR and CTC are log-probabilities of a text over all its alignments: without
 (hainan_k2.search.list_scores), and by the CTC head. LM is the log-probability of its tokens as a sentence. Without a
 language model, or for a model without a CTC head, the sum has no such term.
 
-The list is that of viterbi-lm's lattice, and depends on its options (`lm_scale`, `token_bonus`, ...), or of viterbi's
-where there is no language model. Its texts are ranked by their best alignments. The times and confidences of a text are
-those in that lattice. `hainan-tune` finds the weights on a development set.
+The list is that of viterbi-lm's lattice and, with `lattice` "ar", also that of the AR lattice of ar-beam; it depends on
+their options (`lm_scale`, `token_bonus`, `beam`, ...). Without a language model it is that of the plain lattices. From
+each lattice come the texts with the best alignments; their times and confidences are those in the lattice.
+`hainan-tune` finds the weights on a development set.
 
 Where the language model allows no path of an utterance, its list is that of the lattice without, with a note.
 """
@@ -21,7 +22,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.scorers import Scorer
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.biasing import scaled_hotwords
@@ -30,14 +30,14 @@ from hainan_k2.search.methods import RESCORING
 from hainan_k2.search.nbest import Candidates, check_points
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
-from hainan_k2.search.viterbi_lm import NO_PATH, lm_scorers
+from hainan_k2.search.viterbi_lm import NO_PATH
 
 Scores = dict[str, Tensor]  # by term: (N,) float64, of N texts
 
 
 @dataclass(frozen=True)
 class ScoredLists:
-    """The n-best lists of some utterances of a batch, `rows`, with the scores of their texts."""
+    """The n-best lists, from one lattice, of some utterances of a batch, `rows`, with the scores of their texts."""
 
     rows: list[int]
     candidates: Candidates
@@ -49,24 +49,38 @@ class ScoredLists:
 def scored_lists(
     model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources
 ) -> list[ScoredLists]:
-    """The lists of encoder_out (B, T, C), lens (B,); those of utterances that the LM allows no path come last."""
+    """The lists of encoder_out (B, T, C), lens (B,), from every lattice."""
     resources = resources.to(encoder_out.device)
+    lattices = ("nar", "ar") if options.lattice == "ar" else ("nar",)
+    return [part for name in lattices for part in _of_lattice(name, model, encoder_out, lens, options, resources)]
 
-    def make(rows: list[int], scorers: Sequence[tuple[Scorer, float]]) -> Candidates:
+
+def _of_lattice(
+    lattice: str,
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    options: SearchConfig,
+    resources: DecodingResources,
+) -> list[ScoredLists]:
+    """The lists from one lattice; those of utterances that the language model allows no path come last."""
+
+    def make(rows: list[int], given: DecodingResources) -> Candidates:
         part = encoder_out if len(rows) == len(lens) else encoder_out[rows, : max(int(lens[b]) for b in rows)]
-        return Candidates(model, part, lens[rows], options, resources, scorers)
+        return Candidates(model, part, lens[rows], options, given, lattice, composed=True)
 
     rows, lists = list(range(len(lens))), []
-    candidates = make(rows, [] if resources.lm is None else lm_scorers(options, resources))
+    candidates = make(rows, resources)
     listed = set(candidates.utterance.tolist())
     pathless = [b for b in rows if b not in listed] if resources.lm is not None else []
     if pathless:
         rows = sorted(listed)
-        candidates = make(rows, lm_scorers(options, resources)) if rows else candidates
+        candidates = make(rows, resources) if rows else candidates
     if rows:
         lists.append(ScoredLists(rows, candidates, term_scores(candidates, options, resources)))
     if pathless:
-        candidates, without_lm = make(pathless, []), replace(resources, lm=None)
+        without_lm = replace(resources, lm=None, lodr_lm=None)
+        candidates = make(pathless, without_lm)
         lists.append(ScoredLists(pathless, candidates, term_scores(candidates, options, without_lm), NO_PATH))
     return lists
 
@@ -141,13 +155,29 @@ class RescoreSearch:
         return [self._best(lists, point, len(lens)) for point in points]
 
     def _best(self, lists: Sequence[ScoredLists], options: SearchConfig, count: int) -> list[Hypothesis]:
-        best: dict[int, Hypothesis] = {}
+        found: list[list[Hypothesis]] = [[] for _ in range(count)]
         for part in lists:
             scores = weighted_sum(part.terms, term_weights(options))
             for b, hypothesis in zip(part.rows, part.candidates.hypotheses(scores, scores, options.nbest)):
                 notes = [note for note in (part.note, hypothesis.note) if note]
-                best[b] = replace(hypothesis, note="; ".join(notes))
-        return [best[b] for b in range(count)]
+                found[b].append(replace(hypothesis, note="; ".join(notes)))
+        return [_join(of_lattices, options.nbest) for of_lattices in found]
+
+
+def _join(hypotheses: Sequence[Hypothesis], count: int) -> Hypothesis:
+    """The best hypothesis of an utterance from several lattices, with the `count` best of all of them as alternatives.
+
+    Those without a note come first: the others have been searched or ordered in another way.
+    """
+    first = [hypothesis for hypothesis in hypotheses if not hypothesis.note] or list(hypotheses)
+    if len(first) == 1:
+        return first[0]
+    by_text: dict[tuple[int, ...], Hypothesis] = {}
+    for hypothesis in first:
+        for listed in hypothesis.alternatives or (hypothesis,):
+            by_text.setdefault(listed.ids, listed)
+    ordered = sorted(by_text.values(), key=lambda hypothesis: -hypothesis.score)[:count]
+    return replace(ordered[0], alternatives=tuple(ordered) if count > 1 else ())
 
 
 rescore = RescoreSearch()

@@ -14,6 +14,7 @@ import base64
 import binascii
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -27,11 +28,8 @@ logger = logging.getLogger(__name__)
 
 MAX_PIECES = 10**6
 BYTES = {f"<0x{byte:02X}>" for byte in range(256)}
-_SPACES = [
-    {"Regex": " {2,}"},
-    {"Regex": r"\A +| +\z"},
-    {"Regex": r"\A▁"},
-]  # Replace steps that remove spaces, or mend it
+_SPACES = [{"Regex": " {2,}"}, {"Regex": r"\A +| +\z"}]  # patterns of steps that remove spaces
+_ESCAPES = [{"String": " "}, {"Regex": r"\A▁"}]  # of steps that write them as "▁", as sentencepiece does
 
 
 def read_tokenizer_json(content: bytes, where: str, blank: int) -> PieceModel:
@@ -53,8 +51,9 @@ def read_tokenizer_json(content: bytes, where: str, blank: int) -> PieceModel:
     for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(name):
             raise ValueError(f"{where}: a tokenizer with {name} {shown(model[name])} is not supported")
+    isolated = _isolated(document.get("pre_tokenizer"), where)
     normalizer = _normalizer(document.get("normalizer"), document.get("pre_tokenizer"), where)
-    pieces, unknown = _pieces(model, document.get("added_tokens") or [], where, blank)
+    pieces, unknown = _pieces(model, document.get("added_tokens") or [], isolated, where, blank)
     trainer = [
         Field(pm.MODEL_TYPE, pm.BPE if model["type"] == "BPE" else pm.UNIGRAM),
         Field(pm.VOCAB_SIZE, len(pieces)),
@@ -65,7 +64,7 @@ def read_tokenizer_json(content: bytes, where: str, blank: int) -> PieceModel:
     return PieceModel(tuple(pieces), tuple(trainer), tuple(normalizer))
 
 
-def _pieces(model: Mapping[str, Any], added: Any, where: str, blank: int) -> tuple[list[Piece], int]:
+def _pieces(model: Mapping[str, Any], added: Any, isolated: str, where: str, blank: int) -> tuple[list[Piece], int]:
     """The pieces by number, and the number of the unknown one."""
     vocabulary, scores = _vocabulary(model, where)
     types: dict[str, int] = {}
@@ -88,7 +87,7 @@ def _pieces(model: Mapping[str, Any], added: Any, where: str, blank: int) -> tup
     if model.get("byte_fallback"):
         types.update({byte: pm.BYTE_PIECE for byte in has_bytes})
     if model["type"] == "BPE":
-        scores = _scores_of_merges(model.get("merges"), vocabulary, types, where)
+        scores = _scores_of_merges(model.get("merges"), vocabulary, types, isolated, where)
     lowest = min(scores.values(), default=0.0)
     ordered = [Piece(by_id[i], scores.get(by_id[i], lowest - 1), types.get(by_id[i], 1)) for i in range(blank)]
     return ordered, unknown
@@ -121,10 +120,10 @@ def _unknown(model: Mapping[str, Any], by_id: Mapping[int, str], where: str) -> 
 
 
 def _scores_of_merges(
-    merges: Any, vocabulary: Mapping[str, int], types: dict[str, int], where: str
+    merges: Any, vocabulary: Mapping[str, int], types: dict[str, int], isolated: str, where: str
 ) -> dict[str, float]:
     """Scores of pieces: 0 for the piece that is merged first, -1 for the next ... Pieces that no merge makes become
-    unused ones in `types`."""
+    user-defined ones in `types` if they are `isolated`, else unused ones."""
     if not isinstance(merges, list):
         raise ValueError(f"{where}: a BPE model without merges")
     order: dict[str, int] = {}
@@ -145,7 +144,8 @@ def _scores_of_merges(
     usable = set(plain)
     possible = sum((p[:i], p[i:]) not in pairs for p in order for i in range(1, len(p)) if {p[:i], p[i:]} <= usable)
     never = [piece for piece in plain if len(piece) > 1 and piece not in order]
-    types.update({piece: pm.UNUSED_PIECE for piece in never})
+    types.update({piece: pm.USER_PIECE if re.escape(piece) in isolated else pm.UNUSED_PIECE for piece in never})
+    never = [piece for piece in never if types[piece] == pm.UNUSED_PIECE]
     if scattered or possible or never:
         logger.warning(
             "%s: text may be encoded otherwise than by the tokenizers package: %d merges are out of order, %d are "
@@ -167,7 +167,7 @@ def _normalizer(normalizer: Any, pre_tokenizer: Any, where: str) -> list[Field]:
             charsmap = _charsmap(step.get("precompiled_charsmap"), where)
         elif kind == "Strip" or kind == "Replace" and step.get("pattern") in _SPACES:
             strips = True
-        elif kind == "Replace" and step.get("pattern") == {"String": " "} and step.get("content") == WORD_START:
+        elif kind == "Replace" and step.get("pattern") in _ESCAPES and step.get("content") in ("▁", "▁▁"):
             pass
         elif kind != "Prepend" or step.get("prepend") != WORD_START:
             raise _unsupported(where, "normalizer", step)
@@ -178,12 +178,25 @@ def _normalizer(normalizer: Any, pre_tokenizer: Any, where: str) -> list[Field]:
             strips = True
         elif kind == "Metaspace" and step.get("replacement") == WORD_START:
             prefix = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) else "never") != "never"
-        elif kind != "Split":  # transformers isolates user-defined pieces so
+        elif kind != "Split":
             raise _unsupported(where, "pre_tokenizer", step)
     if not prefix and not any(step.get("type") == "Prepend" for step in _steps(normalizer, "normalizers")):
         raise ValueError(f"{where}: a tokenizer whose words do not begin with {WORD_START} is not supported")
     spaces = [Field(pm.DUMMY_PREFIX, 1), Field(pm.EXTRA_SPACES, int(strips)), Field(pm.ESCAPE, 1)]
     return [Field(pm.CHARSMAP, charsmap), *spaces]
+
+
+def _isolated(pre_tokenizer: Any, where: str) -> str:
+    """The pattern of the pieces that are kept whole: transformers writes user-defined pieces of sentencepiece so."""
+    patterns = []
+    for step in _steps(pre_tokenizer, "pretokenizers"):
+        if step.get("type") == "Split":
+            pattern = step.get("pattern")
+            regex = pattern.get("Regex") if isinstance(pattern, dict) else None
+            if step.get("behavior") != "Isolated" or not isinstance(regex, str):
+                raise _unsupported(where, "pre_tokenizer", step)
+            patterns.append(regex)
+    return "|".join(patterns)
 
 
 def _steps(step: Any, parts: str) -> Sequence[Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from hainan_k2.files.tensors import Stored
 from hainan_k2.formats.nemo_config import model_config
 from hainan_k2.formats.nemo_weights import our_weights
 from hainan_k2.formats.weights import model_of_weights
+from tests.formats.random_nemo import lstm, nemo_yaml, published_form
 
 VECTORS = pathlib.Path(__file__).parent.parent / "data" / "nemo_fastconformer_tiny.npz"
 
@@ -24,36 +25,6 @@ def golden():
 def parts(golden):
     config = json.loads(golden["config"].tobytes())
     return config, {k[len("weights/") :]: v for k, v in golden.items() if k.startswith("weights/")}
-
-
-def nemo_yaml(vocab, d_model, mel, bias, predictor, durations=(), activation="relu", **encoder):
-    """model_config.yaml as NeMo writes it, of what recognition needs."""
-    decoder = {"vocab_size": vocab, **predictor}
-    return {
-        "target": "nemo.collections.asr.models.rnnt_bpe_models.EncDecRNNTBPEModel",
-        "preprocessor": {"features": mel, "window_size": 0.025},
-        "encoder": {
-            "_target_": "nemo.collections.asr.modules.ConformerEncoder",
-            "feat_in": mel,
-            "d_model": d_model,
-            "use_bias": bias,
-            "subsampling": "dw_striding",
-            "subsampling_factor": 8,
-            **encoder,
-        },
-        "decoder": decoder,
-        "joint": {
-            "num_classes": vocab,
-            "num_extra_outputs": len(durations),
-            "jointnet": {"joint_hidden": "${model.model_defaults.joint_hidden}", "activation": activation},
-        },
-        "model_defaults": {"joint_hidden": 32, "tdt_durations": list(durations)},
-    }
-
-
-def lstm(hidden, layers):
-    prednet = {"pred_hidden": hidden, "pred_rnn_layers": layers}
-    return {"_target_": "nemo.collections.asr.modules.RNNTDecoder", "prednet": prednet}
 
 
 def model_of(config, weights):
@@ -138,45 +109,6 @@ def test_greedy_search(golden, model, encoded):
         assert [t.frame for t in hypothesis.tokens] == frames.tolist()
         assert [t.duration for t in hypothesis.tokens] == durations.tolist()
         assert len(tokens) > 0
-
-
-def published_form(ours):
-    """A model of ours as NeMo's (configuration, arrays): published names, blank last."""
-    c, blank = ours.config, ours.config.vocab_size - 1
-    pairs = (
-        ("predictor.lstm.", "decoder.prediction.dec_rnn.lstm."),
-        ("predictor.embed", "decoder.prediction.embed"),
-        ("joiner.out.", "joint.joint_net.2."),
-        ("joiner.", "joint."),
-        ("ctc.", "ctc_decoder.decoder_layers.0."),
-    )
-    arrays = {}
-    for name, value in ours.state_dict().items():
-        theirs = next((b + name[len(a) :] for a, b in pairs if name.startswith(a)), name)
-        if name.startswith(("predictor.embed", "joiner.out.", "ctc.")):
-            value = value[[*range(1, blank + 1), 0, *range(blank + 1, len(value))]]
-        if name == "ctc.weight":
-            value = value[:, :, None]
-        if not name.startswith("simple_"):
-            arrays[theirs] = value.numpy()
-    predictor = lstm(c.predictor_dim, c.predictor_layers)
-    if c.predictor == "concat":
-        predictor = {
-            "_target_": "nemo.collections.asr.modules.StatelessTransducerDecoder",
-            "prednet": {"pred_hidden": c.predictor_dim},
-            "context_size": c.predictor_context,
-            "normalization_mode": "layer" if c.predictor_norm else None,
-        }
-    options = {"n_layers": c.num_layers, "n_heads": c.num_heads, "conv_kernel_size": c.conv_kernel}
-    options.update(ff_expansion_factor=c.ffn_factor, subsampling_conv_channels=c.subsampling_channels)
-    options.update(xscaling=c.xscaling, att_context_size=list(c.attention_context))
-    durations = c.durations if c.objective == "tdt" else ()
-    config = nemo_yaml(blank, c.d_model, c.num_mel_bins, c.bias, predictor, durations, c.joiner_activation, **options)
-    if c.ctc:
-        config["target"] = config["target"].replace("RNNT", "HybridRNNTCTC")
-        head = {"_target_": "nemo.collections.asr.modules.ConvASRDecoder", "num_classes": blank}
-        config["aux_ctc"] = {"decoder": head}
-    return config, arrays
 
 
 @pytest.mark.parametrize(

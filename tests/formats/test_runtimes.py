@@ -1,6 +1,5 @@
 """sherpa-onnx and onnx-asr decode an exported model as ar-greedy does: `pip install 'hainan_k2[runtimes]'`."""
 
-import kaldi_native_fbank
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import SearchConfig
 from hainan_k2.search.greedy import ar_greedy
 from hainan_k2.text.tokenizer import Tokenizer
+from recipes.shared.runtimes import sherpa_features
 from tests.toy import ROOT
 
 pytest.importorskip("onnx")
@@ -66,20 +66,6 @@ def test_onnx_asr_finds_the_text_of_ar_greedy(exported):
     assert isinstance(int8.recognize(SAMPLES), str)
 
 
-def sherpa_features(spec):
-    """The features (T, F) that sherpa-onnx computes in place of NeMo's, normalised."""
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.dither, options.frame_opts.snip_edges = 0.0, False
-    options.frame_opts.remove_dc_offset, options.frame_opts.window_type = False, "povey"
-    options.mel_opts.num_bins, options.mel_opts.is_librosa = spec.num_bins, True
-    options.mel_opts.low_freq, options.mel_opts.high_freq = 0.0, -400.0
-    stream = kaldi_native_fbank.OnlineFbank(options)
-    stream.accept_waveform(SAMPLING_RATE, SAMPLES.tolist())
-    stream.input_finished()
-    frames = np.stack([stream.get_frame(i) for i in range(stream.num_frames_ready)])
-    return (frames - frames.mean(0)) / (frames.std(0) + 1e-5)
-
-
 def recognise_by_sherpa(folder, precision):
     import sherpa_onnx
 
@@ -98,7 +84,8 @@ def test_sherpa_onnx_finds_the_tokens_of_ar_greedy_on_its_features(exported):
     model, tokenizer, folder = exported
     found, graphs = recognise_by_sherpa(folder, "float32"), OnnxTransducer(folder)
     limit = 5 if model.config.objective == "tdt" else 10  # sherpa-onnx's own
-    ours = graphs.ar_greedy(graphs.encode(sherpa_features(FeatureSpec.of_model(model.config))), limit)
+    features = sherpa_features(SAMPLES, model.config.num_mel_bins).numpy()
+    ours = graphs.ar_greedy(graphs.encode(features), limit)
     pieces = [tokenizer.pieces[token] for token, _, _ in ours]
     assert [token.replace(" ", "▁") for token in found.tokens] == pieces and len(ours) > 10
     np.testing.assert_allclose(found.timestamps, [0.08 * frame for _, frame, _ in ours], atol=1e-5)

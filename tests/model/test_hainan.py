@@ -74,7 +74,14 @@ def test_shift_to_relative_in_an_onnx_export_is_the_same(time, monkeypatch):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"predictor_layers": 2}, {"predictor": "stateless"}, {"predictor": "stateless", "predictor_context": 1}],
+    [
+        {},
+        {"predictor_layers": 2},
+        {"predictor": "stateless"},
+        {"predictor": "stateless", "predictor_context": 1},
+        {"predictor": "concat", "predictor_context": 3},
+        {"predictor": "concat", "predictor_context": 1, "predictor_norm": True},
+    ],
 )
 def test_predictor_steps_equal_its_parallel_form(changes):
     model = tiny(**changes)
@@ -99,6 +106,28 @@ def test_nar_joint_has_no_predictor_term():
     assert torch.equal(model.joiner.logits(enc), expected)  # the same products of the same shapes
     fed_zero = model.joiner.logits(enc, model.joiner.project_predictor(torch.zeros(2, 1, model.config.predictor_dim)))
     assert not torch.allclose(fed_zero, expected)  # the projection's bias: the mistake to avoid
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+def test_activations_of_the_joint(name):
+    joiner = tiny(joiner_activation=name).joiner
+    enc, pred = torch.randn(2, 4, 32), torch.randn(2, 1, 32)
+    expected = joiner.out(getattr(torch, name)(enc + pred))
+    torch.testing.assert_close(joiner.logits(enc, pred), expected)
+    torch.testing.assert_close(joiner.logits(enc), joiner.out(getattr(torch, name)(enc)))
+
+
+def test_an_rnnt_is_a_tdt_with_the_only_duration_0():
+    model = tiny(objective="rnnt", durations=(0,))
+    enc, pred = torch.randn(2, 4, 32), torch.randn(2, 1, 32)
+    tokens, durations = model.joiner.log_probs(enc, pred)
+    assert model.joiner.out.weight.shape == (12, 32) and not durations.any() and durations.shape == (2, 4, 1)
+    torch.testing.assert_close(tokens, model.joiner.out((enc + pred).relu()).log_softmax(-1))
+
+
+def test_a_ctc_model_has_nothing_but_its_head():
+    parts = {name.split(".")[0] for name in tiny(objective="ctc", durations=(0,)).state_dict()}
+    assert parts == {"encoder", "ctc"}
 
 
 def test_log_probs_are_two_separate_softmaxes():
@@ -157,6 +186,11 @@ def test_presets_have_the_published_sizes(name, millions, monkeypatch):
         ({"conv_kernel": 4}, "conv_kernel"),
         ({"num_heads": 5}, "num_heads"),
         ({"predictor": "stateless", "predictor_context": 0}, "predictor_context"),
+        ({"predictor": "concat", "predictor_context": 20}, "too few channels for 20 labels"),
+        ({"objective": "rnnt"}, "objective rnnt predicts none"),
+        ({"objective": "ctc", "durations": (0,), "ctc": False}, "nothing but its CTC head"),
+        ({"attention_context": (4,)}, "attention_context"),
+        ({"attention_context": (-2, 4)}, "attention_context"),
     ],
 )
 def test_impossible_configurations_are_refused(changes, message):

@@ -20,11 +20,14 @@ class Speaker(torch.nn.Module):
 
     channels = 6
 
-    def __init__(self, seed, vocab_size=5, durations=DURATION_SETS[0], predictor="lstm", layers=1, blank_bias=1.0):
+    def __init__(
+        self, seed, vocab_size=5, durations=DURATION_SETS[0], predictor="lstm", layers=1, blank_bias=1.0, **options
+    ):
         super().__init__()
         config = ModelConfig(
             vocab_size=vocab_size,
             durations=durations,
+            **options,
             d_model=self.channels,
             predictor=predictor,
             predictor_dim=8,
@@ -38,10 +41,11 @@ class Speaker(torch.nn.Module):
                 torch.nn.init.normal_(parameter, std=0.7)
             self.ctc = torch.nn.Linear(self.channels, vocab_size)
         with torch.no_grad():
-            self.predictor.embed.weight[0] = 0.0
+            for table in self.predictor.embeds if predictor == "concat" else [self.predictor.embed]:
+                table.weight[0] = 0.0
             self.joiner.out.bias[0] += blank_bias
         self.config = config
-        self.vocab_size, self.durations, self.steps, self.ctc = vocab_size, tuple(durations), {}, None
+        self.vocab_size, self.durations, self.steps = vocab_size, tuple(durations), {}
         self.double().eval()
 
     def ctc_log_probs(self, encoder_out):
@@ -112,6 +116,18 @@ def argmax(values):
 def best_token(tokens, bias, ids):
     """The best token after `ids`; bias(ids, token) is added to its log-probability."""
     return argmax([lp + bias(ids, token) if token else lp for token, lp in enumerate(tokens)])
+
+
+def rnnt_greedy(model, encoded, max_symbols):
+    """RNN-T greedy search without durations, encoded (T, C) -> [(id, frame)]."""
+    emitted = []
+    for time, frame in enumerate(encoded):
+        for _ in range(max_symbols):
+            token = argmax(_log_probs(model, frame, _predict(model, [id for id, _ in emitted]))[0])
+            if token == 0:
+                break
+            emitted.append((token, time))
+    return emitted
 
 
 def ctc_greedy(model, encoded):

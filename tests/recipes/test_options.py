@@ -98,6 +98,11 @@ def test_recipes_check_options_before_they_start(tmp_path, recipe, args, words):
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_features_of_the_librispeech_recipe(tmp_path):
+    done = bash(f'"{ROOT}/recipes/librispeech/run.sh" --features mfcc', cwd=tmp_path)
+    assert done.returncode == 2 and "--features is fbank or nemo, not 'mfcc'" in done.stderr
+
+
 def test_librispeech_recipe_names_what_a_download_folder_lacks(tmp_path):
     (tmp_path / "LibriSpeech" / "train-clean-5").mkdir(parents=True)
     done = bash(f'"{ROOT}/recipes/librispeech/run.sh" --dl-dir . --corpus mini', cwd=tmp_path)

@@ -1,6 +1,7 @@
 """Forced alignment: against the best of all paths, against decoding, and alone against in a batch."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -136,3 +137,6 @@ def test_what_cannot_be_aligned_is_told():
         align(model, encoded, lens, [[1], [5]])
     with pytest.raises(ValueError, match="scores is 'both': choose from ar, nar"):
         align(model, encoded, lens, [[1], [2]], "both")
+    model.config = replace(model.config, objective="ctc", durations=(0,))
+    with pytest.raises(ValueError, match="forced alignment needs a TDT model, and this is of type ctc"):
+        align(model, encoded, lens, [[1], [2]])

@@ -14,7 +14,7 @@ from hainan_k2.search import nbest as nbest_module
 from hainan_k2.search.viterbi_lm import NO_PATH
 from tests.oracles.lm import DictionaryLm
 from tests.oracles.search import Speaker, batches, encoder_output
-from tests.search.test_list_scores import expected, with_ctc
+from tests.search.test_list_scores import expected
 from tests.search.test_methods import bigrams
 
 pytest.importorskip("k2")
@@ -47,7 +47,6 @@ def ctc_score(model, encoded, text):
 )
 def test_the_score_is_the_weighted_sum(batch, ar_weight, lm_weight, ctc_weight, bonus):
     model, encoded, lens = batch
-    with_ctc(model, 3)
     lm = bigrams(model.vocab_size)
     options = replace(LIST, ar_weight=ar_weight, lm_weight=lm_weight, ctc_weight=ctc_weight, length_bonus=bonus)
     with pytest.MonkeyPatch.context() as patch:
@@ -85,6 +84,23 @@ def test_the_list_is_that_of_the_lattice_with_language_model(batch):
         assert set(scores(hypothesis)) == set(scores(found))
 
 
+@settings(max_examples=15, deadline=None)
+@given(batches(max_frames=8))
+def test_the_texts_of_the_ar_lattice_come_beside_those_of_the_nar_lattice(batch):
+    """ar-beam's best text is on the list; the best text is the better one of the two lists."""
+    lm = DecodingResources(lm=bigrams(batch[0].vocab_size))
+    options = replace(LIST, lattice="ar", beam=6, nbest=20)
+    best = METHODS["ar-beam"].function(*batch, options, lm)
+    for hypothesis, both, nar in zip(best, search(batch, options), search(batch, replace(LIST, nbest=20))):
+        if both.note or nar.note or hypothesis.note:
+            continue
+        assert scores(both).keys() >= scores(nar).keys() | {hypothesis.ids}
+        assert {ids: scores(both)[ids] for ids in scores(nar)} == pytest.approx(scores(nar), abs=1e-9)
+        ordered = [h.score for h in both.alternatives]
+        assert ordered == sorted(ordered, reverse=True) and both.score == ordered[0] >= nar.score
+        assert len({h.ids for h in both.alternatives}) == len(ordered)
+
+
 def test_an_utterance_that_the_language_model_forbids_is_rescored_without(tmp_path):
     """The model has no probability for token 3, on which one utterance insists, its `top_k` being one."""
     path = DictionaryLm({("<s>",): (-99.0, 0.0), ("</s>",): (-0.5, 0.0), ("1",): (-0.5, 0.0)}).write(tmp_path / "lm")
@@ -100,6 +116,7 @@ def test_an_utterance_that_the_language_model_forbids_is_rescored_without(tmp_pa
 
 def test_a_model_without_ctc_and_a_search_without_lm_have_no_such_terms():
     batch = (Speaker(4), *encoder_output(4, [9, 7]))
+    batch[0].ctc = None
     plain = search(batch, LIST, DecodingResources())
     weighted = replace(LIST, lm_weight=3.0, ctc_weight=2.0)
     assert search(batch, weighted, DecodingResources()) == plain

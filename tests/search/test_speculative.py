@@ -104,7 +104,7 @@ def test_poor_drafts_are_given_up_after_the_trial():
     assert_same(found, looped(model, frames, 10))
 
 
-@pytest.mark.parametrize("kind, layers", [("lstm", 1), ("lstm", 2), ("stateless", 1)])
+@pytest.mark.parametrize("kind, layers", [("lstm", 1), ("lstm", 2), ("stateless", 1), ("concat", 1)])
 def test_unrolled_predictors_equal_their_steps(kind, layers):
     predictor = Speaker(1, predictor=kind, layers=layers).predictor
     tokens, state = torch.tensor([[0, 1, 2, 1], [3, 3, 4, 2]]), predictor.initial_state(2, dtype=torch.float64)
