@@ -59,7 +59,7 @@ def write_onnx(
       runtimes: of RUNTIMES; with none, the model may have any features and durations.
       max_symbols: tokens on one frame at most, for onnx-asr; sherpa-onnx has a limit of its own, 5.
     Raises:
-      ValueError: for a model that a runtime cannot run, without the packages, and for the folder of a model directory,
+      ValueError: for a model that a runtime cannot run, without the packages, for the folder of a model directory,
         and for a token that tokens.txt cannot hold.
     """
     onnx_runtimes.check_runtimes(runtimes, model)
