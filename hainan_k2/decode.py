@@ -118,7 +118,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     check_methods(config.method)
     model, tokenizer = load(config)
     resources, windows = load_resources(files, tokenizer), window_config.windows()
-    rows = make_rows(choose_methods(config.method, resources, model.config), options)
+    rows = make_rows(choose_methods(config.method, resources, model.config, options.lattice), options)
     labels = [row.label for row in rows]
     device = pick_device(config.device)
     model.to(device)

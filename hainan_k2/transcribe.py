@@ -134,7 +134,7 @@ def transcribe(
     references = References(config.reference) if config.reference else None
     recognizer = Recognizer.load(config.model, config.device, windows, config.precision)
     resources = load_resources(files, recognizer.tokenizer)
-    rows = make_rows(choose_methods(config.method, resources, recognizer.model.config), options)
+    rows = make_rows(choose_methods(config.method, resources, recognizer.model.config, options.lattice), options)
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}

@@ -144,12 +144,13 @@ def place(proto: Any, path: Path, scratch: str) -> None:
     """Write a model to `path`, its weights to a file beside it if they are large; complete or not at all."""
     import onnx
 
-    weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
-    name, data = path.name, path.name + ".data"
-    onnx.save(proto, os.path.join(scratch, name), save_as_external_data=weights > LARGEST, location=data)
-    for part in (data, name):
-        if os.path.exists(os.path.join(scratch, part)):
-            os.replace(os.path.join(scratch, part), path.parent / part)
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    graph, data = (Path(scratch) / name for name in (path.name, path.name + ".data"))
+    onnx.save(proto, str(graph), save_as_external_data=size > LARGEST, location=data.name)
+    if data.exists():
+        shutil.copymode(graph, data)  # onnx writes data that only its owner may read
+        os.replace(data, path.parent / data.name)
+    os.replace(graph, path)
 
 
 def link(source: Path, path: Path) -> None:

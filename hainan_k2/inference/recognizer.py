@@ -130,7 +130,7 @@ class Recognizer:
         input a batch.
         """
         loaded = resources or self.resources()
-        choose_methods([method], loaded, self.model.config)
+        choose_methods([method], loaded, self.model.config, options.lattice)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:

@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-ROW = 0  # its frame, counted over the batch: every utterance has one row more than frames, its end
-COUNT = 1  # tokens that it has emitted on the frame
-TEXT = 2  # hash of its tokens
-CONTEXT = 3  # its last tokens, packed; with a context of all tokens this is not used
-STATE = 4  # of the automaton
-NODE = 5  # its last token in the trail, -1 for none
-PREDICTION = 6  # row of the predictor's output, for all tokens but TOKEN
-TOKEN = 7  # its last token if the predictor has not seen it yet, else 0
-KEY = 8  # the same for the same text, frame, count and state
-PLACE = 9  # the same for the same context, frame, count and state
-NUMBER = 10  # of its state in the lattice
-COLUMNS = 11
+TIME = 0  # max_symbols x its row + the tokens that it has emitted there; a row is a frame, or the end of an utterance
+TEXT = 1  # hash of its tokens
+CONTEXT = 2  # its last tokens, packed; with a context of all tokens this is not used
+STATE = 3  # of the automaton
+NODE = 4  # its last token in the trail, -1 for none
+PREDICTION = 5  # row of the predictor's output, for all tokens but TOKEN
+TOKEN = 6  # its last token if the predictor has not seen it yet, else 0
+KEY = 7  # the same for the same text, time and state
+PLACE = 8  # the same for the same context, time and state
+NUMBER = 9  # of its state in the lattice
+COLUMNS = 10
 
 _LOWEST = torch.finfo(torch.float64).min
 _FACTORS = (6364136223846793005, 1442695040888963407, 2862933555777941757, 3202034522624059733)
@@ -31,9 +30,9 @@ def longer_text(text: Tensor, token: Tensor) -> Tensor:
     return (text + token) * _FACTORS[0] + _FACTORS[1]
 
 
-def key_of(text: Tensor, state: Tensor, row: Tensor, count: Tensor) -> Tensor:
-    """The hash of texts (or contexts) and states (N, S) at rows and counts (N, S, E): (N, S, E)."""
-    return ((text + state * _FACTORS[1]) * _FACTORS[2]).unsqueeze(2) + (row + count * _FACTORS[1]) * _FACTORS[3]
+def key_of(text: Tensor, state: Tensor, time: Tensor) -> Tensor:
+    """The hash of texts (or contexts) and states (N, S) at times (N, S, E): (N, S, E)."""
+    return ((text + state * _FACTORS[1]) * _FACTORS[2]).unsqueeze(2) + time * _FACTORS[3]
 
 
 def merge(score: Tensor, key: Tensor, add: bool) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.lattices.ar_lattice import ArArcs
-from hainan_k2.search.ar_columns import COUNT, NUMBER, PLACE, ROW, STATE, TOKEN, merge
+from hainan_k2.search.ar_columns import NUMBER, PLACE, STATE, TIME, TOKEN, merge
 from hainan_k2.search.ar_pool import Pool
 from hainan_k2.search.ar_step import Extension
 
@@ -16,7 +16,7 @@ class Recorder:
 
     def __init__(self, columns: Tensor) -> None:
         """columns: (COLUMNS, B, 1) of the start states, numbered 0 ... B - 1."""
-        self.states = [columns[[ROW, COUNT, STATE], :, 0]]
+        self.states = [columns[[TIME, STATE], :, 0]]
         self.owners = [torch.arange(columns.shape[1], device=columns.device)]
         self.size = columns.shape[1]
         self.arcs: list[tuple[Tensor, ...]] = []
@@ -29,29 +29,29 @@ class Recorder:
           score: (B, P) of the pool after merging.
           at: (B, K) the places in the pool that are kept, -1 of none; columns: (COLUMNS, B, K) of these.
         """
-        step, size = pool.step, pool.size
-        kept = at.shape[1]
+        step, kept = pool.step, at.shape[1]
         place = pool.column(PLACE)
-        numbers = torch.full_like(place, -1).view(-1, size + 1)
-        numbers[:, size] = torch.where(pool.waiting > -torch.inf, pool.old[NUMBER], -1)
+        numbers = torch.full_like(place, -1)
+        waiting = torch.where(pool.waiting > -torch.inf, pool.old[NUMBER], -1)
+        numbers[:, -pool.width :] = waiting.view(-1, pool.width)
         _, head = merge(score, place, add=False)
         exists = at >= 0
         row = torch.arange(pool.batch, device=at.device)[:, None].expand_as(at)
         slot = torch.full_like(head, -1)
         slot[row[exists], at[exists]] = torch.arange(kept, device=at.device).expand_as(at)[exists]
         slot = slot.gather(1, head)  # of the state that every place of the pool belongs to
-        known = torch.full_like(head, -1).scatter_reduce_(1, head, numbers.view(place.shape), "amax")
+        known = torch.full_like(head, -1).scatter_reduce_(1, head, numbers, "amax")
         number = torch.where(exists, known.gather(1, at.clamp(min=0)), 0)
         new = number < 0
         count = int(new.sum())
         number[new] = torch.arange(self.size, self.size + count, device=at.device)
         columns[NUMBER] = number
         self.size += count
-        self.states.append(columns[[ROW, COUNT, STATE]][:, new])
+        self.states.append(columns[[TIME, STATE]][:, new])
         self.owners.append(row[new])
 
         owner = torch.div(pool.chosen, pool.width, rounding_mode="floor")
-        targets = slot.view(-1, size + 1)[:, :size].index_select(0, pool.chosen)
+        targets = pool.continuations(slot)
         source, continuation = ((targets >= 0) & (step.score > -torch.inf)).nonzero().unbind(1)
         choice = torch.div(continuation, step.duration.shape[1], rounding_mode="floor")
         self.arcs.append(
@@ -71,7 +71,8 @@ class Recorder:
     def result(self, extension: Extension) -> ArArcs:
         """All states and arcs."""
         automaton, begins, ends = extension.automaton, extension.begins, extension.ends
-        row, count, state = torch.cat(self.states, dim=1)
+        time, state = torch.cat(self.states, dim=1)
+        row = torch.div(time, extension.symbols, rounding_mode="floor")
         utterance = torch.cat(self.owners)
         final = torch.where(row == ends[utterance], automaton.final(state), -torch.inf)
         none = utterance[:0]
@@ -79,4 +80,5 @@ class Recorder:
         model_score, lm_score = (torch.cat(column) for column in zip((final[:0],) * 2, *self.scores))
         output = label if automaton.graph is None else torch.where(label > 0, automaton.graph.output[arc], 0)
         frame = row - begins[utterance]
+        count = time % extension.symbols
         return ArArcs(utterance, frame, count, final, source, target, label, duration, output, model_score, lm_score)

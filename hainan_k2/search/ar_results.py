@@ -61,7 +61,8 @@ class _Trail:
         columns: list[Any] = (
             [torch.cat(column) for column in zip(*search.trail)] if search.trail else [torch.zeros(0)] * 6
         )
-        parents, ids, rows, durations, log_probs, arcs = columns
+        parents, ids, times, durations, log_probs, arcs = columns
+        rows = torch.div(times, search.extension.symbols, rounding_mode="floor")
         self.parents, self.ids, self.rows, self.durations = (c.tolist() for c in (parents, ids, rows, durations))
         self.confidences, self.begins = log_probs.exp().tolist(), search.extension.begins.tolist()
         graph = search.extension.automaton.graph

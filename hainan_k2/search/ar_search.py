@@ -42,9 +42,9 @@ from hainan_k2.search.ar_columns import (
     NUMBER,
     PLACE,
     PREDICTION,
-    ROW,
     STATE,
     TEXT,
+    TIME,
     TOKEN,
     merge,
 )
@@ -56,12 +56,14 @@ from hainan_k2.search.ar_step import Extension
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.options import SearchConfig
 
+_LATE = torch.iinfo(torch.int64).max
+
 
 class ArSearch:
     """The hypotheses of a batch, K per utterance, best first. After `run` all are at the end of their utterance.
 
     columns: (COLUMNS, B, K) int64; score: (B, K) float64, -inf where there are fewer than K. trail: of every emitted
-    token the index of the one before it, the token, its row, its duration, its log-probability and the graph's arc.
+    token the index of the one before it, the token, its time, its duration, its log-probability and the graph's arc.
     offset: (B,) float64, what a score lacks: h(0) with a guide, else 0.
     """
 
@@ -81,7 +83,7 @@ class ArSearch:
         self.extension = Extension(model, frames, options, automaton, ahead)
         self.predictions = Predictions(model, batch, device, frames.values.dtype)
         self.columns = torch.zeros((COLUMNS, batch, 1), dtype=torch.int64, device=device)
-        self.columns[ROW, :, 0] = self.extension.begins
+        self.columns[TIME, :, 0] = self.extension.symbols * self.extension.begins
         self.columns[NODE], self.columns[STATE] = -1, automaton.start
         self.columns[NUMBER, :, 0] = torch.arange(batch, device=device)
         self.score = torch.where(frames.lens[:, None] == 0, automaton.final(self.columns[STATE]), 0.0)
@@ -91,12 +93,11 @@ class ArSearch:
 
     def run(self) -> None:
         """Extend the hypotheses until all are at the end of their utterance."""
-        ends = self.extension.ends.unsqueeze(1)
+        ends = self.extension.end_times.unsqueeze(1)
         while True:
-            row = self.columns[ROW]
-            row = torch.where((row < ends) & (self.score > -torch.inf), row, self.extension.num_rows)
-            first = row.amin(1, keepdim=True)
-            chosen = ((row == first) & (first < ends)).view(-1).nonzero()[:, 0]
+            time = self.columns[TIME].masked_fill(self.score == -torch.inf, _LATE)
+            first = time.amin(1, keepdim=True)  # where all are at the end, so is the first
+            chosen = ((time == first) & (first < ends)).view(-1).nonzero()[:, 0]
             if not chosen.numel():
                 return
             self._consume(chosen)
@@ -150,7 +151,7 @@ class ArSearch:
         """Add to the trail the tokens that the kept continuations, `source` (B, K), have emitted."""
         flat, step = self.columns.view(COLUMNS, -1), pool.step
         source = source.view(-1)
-        new = (source < pool.made) & (flat[TOKEN] != BLANK) & (self.score.view(-1) > -torch.inf)
+        new = (source < pool.step.score.numel()) & (flat[TOKEN] != BLANK) & (self.score.view(-1) > -torch.inf)
         new = new.nonzero()[:, 0]
         if not new.numel():
             return
@@ -161,8 +162,8 @@ class ArSearch:
         node, token = flat[NODE].index_select(0, new), flat[TOKEN].index_select(0, new)
         duration = step.duration.take(row * durations + source % durations)
         arc = step.choices.arc.take(choice - row - 1)  # blank has none
-        frame = step.source[ROW].index_select(0, row)
-        self.trail.append((node, token, frame, duration, step.log_prob.take(choice), arc))
+        time = step.source[TIME].index_select(0, row)
+        self.trail.append((node, token, time, duration, step.log_prob.take(choice), arc))
         number = torch.arange(self.trail_size, self.trail_size + len(new), device=new.device)
         self.trail_size += len(new)
         flat[NODE].index_copy_(0, new, number)

@@ -15,13 +15,12 @@ from hainan_k2.model.predictor import LstmPredictor
 from hainan_k2.search.ar_automaton import Automaton, Choices
 from hainan_k2.search.ar_columns import (
     CONTEXT,
-    COUNT,
     NODE,
     NUMBER,
     PREDICTION,
-    ROW,
     STATE,
     TEXT,
+    TIME,
     key_of,
     longer_text,
 )
@@ -62,17 +61,19 @@ class Extension:
         self.num_rows = len(rows) + len(frames.lens)
         self.hidden = frames.values.new_zeros(self.num_rows, frames.values.shape[1]).index_copy_(0, rows, frames.values)
         owner = torch.repeat_interleave(frames.lens + 1, output_size=self.num_rows)
-        self.end_of_row = self.ends[owner]
+        self.symbols = options.max_symbols
+        self.end_times = self.symbols * self.ends
+        self.end_of_row = self.end_times[owner]
         self.ahead: Optional[Tensor] = None
         if ahead is not None:
             self.ahead = ahead[torch.arange(self.num_rows, device=device) - self.begins[owner], owner]
         self.durations = torch.tensor(model.durations, device=device)
-        self.moves = torch.stack([self.durations.clamp(min=1), self.durations])  # (2, D) after blank, after a token
+        self.moves = self.symbols * torch.stack([self.durations.clamp(min=1), self.durations])  # (2, D) blank, token
         self.context, self.token_bits = context_of(model, options)
 
     def step(self, score: Tensor, source: Tensor, predicted: Tensor) -> Step:
         """The continuations of hypotheses: their scores (N,), columns (COLUMNS, N), predictor outputs (N, J)."""
-        options, row = self.options, source[ROW]
+        options, row = self.options, torch.div(source[TIME], self.symbols, rounding_mode="floor")
         tokens, durations = self.model.joiner.log_probs(self.hidden.index_select(0, row), predicted)
         choices = self.automaton.choose(tokens, source[STATE], options.beam)
         log_prob = torch.cat([tokens[:, :1], choices.log_prob], dim=1)
@@ -86,7 +87,8 @@ class Extension:
         model_score = token_score.unsqueeze(2) + duration_score.unsqueeze(1)
 
         end = self.end_of_row.index_select(0, row).view(-1, 1, 1)
-        landing, count = self._move(row.view(-1, 1, 1), end, source[COUNT].view(-1, 1, 1), index, log_prob.shape[1])
+        begin, time = (self.symbols * row).view(-1, 1, 1), source[TIME].view(-1, 1, 1)
+        landing = torch.minimum(begin + self._moved(time - begin, index, log_prob.shape[1]), end)
         state = torch.cat([source[STATE].unsqueeze(1), choices.state], dim=1)
         total, lm_score = score.view(-1, 1, 1) + model_score, None
         if not self.automaton.trivial:
@@ -94,8 +96,9 @@ class Extension:
             final = lm_score + self.automaton.final(state)
             total = total + torch.where(landing == end, final.unsqueeze(2), lm_score.unsqueeze(2))
         if self.ahead is not None:
-            total += self.ahead.take(landing) - self.ahead.index_select(0, row).view(-1, 1, 1)
-        columns = self._columns(source, choices.token, landing, count, state)
+            arrived = self.ahead.take(torch.div(landing, self.symbols, rounding_mode="floor"))
+            total += arrived - self.ahead.index_select(0, row).view(-1, 1, 1)
+        columns = self._columns(source, choices.token, landing, state)
         duration = self.durations.take(index)
         return Step(source, choices, log_prob, duration, model_score, lm_score, columns, total.flatten(1))
 
@@ -105,32 +108,31 @@ class Extension:
         prior[:, 0] = -self.options.blank_penalty
         return prior
 
-    def _move(self, row: Tensor, end: Tensor, count: Tensor, index: Tensor, choices: int) -> tuple[Tensor, Tensor]:
-        """The row that every continuation leads to, and the tokens on its frame, each (N, S, E).
+    def _moved(self, count: Tensor, index: Tensor, choices: int) -> Tensor:
+        """(N, S, E) from the beginning of their row, the times that continuations lead to.
 
-        row, end, count: (N, 1, 1) of the hypotheses; index: (N, E) of the durations.
+        A token of duration 0 is one more token on the frame; `max_symbols` of them are the next row. count: (N, 1, 1)
+        tokens on the frame; index: (N, E) of the durations.
         """
-        after_blank, after_token = self.moves.index_select(1, index.view(-1)).view(2, len(index), 1, -1).unbind(0)
-        count = count + 1
+        blank, token = self.moves.index_select(1, index.view(-1)).view(2, len(index), 1, -1).unbind(0)
         if self.model.durations[0] == 0:
-            after_token = torch.where(count < self.options.max_symbols, after_token, after_blank)
-        moved = torch.cat([after_blank, after_token.expand(-1, choices - 1, -1)], dim=1)
-        return torch.minimum(row + moved, end), (moved == 0) * count
+            token = torch.where(token == 0, count + 1, token)
+        return torch.cat([blank, token.expand(-1, choices - 1, -1)], dim=1)
 
-    def _columns(self, source: Tensor, token: Tensor, landing: Tensor, count: Tensor, state: Tensor) -> Tensor:
+    def _columns(self, source: Tensor, token: Tensor, time: Tensor, state: Tensor) -> Tensor:
         """(COLUMNS, N, S * E) of the continuations, in the order of ar_columns."""
         old = source.unsqueeze(2)  # (COLUMNS, N, 1)
         text = torch.cat([old[TEXT], longer_text(old[TEXT], token)], dim=1)
-        key = place = key_of(text, state, landing, count)
+        key = place = key_of(text, state, time)
         context = text
         if self.context:
             shifted = (old[CONTEXT] << self.token_bits | token) & ((1 << self.token_bits * self.context) - 1)
             context = torch.cat([old[CONTEXT], shifted], dim=1)
-            place = key_of(context, state, landing, count)
+            place = key_of(context, state, time)
         by_choice = torch.stack([text, context, state, pad(token, (1, 0), value=BLANK)]).unsqueeze(3)
-        text, context, state, new = by_choice.expand(-1, -1, -1, landing.shape[2]).unbind(0)
-        node, prediction, number = old[[NODE, PREDICTION, NUMBER]].unsqueeze(3).expand(-1, *landing.shape).unbind(0)
-        columns = (landing, count, text, context, state, node, prediction, new, key, place, number)
+        text, context, state, new = by_choice.expand(-1, -1, -1, time.shape[2]).unbind(0)
+        node, prediction, number = old[[NODE, PREDICTION, NUMBER]].unsqueeze(3).expand(-1, *time.shape).unbind(0)
+        columns = (time, text, context, state, node, prediction, new, key, place, number)
         return torch.stack(columns).flatten(2)
 
 

@@ -31,52 +31,55 @@ def check_methods(names: Sequence[str]) -> None:
 
 
 def choose_methods(
-    names: Sequence[str], resources: DecodingResources = NO_RESOURCES, model: ModelConfig = ANY_MODEL
+    names: Sequence[str],
+    resources: DecodingResources = NO_RESOURCES,
+    model: ModelConfig = ANY_MODEL,
+    lattice: str = "nar",
 ) -> list[str]:
     """`names` themselves; ("all",) stands for every method, without oracles, that can run here with `resources` and
     suits the model.
 
     A warning names each resource that a chosen method does not use, and the methods that need an encoder-only joint
-    where the model was trained without.
+    where the model was trained without. `lattice` is that of n-best lists, as in SearchConfig.
 
     Raises:
       ValueError: for a name that is no method, a method that needs k2 where it does not work, one that needs a resource
         which is not given, and one that needs a part which the model does not have.
     """
-    chosen = _choose(names, resources, model)
+    chosen = _choose(names, resources, model, lattice)
     for resource in resources.given():
         unused_by = [name for name in chosen if resource not in METHODS[name].needs + METHODS[name].uses]
         if unused_by:
             logger.warning("--%s is not used by %s", resource.replace("_", "-"), ", ".join(unused_by))
-    doubtful = [name for name in chosen if untrained(METHODS[name], model)]
+    doubtful = [name for name in chosen if untrained(METHODS[name], model, lattice)]
     if doubtful:
         logger.warning("%s: %s", ", ".join(doubtful), _UNTRAINED)
     return chosen
 
 
-def _choose(names: Sequence[str], resources: DecodingResources, model: ModelConfig) -> list[str]:
+def _choose(names: Sequence[str], resources: DecodingResources, model: ModelConfig, lattice: str) -> list[str]:
     check_methods(names)
     if tuple(names) == ALL:
-        return _all(resources, model)
+        return _all(resources, model, lattice)
     for name in names:
         method = METHODS[name]
         for need in method.needs:
             if not getattr(resources, need):
                 raise ValueError(f"method {name} needs --{need.replace('_', '-')}")
-        if why_unsuitable(method, model, METHODS):
-            raise ValueError(why_unsuitable(method, model, METHODS))
+        if why_unsuitable(method, model, METHODS, lattice):
+            raise ValueError(why_unsuitable(method, model, METHODS, lattice))
     return list(names)
 
 
-def _all(resources: DecodingResources, model: ModelConfig) -> list[str]:
+def _all(resources: DecodingResources, model: ModelConfig, lattice: str) -> list[str]:
     given = [
         method
         for method in METHODS.values()
         if not method.oracle and all(getattr(resources, need) for need in method.needs)
-        if not why_unsuitable(method, model, METHODS)
+        if not why_unsuitable(method, model, METHODS, lattice)
     ]
     missing = {method.name: _why_no_k2() for method in given if method.needs_k2 and _why_no_k2()}
-    missing.update({method.name: _UNTRAINED for method in given if untrained(method, model)})
+    missing.update({method.name: _UNTRAINED for method in given if untrained(method, model, lattice)})
     for why in dict.fromkeys(missing.values()):
         names = [name for name, reason in missing.items() if reason == why]
         logger.warning("%d of %d methods are left out, %s: %s", len(names), len(given), ", ".join(names), why)

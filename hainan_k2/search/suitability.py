@@ -23,13 +23,14 @@ _LACKING = {
 _KINDS = {"tdt": "a TDT model", "rnnt": "an RNN-T", "ctc": "a CTC model"}
 
 
-def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Method]) -> str:
+def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Method], lattice: str = "nar") -> str:
     """Why a model of this configuration cannot be decoded with the method; empty where it can.
 
     Args:
       methods: all methods, of which the suitable ones are named.
+      lattice: of n-best lists, as in SearchConfig.
     """
-    lacking = [part for part in method.parts if part not in _parts(config)]
+    lacking = [part for part in parts_of(method, lattice) if part not in _parts(config)]
     if not lacking:
         return ""
     return (
@@ -44,9 +45,17 @@ def suitable(methods: Mapping[str, Method], config: ModelConfig) -> list[str]:
     return [name for name, method in methods.items() if set(method.parts) <= parts and not untrained(method, config)]
 
 
-def untrained(method: Method, config: ModelConfig) -> bool:
+def parts_of(method: Method, lattice: str) -> tuple[str, ...]:
+    """What the method needs of a model. N-best lists of the encoder-only lattice need the predictor instead if they are
+    made of the AR lattice."""
+    listed = "lattice" in method.options and method.parts == ("encoder-only",)
+    return ("predictor",) if lattice == "ar" and listed else method.parts
+
+
+def untrained(method: Method, config: ModelConfig, lattice: str = "nar") -> bool:
     """Whether the method needs the encoder-only joint of a model that was trained without masking its predictor."""
-    return "encoder-only" in method.parts and config.objective == "tdt" and not config.predictor_masking
+    needed = "encoder-only" in parts_of(method, lattice)
+    return needed and config.objective == "tdt" and not config.predictor_masking
 
 
 def _parts(config: ModelConfig) -> set[str]:
