@@ -103,7 +103,7 @@ def test_train_and_decode(without, toy, trained):
     assert all(
         method in shown.stdout for method in ("ar-greedy", "ar-beam", "nar-greedy", "sar", "viterbi", "sar-viterbi")
     )
-    assert f"4 of 10 methods are left out, nbest, nbest-ar, rescore, mbr: {without.reason}" in shown.stderr
+    assert f"4 of 11 methods are left out, nbest, nbest-ar, rescore, mbr: {without.reason}" in shown.stderr
     assert f"the page has no lattices: {without.reason}" in shown.stderr
 
 
