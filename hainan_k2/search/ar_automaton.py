@@ -1,7 +1,7 @@
-"""The automaton that an autoregressive search goes through: a grammar or word graph, times LMs and hotwords.
+"""The automaton of an autoregressive search: the product of a grammar or word graph with LMs and hotwords.
 
-A state is one number: the state of the graph and those of the scorers, in mixed radix. A path is searched together
-with the arcs of the graph; the scorers are deterministic and add to the score of every token.
+A state is one number: the states of the graph and of the scorers, in mixed radix. The graph may have several arcs of a
+token, each of which continues a hypothesis; scorers are deterministic, and add a score to every token.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ class Automaton:
     def choose(self, log_probs: Tensor, states: Tensor, width: int) -> Choices:
         """The continuations of hypotheses in states (N,) by their best `width` tokens.
 
+        The scorers rate only the CANDIDATES * width most probable tokens, or arcs of the graph. Where a part of the
+        scores may be taken back, the best `width` without that part are chosen as well.
+
         Args:
           log_probs: (N, V) of the tokens, natural log, blank = 0.
-        Without a graph, the scorers rate the CANDIDATES * width most probable tokens; with one, that many arcs. Where
-        a part of the scores may be taken back, the best `width` without that part are chosen as well.
         """
         many = CANDIDATES * width
         if self.graph is None:

@@ -19,7 +19,10 @@ def best_ahead(model: Hainan, frames: Frames, options: SearchConfig) -> Tensor:
         h(t) = max over v, d of  log P_T(v | t) + w log P_D(d | t) + h(min(T, t + max(1, d))),    h(T) = 0
 
     Hypotheses at different frames compare by their score plus h. Frames beyond the end of an utterance have h = 0.
+    Raises ValueError for a model whose encoder-only joint was never trained.
     """
+    if isinstance(model, Hainan) and not model.config.predictor_masking:
+        raise ValueError("guide nar needs an encoder-only joint, and this model was trained without masking: take none")
     tokens, durations = model.joiner.log_probs(frames.values, None)
     best = tokens[:, BLANK + 1 :].amax(1) + options.token_bonus
     best = torch.maximum(best, tokens[:, BLANK] - options.blank_penalty).double()
@@ -33,5 +36,4 @@ def best_ahead(model: Hainan, frames: Frames, options: SearchConfig) -> Tensor:
     offsets = torch.tensor([max(1, d) for d in model.durations], device=step.device)
     for t in range(longest - 1, -1, -1):
         ahead[t] = (reach[t] + ahead.index_select(0, t + offsets)).amax(0)
-    # a frame of an utterance that has ended must not count; its row of `reach` is 0, and so is the maximum
     return ahead[: longest + 1]

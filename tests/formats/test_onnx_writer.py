@@ -9,7 +9,7 @@ from hainan_k2.config import ModelConfig
 from hainan_k2.formats import onnx_writer
 from hainan_k2.formats.model_dir import read_model, write_model
 from hainan_k2.formats.nemo import read_nemo
-from hainan_k2.formats.onnx_runtimes import RUNTIMES, check_runtimes
+from hainan_k2.formats.onnx_runtimes import RUNTIMES, check_runtimes, token_lines
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.frontend.audio import read_audio
 from hainan_k2.frontend.spec import FeatureSpec
@@ -39,6 +39,12 @@ def test_a_model_that_a_runtime_cannot_run_is_refused(tokenizer, tmp_path, dimen
         write_onnx(tmp_path / "out", small_model(tokenizer.vocab_size, **dimensions), tokenizer, runtimes, 10)
     assert "\n" not in str(error.value) and "--runtime none" in str(error.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("piece", ["", "a b", "a\n"])
+def test_a_token_that_ends_its_line_is_refused(piece):
+    with pytest.raises(ValueError, match="a line of tokens.txt cannot hold it"):
+        token_lines(["<blk>", "<unk>", piece])
 
 
 def test_a_ctc_model_is_refused(tokenizer, tmp_path):

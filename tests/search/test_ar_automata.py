@@ -8,11 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.config import ModelConfig
 from hainan_k2.fsa.language.automaton import Arc, Automaton
 from hainan_k2.fsa.language.grammar import make_grammar
 from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search import ar_predictions as module
 from hainan_k2.search.ar_guide import best_ahead
@@ -188,6 +190,14 @@ def test_a_context_that_does_not_fit_is_refused():
     encoded, lens = encoder_output(0, [3])
     with pytest.raises(ValueError, match="context_tokens 32: the search compares at most 31 tokens"):
         search(Speaker(0, 4), encoded, lens, SearchConfig(context_tokens=32))
+
+
+def test_a_model_without_encoder_only_joint_cannot_guide():
+    model = Hainan(ModelConfig.preset("tiny", vocab_size=6, predictor_masking=False)).eval()
+    encoded, lens = encoder_output(0, [3], model.config.d_model)
+    assert len(search(model, encoded.float(), lens, SearchConfig())) == 1
+    with pytest.raises(ValueError, match="guide nar needs an encoder-only joint"):
+        search(model, encoded.float(), lens, SearchConfig(guide="nar"))
 
 
 def test_a_grammar_with_a_graph_is_refused():

@@ -45,13 +45,15 @@ class TokenGraph:
           scores: (A,) natural logarithms.
           outputs: (A,) ids of outputs.
         Raises:
-          ValueError: if there is an epsilon.
+          ValueError: if there is an epsilon, or no token.
         """
         source, target, label = (column.long() for column in arcs[:, :3].unbind(1))
         if (label == 0).any():
             raise ValueError(f"the graph has {int((label == 0).sum())} epsilons: only tokens can be searched")
         scores, num_states = scores.double(), int(target.max())  # without the last state
         ending = label == -1
+        if ending.all():
+            raise ValueError("the graph has no token: it accepts the empty text alone")
         final = scores.new_full((num_states,), -torch.inf)
         final.index_put_((source[ending],), scores[ending])
         source, keep = source[~ending], ~ending
