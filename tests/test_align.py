@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,13 @@ def test_a_text_without_an_alignment_is_told(recognizer, monkeypatch):
     (result,) = Aligner(recognizer).align_files([(JFK, TEXT)])
     assert result.hypothesis is None
     assert re.search(r"jfk\.flac: its text of \d+ tokens has no alignment with 138 frames of 0.08 s", result.failure)
+
+
+def test_nar_scores_of_a_model_without_masking_are_doubtful(recognizer, monkeypatch, caplog):
+    monkeypatch.setattr(recognizer.model, "config", replace(recognizer.model.config, predictor_masking=False))
+    assert Aligner(recognizer, "ar") and not caplog.records
+    assert Aligner(recognizer, "nar")
+    assert "was not masked in training: align by scores ar" in caplog.text
 
 
 def test_texts_that_are_no_words_are_told(recognizer):

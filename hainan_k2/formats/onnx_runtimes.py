@@ -11,9 +11,11 @@ Both take the index of a duration class for the duration, so their graphs have a
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Sequence
 from typing import Union
 
+from hainan_k2.config import shown
 from hainan_k2.frontend.nemo_mel import PREEMPHASIS
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
@@ -87,7 +89,13 @@ def metadata(model: Hainan, durations: Sequence[int], state_shape: tuple[Union[s
 
 
 def token_lines(pieces: Sequence[str]) -> str:
-    """tokens.txt and vocab.txt: piece and id of every token, the blank last."""
+    """tokens.txt and vocab.txt: piece and id of every token, the blank last.
+
+    Raises ValueError for a piece with white space, which would end it in such a line.
+    """
+    wrong = [piece for piece in pieces if not piece or set(piece) & set(string.whitespace)]
+    if wrong:
+        raise ValueError(f"token {shown(wrong[0])} is empty or has white space: a line of tokens.txt cannot hold it")
     return "".join(f"{piece} {index}\n" for index, piece in enumerate([*pieces[1:], BLANK_NAME]))
 
 

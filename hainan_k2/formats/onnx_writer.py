@@ -59,12 +59,14 @@ def write_onnx(
       runtimes: of RUNTIMES; with none, the model may have any features and durations.
       max_symbols: tokens on one frame at most, for onnx-asr; sherpa-onnx has a limit of its own, 5.
     Raises:
-      ValueError: for a model that a runtime cannot run, without the packages, and for the folder of a model directory.
+      ValueError: for a model that a runtime cannot run, without the packages, for the folder of a model directory,
+        and for a token that tokens.txt cannot hold.
     """
     onnx_runtimes.check_runtimes(runtimes, model)
     require_onnx()
     if (folder / "model.safetensors").exists():
         raise ValueError(f"{folder} is a model directory, whose config.json and tokens.txt would be lost: name another")
+    tokens = onnx_runtimes.token_lines(tokenizer.pieces)
     folder.mkdir(parents=True, exist_ok=True)
     remove_graphs(folder)
     durations = onnx_runtimes.runtime_durations(model, runtimes)
@@ -77,7 +79,6 @@ def write_onnx(
         whole, small = (folder / f"{name}.{ending}" for ending in ENDINGS.values())
         write_graph(whole, graph, metadata)
         quantise(whole, small)
-    tokens = onnx_runtimes.token_lines(tokenizer.pieces)
     write_atomic(folder / "tokens.txt", tokens)
     if "onnx-asr" in runtimes:
         for ending in ENDINGS.values():
@@ -144,12 +145,13 @@ def place(proto: Any, path: Path, scratch: str) -> None:
     """Write a model to `path`, its weights to a file beside it if they are large; complete or not at all."""
     import onnx
 
-    weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
-    name, data = path.name, path.name + ".data"
-    onnx.save(proto, os.path.join(scratch, name), save_as_external_data=weights > LARGEST, location=data)
-    for part in (data, name):
-        if os.path.exists(os.path.join(scratch, part)):
-            os.replace(os.path.join(scratch, part), path.parent / part)
+    size = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    graph, data = (Path(scratch) / name for name in (path.name, path.name + ".data"))
+    onnx.save(proto, str(graph), save_as_external_data=size > LARGEST, location=data.name)
+    if data.exists():
+        shutil.copymode(graph, data)  # onnx writes data that only its owner may read
+        os.replace(data, path.parent / data.name)
+    os.replace(graph, path)
 
 
 def link(source: Path, path: Path) -> None:

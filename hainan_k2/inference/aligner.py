@@ -11,6 +11,7 @@ and cost no other.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "<unk>"
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Aligner:
@@ -47,6 +50,8 @@ class Aligner:
     def __post_init__(self) -> None:
         if self.scores not in SCORES:
             raise ValueError(f"scores is {self.scores!r}: choose from {', '.join(SCORES)}")
+        if self.scores == "nar" and not self.recognizer.model.config.predictor_masking:
+            logger.warning("the predictor of this model was not masked in training: align by scores ar")
 
     def align_files(
         self, pairs: Iterable[tuple[Union[str, Path, Transcription], str]], max_duration: float = 60.0

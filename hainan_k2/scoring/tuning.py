@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-GENERATIONS = 60
+GENERATIONS = 80
 _EXPECTED = 0.3  # share of the expected errors in what is minimised
 
 
@@ -102,5 +102,5 @@ def tune(
         rate = texts.rate(texts.errors[texts.chosen(scores)])
         return rate + _EXPECTED * texts.expected_rate(scores)
 
-    found = differential_evolution(objective, bounds, seed=seed, maxiter=GENERATIONS, popsize=10, polish=False, tol=0.0)
+    found = differential_evolution(objective, bounds, seed=seed, maxiter=GENERATIONS, popsize=20, polish=False, tol=0.0)
     return [round(float(value), 3) for value in found.x]

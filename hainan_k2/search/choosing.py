@@ -37,10 +37,10 @@ def choose_methods(
     lattice: str = "nar",
 ) -> list[str]:
     """`names` themselves; ("all",) stands for every method, without oracles, that can run here with `resources` and
-    suits the model with the option `lattice`.
+    suits the model.
 
     A warning names each resource that a chosen method does not use, and the methods that need an encoder-only joint
-    where the model was trained without.
+    where the model was trained without. `lattice` is that of n-best lists, as in SearchConfig.
 
     Raises:
       ValueError: for a name that is no method, a method that needs k2 where it does not work, one that needs a resource

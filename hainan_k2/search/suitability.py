@@ -5,8 +5,7 @@ encoder-only  a joint that is meaningful without the predictor: TDT models whose
 ctc           a CTC head: CTC models, hybrids, and models that were exported with theirs
 
 A TDT model whose predictor was never masked has an encoder-only joint of no use: its methods run if they are asked for
-by name. RNN-T and CTC models have none. With `--lattice ar`, methods that list the texts of a lattice take the
-predictor's, and need no encoder-only joint.
+by name. RNN-T and CTC models have none.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ def why_unsuitable(method: Method, config: ModelConfig, methods: Mapping[str, Me
 
     Args:
       methods: all methods, of which the suitable ones are named.
-      lattice: the option of this name.
+      lattice: of n-best lists, as in SearchConfig.
     """
-    lacking = [part for part in _needed(method, lattice) if part not in _parts(config)]
+    lacking = [part for part in parts_of(method, lattice) if part not in _parts(config)]
     if not lacking:
         return ""
     return (
@@ -46,16 +45,17 @@ def suitable(methods: Mapping[str, Method], config: ModelConfig) -> list[str]:
     return [name for name, method in methods.items() if set(method.parts) <= parts and not untrained(method, config)]
 
 
+def parts_of(method: Method, lattice: str) -> tuple[str, ...]:
+    """What the method needs of a model. N-best lists of the encoder-only lattice need the predictor instead if they are
+    made of the AR lattice."""
+    listed = "lattice" in method.options and method.parts == ("encoder-only",)
+    return ("predictor",) if lattice == "ar" and listed else method.parts
+
+
 def untrained(method: Method, config: ModelConfig, lattice: str = "nar") -> bool:
     """Whether the method needs the encoder-only joint of a model that was trained without masking its predictor."""
-    unmasked = config.objective == "tdt" and not config.predictor_masking
-    return unmasked and "encoder-only" in _needed(method, lattice)
-
-
-def _needed(method: Method, lattice: str) -> tuple[str, ...]:
-    """The parts that the method needs with this `--lattice`."""
-    of_lattice_alone = "lattice" in method.options and method.parts == ("encoder-only",)
-    return ("predictor",) if lattice == "ar" and of_lattice_alone else method.parts
+    needed = "encoder-only" in parts_of(method, lattice)
+    return needed and config.objective == "tdt" and not config.predictor_masking
 
 
 def _parts(config: ModelConfig) -> set[str]:

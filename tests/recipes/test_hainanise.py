@@ -1,6 +1,9 @@
 """The recipe that trains a model to decode without its predictor, through all of its stages."""
 
+import configparser
+import importlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -55,6 +58,35 @@ def test_from_unlabelled_audio_to_a_table_of_results(speech):
     assert same == [name for name in first if name.startswith("encoder.")]
     again = run(speech, *options, "--stop-stage", "3")
     assert again.returncode == 0 and again.stderr.count("is done: ") == 4
+
+
+def commands_of(page):
+    """(command, its options) of every hainan-* command in the shell blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"```sh\n(.*?)```", text, flags=re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            command, *words = line.split("#")[0].split()
+            if command.startswith("hainan-"):
+                yield command, [word for word in words if word.startswith("--")]
+
+
+def test_the_commands_of_the_guide_have_these_options(capsys):
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    scripts = dict(line.split(" = ") for line in setup["options.entry_points"]["console_scripts"].strip().splitlines())
+    commands = list(commands_of(RECIPE.parent / "README.md"))
+    assert {name for name, _ in commands} >= {
+        "hainan-import",
+        "hainan-compute-features",
+        "hainan-train",
+        "hainan-label",
+    }
+    for name, options in commands:
+        module, function = scripts[name].split(":")
+        with pytest.raises(SystemExit):
+            getattr(importlib.import_module(module), function)(["--help"])
+        known = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+        assert set(options) <= known, f"{name} has no {set(options) - known}"
 
 
 @pytest.mark.parametrize(
