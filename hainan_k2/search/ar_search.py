@@ -74,13 +74,14 @@ class ArSearch:
         options: SearchConfig,
         automaton: Automaton,
         record: bool = False,
+        widen: int = 1,
     ) -> None:
-        """frames: projected, (N, J); record: keep states and arcs for `lattice`."""
+        """frames: projected, (N, J); record: keep states and arcs for `lattice`; widen: factor of options.beam."""
         batch, device = len(frames.lens), frames.values.device
-        self.beam = options.beam
+        self.beam = widen * options.beam
         ahead = best_ahead(model, frames, options) if options.guide == "nar" else None
         self.offset = torch.zeros(batch, dtype=torch.float64, device=device) if ahead is None else ahead[0]
-        self.extension = Extension(model, frames, options, automaton, ahead)
+        self.extension = Extension(model, frames, options, automaton, ahead, self.beam)
         self.predictions = Predictions(model, batch, device, frames.values.dtype)
         self.columns = torch.zeros((COLUMNS, batch, 1), dtype=torch.int64, device=device)
         self.columns[TIME, :, 0] = self.extension.symbols * self.extension.begins

@@ -49,10 +49,16 @@ class Extension:
     """
 
     def __init__(
-        self, model: Hainan, frames: Frames, options: SearchConfig, automaton: Automaton, ahead: Optional[Tensor]
+        self,
+        model: Hainan,
+        frames: Frames,
+        options: SearchConfig,
+        automaton: Automaton,
+        ahead: Optional[Tensor],
+        beam: int,
     ) -> None:
-        """frames: projected, (N, J); ahead: (T + 1, B) from best_ahead, None for no guide."""
-        self.model, self.options, self.automaton = model, options, automaton
+        """frames: projected, (N, J); ahead: (T + 1, B) from best_ahead, None for no guide; beam: tokens tried, W."""
+        self.model, self.options, self.automaton, self.beam = model, options, automaton, beam
         device = frames.values.device
         self.begins = frames.starts + torch.arange(len(frames.lens), device=device)
         self.ends = self.begins + frames.lens
@@ -75,7 +81,7 @@ class Extension:
         """The continuations of hypotheses: their scores (N,), columns (COLUMNS, N), predictor outputs (N, J)."""
         options, row = self.options, torch.div(source[TIME], self.symbols, rounding_mode="floor")
         tokens, durations = self.model.joiner.log_probs(self.hidden.index_select(0, row), predicted)
-        choices = self.automaton.choose(tokens, source[STATE], options.beam)
+        choices = self.automaton.choose(tokens, source[STATE], self.beam)
         log_prob = torch.cat([tokens[:, :1], choices.log_prob], dim=1)
         duration_log_prob, index = durations.topk(min(options.beam_durations, len(self.durations)))
         token_score = log_prob.double()

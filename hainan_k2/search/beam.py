@@ -5,9 +5,10 @@ over the alignments that the search kept; with a wide enough beam this is exact.
 models, hotwords, grammar and graph are added; where the automaton has several paths for a text, they are summed as
 well. The confidence of a token is its probability.
 
-Where the language model or the graph leaves an utterance no hypothesis, its result is the one without them, with a
-note. An utterance outside the grammar is treated as in hainan_k2.search.grammar, with the beam search without grammar
-in the place of viterbi.
+Where the grammar or graph leaves an utterance no hypothesis, it is searched again in a beam that is WIDEN times as
+wide. Where the language model or the graph allows none even then, its result is the one without them, with a note. An
+utterance outside the grammar is treated as in hainan_k2.search.grammar, with the beam search without grammar in the
+place of viterbi.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from hainan_k2.search.grammar import note_outside
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 
+WIDEN = 8  # how many times the beam is when an utterance is searched again
 NO_LM_PATH = "no path that the language model allows: the best one without it"
 NO_GRAPH_PATH = "no path through the graph: the best one without it"
 
@@ -48,6 +50,10 @@ def ar_beam(
     """
     resources = resources.to(encoder_out.device)
     found = _search(model, encoder_out, lens, options, resources)
+    lost = [b for b, one in enumerate(found) if one.hypothesis.score == -torch.inf]
+    if lost and (resources.grammar is not None or resources.graph is not None):
+        for b, one in zip(lost, _search(model, encoder_out[lost], lens[lost], options, resources, WIDEN)):
+            found[b] = one
     if resources.grammar is not None:
         free = ar_beam(model, encoder_out, lens, options, replace(resources, grammar=None))
         return [
@@ -94,11 +100,16 @@ def make_automaton(
 
 
 def _search(
-    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    options: SearchConfig,
+    resources: DecodingResources,
+    widen: int = 1,
 ) -> list[Found]:
     frames = Frames.pack(encoder_out, lens).map(model.joiner.project_encoder)
     automaton, words = make_automaton(options, resources, frames.values.device)
-    search = ArSearch(model, frames, options, automaton)
+    search = ArSearch(model, frames, options, automaton, widen=widen)
     with torch.inference_mode():  # a sixth faster than no_grad: a step is many operations on few numbers
         search.run()
     return read_hypotheses(search, frames.lens.tolist(), options.nbest, words)

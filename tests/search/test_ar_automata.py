@@ -217,7 +217,7 @@ def test_what_the_language_model_or_the_graph_does_not_allow_is_searched_without
     model = Speaker(3, VOCAB, (1,), blank_bias=0.0)
     encoded, lens = encoder_output(3, [6, 9])
     seven = Automaton(0, tuple(Arc(q, q + 1, 1 + q % 2) for q in range(7)), {7: 0.0})  # tokens: one frame too few
-    options = SearchConfig(beam=200)
+    options = SearchConfig(beam=30)  # 240 where nothing is found
     plain = search(model, encoded, lens, options)
     for resources, note in (
         (DecodingResources(graph=graph_of(seven)), NO_GRAPH_PATH),
