@@ -45,8 +45,10 @@ def test_hotwords_of_weight_0_change_nothing(drawn, by_scale):
     options = SearchConfig(sar_rounds=2, top_k=2, hotword_scale=0.0 if by_scale else 2.0, **WHOLE)
     for method in able(BIASED):
         plain, biased = (method.function(*batch, options, DecodingResources(hotwords=g)) for g in (None, graph))
+        # a text is scored in a band of alignments, which depends a little on the other texts of its list
+        tolerance = 1e-3 if method.name in ("nbest-ar", "rescore") else 1e-5
         for a, b in zip(plain, biased):
-            assert_same(a, b)
+            assert_same(a, b, tolerance)
 
 
 @settings(max_examples=30, deadline=None)

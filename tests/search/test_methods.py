@@ -73,12 +73,12 @@ def search(method, model, encoded, lens, options=OPTIONS):
     return method.function(model, encoded, lens, options, resources_for(method, model))
 
 
-def assert_same(a, b):
+def assert_same(a, b, tolerance=1e-5):
     assert shape(a) == shape(b) and a.num_frames == b.num_frames and a.rounds == b.rounds
-    assert a.score == pytest.approx(b.score, abs=1e-5)
+    assert a.score == pytest.approx(b.score, abs=tolerance)
     assert [t.confidence for t in a.tokens] == pytest.approx([t.confidence for t in b.tokens], abs=1e-5)
     for x, y in zip(a.alternatives, b.alternatives):
-        assert_same(x, y)
+        assert_same(x, y, tolerance)
 
 
 def check_alone_and_in_a_batch(method, model, encoded, lens):
