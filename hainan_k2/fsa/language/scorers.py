@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -44,6 +45,7 @@ class WeightedScorers:
 
     def __init__(self, scorers: Sequence[tuple[Scorer, float]], device: torch.device):
         self.scorers = [(scorer.to(device), weight) for scorer, weight in scorers if weight]
+        self.device = device
         self.start, self.num_states = 0, 1
         for scorer, _ in self.scorers:
             self.start = self.start * scorer.num_states + scorer.start
@@ -63,10 +65,14 @@ class WeightedScorers:
             total += _weigh(scorer.final(state), weight)
         return total
 
-    @property
+    @cached_property
     def refunds(self) -> bool:
-        """Whether a scorer of positive weight may take back a part of its scores."""
-        return any(weight > 0 and hasattr(scorer, "refundable") for scorer, weight in self.scorers)
+        """Whether a scorer may take back a part of its scores: hotwords of positive weight, not all 0."""
+        return any(
+            bool(scorer.refundable(torch.arange(scorer.num_states, device=self.device)).any())
+            for scorer, weight in self.scorers
+            if weight > 0 and hasattr(scorer, "refundable")
+        )
 
     def refundable(self, states: Tensor) -> Tensor:
         """The part (N,) of the scores up to states (N,) that may be taken back later."""
