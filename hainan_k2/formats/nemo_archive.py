@@ -13,6 +13,7 @@ import gzip
 import io
 import tarfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -25,7 +26,7 @@ _MAX_RATIO = 10  # of a compressed archive: weights can hardly be compressed
 _MAX_FILE = 1 << 26  # bytes of a file that is read into memory
 
 
-class NemoFiles:
+class NemoFiles(ABC):
     """The files by their names.
 
     Args:
@@ -35,9 +36,9 @@ class NemoFiles:
     def __init__(self, where: Path) -> None:
         self.where = where
 
+    @abstractmethod
     def open(self, name: str) -> BinaryIO:
         """A seekable stream of a file; ValueError where there is none."""
-        raise NotImplementedError
 
     def read(self, name: str) -> bytes:
         """The content of a file; ValueError where there is none, or it has more than 64 MiB."""

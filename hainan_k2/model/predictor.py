@@ -7,6 +7,7 @@ with the batch as dimension 0, so that a search can select and reorder states of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Optional, Union
 
 import torch
@@ -75,14 +76,14 @@ class LstmPredictor(nn.Module):
         return self.dropout(outputs), tuple(torch.stack(part, 2) for part in zip(*states))
 
 
-class ContextPredictor(nn.Module):
+class ContextPredictor(nn.Module, ABC):
     """A predictor whose output depends on the last `context` labels alone; subclasses compute `outputs`."""
 
     context: int
 
+    @abstractmethod
     def outputs(self, labels: Tensor) -> Tensor:
         """labels (B, U + context - 1) -> (B, U, H), the output after each `context` labels in a row."""
-        raise NotImplementedError
 
     def forward(self, labels: Tensor) -> Tensor:
         """labels (B, U) -> (B, U+1, H): output u depends on labels u-context+1 ... u, with SOS before the first one."""
