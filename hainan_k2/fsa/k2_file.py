@@ -11,9 +11,10 @@ They are read here without torch.load, which can execute what a file contains. A
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
+from typing import Any, Optional, Union
 
 import torch
 from torch import Tensor
@@ -43,21 +44,22 @@ class K2File:
         return self.arcs[:, 3].contiguous().view(torch.float32)
 
 
-def write_k2(path: Union[str, Path], fsa: Fsa) -> None:
+def write_k2(path: Union[str, Path], fsa: Fsa, facts: Optional[Mapping[str, Union[int, float, str]]] = None) -> None:
     """Write a k2.Fsa or FsaVec with its attributes, except those that are neither tensors, numbers nor texts.
+
+    `facts` are further attributes of the Fsa that is loaded.
 
     >>> write_k2("L.pt", lexicon_fst(lexicon, vocab_size, disambiguate=False))
     >>> fsa = k2.Fsa.from_dict(torch.load("L.pt"))
     """
     k2 = load_k2()
-    plain = {
-        name: value.detach().cpu() if isinstance(value, Tensor) else value.to("cpu")
-        for name, value in fsa.as_dict().items()
-        if isinstance(value, (Tensor, k2.RaggedTensor))
-    }
-    plain.update({name: v for name, v in fsa.as_dict().items() if isinstance(v, (int, float, str))})
+    content = {**fsa.as_dict(), **(facts or {})}
+    kept: dict[str, Any] = {name: value for name, value in content.items() if isinstance(value, (int, float, str))}
+    for name, value in content.items():
+        if isinstance(value, (Tensor, k2.RaggedTensor)):
+            kept[name] = value.detach().cpu() if isinstance(value, Tensor) else value.to("cpu")
     with atomic_file(path) as stream:
-        torch.save(plain, stream)
+        torch.save(kept, stream)
 
 
 def read_k2(path: Union[str, Path]) -> K2File:
@@ -74,17 +76,30 @@ def read_k2(path: Union[str, Path]) -> K2File:
     for name, value in content.items():
         if name == "arcs" or not isinstance(value, (Tensor, Ragged)):
             continue
-        size = len(value.row_splits[0]) - 1 if isinstance(value, Ragged) else value.numel()
-        if size != len(arcs) or isinstance(value, Tensor) and value.dim() != 1:
-            raise ValueError(f"{path}: attribute {str(name)[:40]} has {size} values for {len(arcs)} arcs")
+        where = f"{path}: attribute {str(name)[:40]}"
+        if num_rows(value) != len(arcs) or isinstance(value, Tensor) and value.dim() != 1:
+            raise ValueError(f"{where} has {num_rows(value)} values for {len(arcs)} arcs")
         if isinstance(value, Ragged):
-            _check_ragged(value, f"{path}: attribute {str(name)[:40]}")
+            _check_ragged(value, where)
         attributes[str(name)] = value
     facts = {str(name): value for name, value in content.items() if isinstance(value, (int, float, str))}
     first = num_states.cumsum(0) - num_states
     states = int(num_states.sum())
     leaving = torch.bincount(first[of_fsa] + arcs[:, 0].long(), minlength=states)
     return K2File(content["arcs"].dim() == 1, num_states, leaving, arcs, attributes, facts)
+
+
+def num_rows(value: Union[Tensor, Ragged]) -> int:
+    """How many arcs an attribute is for."""
+    return len(value.row_splits[0]) - 1 if isinstance(value, Ragged) else value.numel()
+
+
+def ragged_tensor(ragged: Ragged) -> Any:
+    """A k2.RaggedTensor with the same rows, of a Ragged of two axes as `read_k2` gives it."""
+    k2 = load_k2()
+    (row_splits,) = ragged.row_splits
+    shape = k2.ragged.create_ragged_shape2(row_splits=row_splits, cached_tot_size=len(ragged.values))
+    return k2.RaggedTensor(shape, ragged.values)
 
 
 def _arcs(stored: Tensor, where: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,7 +137,10 @@ def _arcs(stored: Tensor, where: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _check_ragged(ragged: Ragged, where: str) -> None:
-    for splits, size in zip(ragged.row_splits, [*(len(s) - 1 for s in ragged.row_splits[1:]), len(ragged.values)]):
-        wrong = splits.dtype != torch.int32 or not len(splits) or int(splits[0]) or (splits.diff() < 0).any()
-        if wrong or int(splits[-1]) != size:
-            raise ValueError(f"{where} is ragged, and its rows do not fit its {size} values")
+    """ValueError unless it has two axes, int32 values, and row splits that fit them."""
+    splits = ragged.row_splits[0]
+    ordered = splits.dtype == torch.int32 and len(splits) and not int(splits[0]) and not (splits.diff() < 0).any()
+    if len(ragged.row_splits) != 1 or not ordered or int(splits[-1]) != len(ragged.values):
+        raise ValueError(f"{where} is ragged, and its rows are not lists of its {len(ragged.values)} values")
+    if ragged.values.dtype != torch.int32:
+        raise ValueError(f"{where} is ragged and of {ragged.values.dtype}, not int32")

@@ -60,7 +60,7 @@ class Grammar:
 
     @property
     def aux_labels(self) -> Tensor:
-        """(A,) int32: output ids, or the tokens where there are no other outputs; -1 on the arcs into the final state."""
+        """(A,) int32: output ids, or the tokens where there are no other outputs; -1 on arcs into the final state."""
         return torch.where(self.arcs[:, 2] == -1, -1, self.arcs[:, 3 if self.transduces else 2]).int()
 
     def fsa(self, device: Union[str, torch.device] = "cpu") -> Fsa:
