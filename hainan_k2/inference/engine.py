@@ -9,7 +9,7 @@ that is scored is the text that users get:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Optional
 
@@ -120,16 +120,20 @@ def decode_batches(
     watch: Stopwatch,
     resources: DecodingResources = NO_RESOURCES,
     windows: Windows = DEFAULT_WINDOWS,
+    also: Optional[Callable[[Sequence[str], Tensor, Tensor], None]] = None,
 ) -> Iterator[list[Decoded]]:
     """Decode every batch with every row, from one pass of the encoder.
 
-    `watch` adds up the seconds of "encoder" and, under its label, of every row's search. `model` is in eval mode.
+    `watch` adds up the seconds of "encoder" and, under its label, of every row's search. `also` is called with the ids,
+    the encoder output (B, T, C) and the lens (B,) of every batch. `model` is in eval mode.
     """
     device = next(model.parameters()).device
     for batch in batches:
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = encode_batch(model, batch, windows)
+        if also is not None:
+            also(batch.ids, encoder_out, lens)
         yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, resources)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,26 +51,53 @@ def save_lattice(
     >>> save_lattice(lattice, "lattices.safetensors", ["utt1", "utt2"])
     >>> lattice, names = load_lattice("lattices.safetensors")
     """
-    check_lattice(lattice)
     names = [str(i) for i in range(lattice.shape[0])] if names is None else list(names)
-    if len(names) != lattice.shape[0] or any(len(name.split()) != 1 for name in names):
-        raise ValueError(f"{lattice.shape[0]} lattices need as many names without spaces, not {names[:10]}")
-    if Path(path).suffix == K2_SUFFIX:
-        write_k2(path, lattice, {"names": " ".join(names)})
-    elif Path(path).suffix == SUFFIX:
-        _save_tensors(lattice, path, names)
-    else:
-        with atomic_file(path) as stream:
-            stream.writelines(archive_entries(path, lattice, names, frame_lens))
+    with LatticeWriter(path) as writer:
+        writer.write(lattice, names, frame_lens)
 
 
-def archive_entries(
-    path: str | Path, lattice: Fsa, names: Sequence[str], frame_lens: Tensor | None = None
-) -> Iterator[bytes]:
-    """The entries of an archive of `path`'s ending, as `save_lattice` writes it."""
-    name = Path(path).name
-    compact = name.endswith((".ark", ".ark.txt")) and not name.endswith(".fst.ark")
-    return archive(lattice, names, compact, name.endswith(".ark"), frame_lens)
+class LatticeWriter:
+    """`save_lattice` batch by batch, as a context manager: archives are written as the batches come, .safetensors and
+    .pt at the end. The file exists if the context ends without an exception.
+
+    >>> with LatticeWriter("lattices.ark") as writer:
+    ...     writer.write(lattice, ["utt1", "utt2"], frame_lens)
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        name = self.path.name
+        self.binary = name.endswith(".ark")
+        self.compact = name.endswith((".ark", ".ark.txt")) and not name.endswith(".fst.ark")
+        self.is_archive = self.path.suffix not in (SUFFIX, K2_SUFFIX)
+        self.lattices: list[Fsa] = []
+        self.names: list[str] = []
+
+    def write(self, lattice: Fsa, names: Sequence[str], frame_lens: Tensor | None = None) -> None:
+        """Add the B lattices of an FsaVec. Raises ValueError as save_lattice."""
+        check_lattice(lattice)
+        if len(names) != lattice.shape[0] or any(len(name.split()) != 1 for name in names):
+            raise ValueError(f"{lattice.shape[0]} lattices need as many names without spaces, not {names[:10]}")
+        if self.is_archive:
+            self.stream.writelines(archive(lattice, names, self.compact, self.binary, frame_lens))
+        else:
+            self.lattices.append(lattice.to("cpu"))
+            self.names += names
+
+    def __enter__(self) -> LatticeWriter:
+        self.open = ExitStack()
+        if self.is_archive:
+            self.stream = self.open.enter_context(atomic_file(self.path))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if self.lattices and kind is None:
+            whole = self.lattices[0] if len(self.lattices) == 1 else load_k2().cat(self.lattices)
+            if self.path.suffix == K2_SUFFIX:
+                write_k2(self.path, whole, {"names": " ".join(self.names)})
+            else:
+                _save_tensors(whole, self.path, self.names)
+        self.open.__exit__(kind, *error)
 
 
 def _save_tensors(lattice: Fsa, path: str | Path, names: Sequence[str]) -> None:
