@@ -42,6 +42,7 @@ class Arc(NamedTuple):
     outputs: tuple[int, ...]
     graph: float
     acoustic: float
+    emits: bool  # whether it has a frame, as the arcs of tokens and blanks
     timed: bool  # whether it has a duration
 
 
@@ -62,14 +63,15 @@ def machines(lattice: Fsa, timed: bool, frame_lens: Tensor | None = None) -> Ite
     if not isinstance(lm_scores, Tensor):
         raise ValueError("the lattice's attribute lm_scores is ragged: one value per arc is needed")
     frames = state_frames(lattice, frame_lens).tolist() if timed else [0] * lattice.arcs.shape().tot_size(1)
-    duration = lattice.duration if timed else torch.full_like(lattice.labels, -1)
+    frame, duration = (lattice.frame, lattice.duration) if timed else (lattice.labels, lattice.labels)
     scores, lm_scores = lattice.scores.detach().double(), lm_scores.detach().double()
     columns = [*lattice.arcs.values()[:, :3].T.tolist(), _outputs(lattice), (0.0 - lm_scores).tolist()]
-    columns += [(lm_scores - scores).tolist(), (duration >= 0).tolist()]
+    columns += [(lm_scores - scores).tolist(), (frame >= 0).tolist(), (duration >= 0).tolist()]
     rows: list[list[Arc]] = [[] for _ in range(lattice.shape[0])]
     for owner, (source, target, *rest) in zip(arc_owner(lattice).tolist(), zip(*columns)):
-        if math.isfinite(rest[-2]):
-            rows[owner].append(Arc((source,), (target,), *rest))
+        arc = Arc((source,), (target,), *rest)
+        if math.isfinite(arc.acoustic):
+            rows[owner].append(arc)
     first = 0
     for arcs, size in zip(rows, lattice.arcs.shape().row_splits(1).diff().tolist()):
         yield _with_finals(arcs, {(state,): frames[first + state] for state in range(size)})
@@ -100,7 +102,7 @@ def _with_finals(arcs: Sequence[Arc], frames: dict[State, int]) -> Machine:
 def merge_durations(machine: Machine) -> Machine:
     """Without the states between tokens and durations: each pair of arcs into and out of one becomes an arc.
 
-    Such a state has only arcs out of it with neither token nor output, and of two merged arcs one has the duration.
+    Such a state has only arcs out of it with neither token, blank nor output; of two merged arcs one has the duration.
     """
     into: dict[State, list[Arc]] = defaultdict(list)
     out_of: dict[State, list[Arc]] = defaultdict(list)
@@ -109,7 +111,7 @@ def merge_durations(machine: Machine) -> Machine:
     kept = []
     for state in sorted(machine.frames):  # the states before it have all their arcs into it already
         before, after = into.pop(state, []), out_of[state]
-        silent = all(not arc.token and not arc.outputs for arc in after) and state not in machine.finals
+        silent = state not in machine.finals and not any(arc.token or arc.outputs or arc.emits for arc in after)
         pairs = [(a, b) for a in before for b in after if not (a.timed and b.timed)] if silent else []
         if pairs and len(pairs) == len(before) * len(after):
             merged = [
@@ -134,7 +136,7 @@ def _one_output_each(machine: Machine) -> Machine:
         frames.update(dict.fromkeys(states[1:-1], frames[arc.target]))
         arcs.append(arc._replace(target=states[1], outputs=arc.outputs[:1]))
         for n, output in enumerate(arc.outputs[1:], 1):
-            arcs.append(Arc(states[n], states[n + 1], 0, (output,), 0.0, 0.0, False))
+            arcs.append(Arc(states[n], states[n + 1], 0, (output,), 0.0, 0.0, False, False))
     return machine._replace(arcs=arcs, frames=frames)
 
 
