@@ -54,6 +54,7 @@ def write_k2(path: Union[str, Path], fsa: Fsa, facts: Optional[Mapping[str, Unio
     """
     k2 = load_k2()
     content = {**fsa.as_dict(), **(facts or {})}
+    content.pop("labels_version", None)  # counts changes of a tensor in memory
     kept: dict[str, Any] = {name: value for name, value in content.items() if isinstance(value, (int, float, str))}
     for name, value in content.items():
         if isinstance(value, (Tensor, k2.RaggedTensor)):
