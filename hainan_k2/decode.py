@@ -113,12 +113,12 @@ def lattice_stream(
 
     Raises ValueError where k2 does not work, and if the rows have different options.
     """
-    from hainan_k2.fsa.lattices.store import LatticeWriter
-    from hainan_k2.search.lattices import search_lattice
-
     if not config.lattices:
         yield None
         return
+    from hainan_k2.fsa.lattices.store import LatticeWriter
+    from hainan_k2.search.lattices import search_lattice
+
     if any(row.options != rows[0].options for row in rows):
         raise ValueError("--lattices: give every search option one value")
     with LatticeWriter(config.lattices) as writer:

@@ -78,10 +78,10 @@ def read_k2(path: Union[str, Path]) -> K2File:
         if name == "arcs" or not isinstance(value, (Tensor, Ragged)):
             continue
         where = f"{path}: attribute {str(name)[:40]}"
-        if num_rows(value) != len(arcs) or isinstance(value, Tensor) and value.dim() != 1:
-            raise ValueError(f"{where} has {num_rows(value)} values for {len(arcs)} arcs")
         if isinstance(value, Ragged):
             _check_ragged(value, where)
+        if num_rows(value) != len(arcs) or isinstance(value, Tensor) and value.dim() != 1:
+            raise ValueError(f"{where} has {num_rows(value)} values for {len(arcs)} arcs")
         attributes[str(name)] = value
     facts = {str(name): value for name, value in content.items() if isinstance(value, (int, float, str))}
     first = num_states.cumsum(0) - num_states
@@ -109,7 +109,9 @@ def _arcs(stored: Tensor, where: str) -> tuple[Tensor, Tensor, Tensor]:
         raise ValueError(f"{where}: its arcs are {stored.dtype}, not int32")
     if stored.dim() == 2 and stored.shape[1] == 4:
         arcs, of_fsa = stored.contiguous(), torch.zeros(len(stored), dtype=torch.int64)
-        num_states = arcs[:, 1:2].long().flatten().max().view(1) + 1 if len(arcs) else torch.zeros(1, dtype=torch.int64)
+        num_states = torch.tensor([int(arcs[:, 1].max()) + 1 if len(arcs) else 0])
+        if int(num_states) > 4 * len(arcs):
+            raise ValueError(f"{where}: {len(arcs)} arcs cannot connect {int(num_states)} states")
     elif stored.dim() == 1 and len(stored) >= 4 and 0 <= int(stored[0]) <= (len(stored) - 4) // 2:
         batch = int(stored[0])
         states, ends = stored[2 : 3 + batch].long(), stored[3 + batch : 4 + 2 * batch].long()
@@ -139,9 +141,9 @@ def _arcs(stored: Tensor, where: str) -> tuple[Tensor, Tensor, Tensor]:
 
 def _check_ragged(ragged: Ragged, where: str) -> None:
     """ValueError unless it has two axes, int32 values, and row splits that fit them."""
-    splits = ragged.row_splits[0]
+    splits = ragged.row_splits[0] if len(ragged.row_splits) == 1 else torch.empty(0, dtype=torch.int32)
     ordered = splits.dtype == torch.int32 and len(splits) and not int(splits[0]) and not (splits.diff() < 0).any()
-    if len(ragged.row_splits) != 1 or not ordered or int(splits[-1]) != len(ragged.values):
+    if not ordered or int(splits[-1]) != len(ragged.values):
         raise ValueError(f"{where} is ragged, and its rows are not lists of its {len(ragged.values)} values")
     if ragged.values.dtype != torch.int32:
         raise ValueError(f"{where} is ragged and of {ragged.values.dtype}, not int32")

@@ -84,7 +84,8 @@ def changed(place, value, tensor=ARCS):
         ({"arcs": changed(0, 99, VEC)}, r"its arcs have the shape \(14,\)"),
         ({"arcs": changed(3, -3, VEC)}, "8 values are not the arcs of 1 FSAs"),
         ({"arcs": changed(3, 2**30, VEC)}, "8 values are not the arcs of 1 FSAs"),
-        ({"arcs": changed((0, 1), 9)}, "an arc that leaves a final state|label -1 elsewhere"),
+        ({"arcs": changed((0, 1), 4)}, "label -1 elsewhere than on the arcs into a final state"),
+        ({"arcs": changed((0, 1), 2**31 - 1)}, "2 arcs cannot connect 2147483648 states"),
         ({"arcs": changed((0, 0), -1)}, "an arc from or to a state that does not exist"),
         ({"arcs": changed((0, 2), -1)}, "label -1 elsewhere than on the arcs into a final state"),
         ({"arcs": changed((0, 3), NAN)}, "a score that is not a number"),
@@ -122,6 +123,12 @@ class Damaged:
 def test_damaged_ragged_tensors(tmp_path, state):
     torch.save({"arcs": ARCS, "aux_labels": Damaged(state)}, str(tmp_path / "f.pt"))
     with pytest.raises(ValueError, match="its data.pkl describes an impossible ragged tensor"):
+        read_k2(tmp_path / "f.pt")
+
+
+def test_a_ragged_tensor_without_its_rows(tmp_path):
+    torch.save({"arcs": ARCS, "aux_labels": Damaged(None)}, str(tmp_path / "f.pt"))
+    with pytest.raises(ValueError, match="attribute aux_labels is ragged, and its rows are not lists of its 0 values"):
         read_k2(tmp_path / "f.pt")
 
 
