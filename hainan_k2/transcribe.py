@@ -232,7 +232,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         WindowConfig,
         StreamConfig,
     )
-    from hainan_k2.inference.inputs import shown
+    from hainan_k2.files.text_tables import printable
 
     start_logging()
     try:
@@ -240,11 +240,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             return stream(config, options, files, stream_windows)
         failures = transcribe(config, options, files, windows)
     except (ValueError, OSError) as error:
-        fail(shown(str(error)))
+        fail(printable(str(error)))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     if failures:
-        print(f"{len(failures)} failed:", *map(shown, failures), sep="\n  ", file=sys.stderr)
+        print(f"{len(failures)} failed:", *map(printable, failures), sep="\n  ", file=sys.stderr)
         raise SystemExit(1)
 
 
