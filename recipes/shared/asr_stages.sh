@@ -10,6 +10,7 @@
 #   train_splits, dev_splits, test_splits    arrays of SPLITs; dev splits are pooled, test splits are decoded one by one
 #   perturb_splits    the train_splits that --speed-perturb applies to (default: all)
 #   test_cuts_dir     folder with the manifests of the test_splits (default: the features of stage 2)
+#   prefix            first part of the names of manifests (default: librispeech)
 #   lang_text         comma-separated text files to train the BPE on (default: the training transcripts)
 #   features          fbank or nemo, the features of a FastConformer (default: fbank)
 #
@@ -21,6 +22,7 @@ root=$(cd "$shared/../.." && pwd)
 . "$shared/log.sh"
 . "$shared/options.sh"
 . "$shared/stages.sh"
+prefix=librispeech
 
 asr_options() {
   option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
@@ -75,8 +77,9 @@ run_asr_stages() {  # DEPENDS_ON...
 
 make_manifests() {
   if $changed; then rm -rf "$data_dir/manifests"; fi
-  python "$root/hainan_k2/prepare_manifests.py" --corpus-dir "$corpus_dir" --out-dir "$data_dir/manifests" \
-    --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" --num-jobs "$num_jobs"
+  local splits=("${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}")
+  python "$root/hainan_k2/prepare_data.py" "${splits[@]/#/$corpus_dir/}" --out-dir "$data_dir/manifests" \
+    --kind librispeech --prefix "$prefix" --max-left-out 1 --num-jobs "$num_jobs"
 }
 
 make_features() {
@@ -85,7 +88,7 @@ make_features() {
   if $speed_perturb; then perturb=(--speed-perturb "${perturb_splits[@]}"); fi
   python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$features_dir" \
     --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" "${feature_args[@]}" \
-    --num-jobs "$num_jobs"
+    --prefix "$prefix" --num-jobs "$num_jobs"
   pool_cuts train "${train_splits[@]}"
   pool_cuts dev "${dev_splits[@]}"
 }
@@ -94,7 +97,7 @@ make_features() {
 pool_cuts() {  # NAME SPLIT...
   local pool=$features_dir/cuts_$1.jsonl.gz files
   shift
-  files=("${@/#/$features_dir/librispeech_cuts_}")
+  files=("${@/#/$features_dir/${prefix}_cuts_}")
   gunzip -c "${files[@]/%/.jsonl.gz}" | awk 'BEGIN { srand(0) } { printf "%.9f\t%s\n", rand(), $0 }' |
     LC_ALL=C sort -k1,1 | cut -f2- | gzip >"$pool.part"
   mv "$pool.part" "$pool"
@@ -128,7 +131,7 @@ make_resources() {  # NUMBER of the stage that they belong to
 }
 
 exclude_tests() {
-  local tests=("${test_splits[@]/#/$data_dir/manifests/librispeech_cuts_}")
+  local tests=("${test_splits[@]/#/$data_dir/manifests/${prefix}_cuts_}")
   exclude=(--exclude-cuts "$(IFS=,; echo "${tests[*]/%/.jsonl.gz}")")
 }
 
@@ -169,7 +172,7 @@ decode_tests() {
     log "decoding $split"
     python "$root/hainan_k2/decode.py" --exp-dir "$exp_dir" --avg "$avg" --method "$method" ${lm:+--lm "$lm"} \
       ${graph:+--graph "$graph"} --lang-dir "$lang_dir" \
-      --cuts "${test_cuts_dir:-$features_dir}/librispeech_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
+      --cuts "${test_cuts_dir:-$features_dir}/${prefix}_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
       "${decode_options[@]}"
   done
 }
