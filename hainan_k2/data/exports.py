@@ -10,6 +10,7 @@ from lhotse import CutSet, MonoCut, RecordingSet, SupervisionSet
 from lhotse.kaldi import export_to_kaldi
 from lhotse.utils import fastcopy
 
+from hainan_k2.files import trn
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.jsonl import write_lines
 
@@ -53,8 +54,8 @@ def write_nemo(cuts: Sequence[MonoCut], path: Path) -> None:
 
 
 def write_trn(cuts: Sequence[MonoCut], path: Path) -> None:
-    """NIST's trn, which sclite scores: `TEXT (ID)`."""
-    write_atomic(path, "".join(f"{cut.supervisions[0].text} ({cut.id})\n" for cut in cuts))
+    """NIST's trn, which sclite scores: `TEXT (ID)`. Raises ValueError for an id that it cannot hold."""
+    trn.write_trn(path, ((cut.id, str(cut.supervisions[0].text)) for cut in cuts))
 
 
 def write_ctm(cuts: Sequence[MonoCut], path: Path) -> None:
