@@ -1,17 +1,24 @@
-"""The recipe for one's own data, through all of its stages, from three forms of a corpus of parts of a speech."""
+"""The recipe for one's own data and the pages of recipes/README.md, on three forms of a corpus of parts of a speech."""
 
 import json
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import soundfile
+import torch
+from lhotse import CutSet
 
+from hainan_k2 import decode, prepare_data, score, train
+from hainan_k2.formats.model_dir import RELEASED, read_model
 from hainan_k2.text import Tokenizer
 from tests.recipes.shell import ROOT, bash
 
 RECIPE = ROOT / "recipes" / "own" / "run.sh"
+OWN = f'"{RECIPE}" --environment false "$@"'
 # Seconds and words of parts of tests/data/jfk.flac.
 PARTS = (
     (0.0, 2.3, "And so, my fellow Americans:"),
@@ -29,19 +36,18 @@ so my country can do what you can not do
 """
 
 
-def run(folder, *options, recipe=RECIPE):
+def run(folder, script, *options):
+    """Runs a script with the Python of this test."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = f'export PATH="{path}" PYTHONPATH="{ROOT}:{folder}"\n'
-    return bash(environment + f'"{recipe}" --environment false "$@"', *map(str, options), cwd=folder)
+    return bash(f'export PATH="{path}" PYTHONPATH="{ROOT}"\n{script}', *options, cwd=folder)
 
 
-@pytest.fixture
-def speech(tmp_path):
-    """A folder with jfk.wav and more.txt."""
+def make_speech(folder):
+    """The folder, with jfk.wav and more.txt in it."""
     samples, rate = soundfile.read(ROOT / "tests" / "data" / "jfk.flac", dtype="int16")
-    soundfile.write(tmp_path / "jfk.wav", samples, rate)
-    (tmp_path / "more.txt").write_text(MORE)
-    return tmp_path
+    soundfile.write(folder / "jfk.wav", samples, rate)
+    (folder / "more.txt").write_text(MORE)
+    return folder
 
 
 def kaldi(folder):
@@ -54,7 +60,6 @@ def kaldi(folder):
         (to / "segments").write_text("".join(f"{name} {split}-jfk {s} {e}\n" for name, s, e, _ in named))
         (to / "text").write_text("".join(f"{name} {text}\n" for name, _, _, text in named))
         (to / "utt2spk").write_text("".join(f"{name} jfk\n" for name, *_ in named))
-    return ["--allow-pipes"]
 
 
 def nemo(folder):
@@ -79,21 +84,138 @@ def folder_of_audio(folder):
     return ["--hold-out", "dev=0.2,test=0.2"]
 
 
-@pytest.mark.parametrize("make", [kaldi, nemo, folder_of_audio])
-def test_fine_tuning_the_released_model(speech, make):
+METHODS = "ar-greedy,viterbi-lm,graph"
+TRAINING = ["--num-epochs", "1", "--device", "cpu", "--num-workers", "0"]
+PAGES = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", (RECIPE.parents[1] / "README.md").read_text(), re.M | re.S))
+# In place of recipes/own/run.sh: the recipe itself, with options that make a miniature of it.
+MINIATURE = f"""#!/usr/bin/env bash
+more=(--environment false --num-jobs 1)
+if [[ " $* " == *" --init-from "* ]]; then
+  more+=(--train-args "{" ".join(TRAINING)}")
+else
+  more+=(--vocab-size 40 --train-config small.yaml --train-args "--device cpu --num-workers 0 --spec-augment false")
+fi
+exec "{RECIPE}" "$@" "${{more[@]}}"
+"""
+
+
+def run_page(folder, title):
+    """Runs the commands of a page of recipes/README.md, in a folder that stands for the repository."""
+    (folder / "recipes" / "own").mkdir(parents=True, exist_ok=True)
+    (folder / "recipes" / "own" / "run.sh").write_text(MINIATURE)
+    (folder / "recipes" / "own" / "run.sh").chmod(0o755)
+    (folder / "small.yaml").write_text("preset: tiny\nnum_epochs: 10\nlr: 0.001\nwarmup_updates: 5\n")
+    (folder / "words.txt").write_text("fellowship\n")
+    if not (folder / "hainan_k2").exists():
+        (folder / "hainan_k2").symlink_to(ROOT / "hainan_k2")
+    shutil.copy(folder / "jfk.wav", folder / "talk.wav")
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", PAGES[title], re.S))
+    return run(folder, commands)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A folder in which the page on fine-tuning has run, on Kaldi directories with segments and pipes; the process."""
     pytest.importorskip("k2")
     pytest.importorskip("kaldingram")
-    options = ["--data", "data", "--init-from", "released", "--lm-text", "more.txt", *make(speech)]
-    options += ["--data-dir", "prepared", "--exp-dir", "exp", "--method", "ar-greedy,viterbi-lm,graph"]
-    options += ["--train-args", "--num-epochs 1 --device cpu --num-workers 0", "--num-jobs", "1"]
-    done = run(speech, *options)
+    folder = make_speech(tmp_path_factory.mktemp("tuned"))
+    kaldi(folder)
+    return folder, run_page(folder, "Fine-tune a model on your data")
+
+
+def test_the_page_on_fine_tuning(tuned):
+    folder, done = tuned
     assert done.returncode == 0, done.stderr
-    rows = [row.split("|")[1:3] for row in done.stdout.splitlines() if row.startswith("| test")]
-    assert [row[1].strip() for row in rows] == ["ar-greedy", "viterbi-lm", "graph"]
-    recogs = (speech / "exp" / "decode" / "recogs-test-graph.txt").read_text()
-    assert "ref=['ask', 'not']" in recogs or "ref=['" in recogs and "," not in recogs.split("ref=")[0]
-    lang = speech / "prepared" / "lang_bpe_500"
-    assert Tokenizer(lang).pieces == Tokenizer(ROOT / "hainan_k2" / "released").pieces
-    assert {"fellow", "ask"} <= {line.split()[0] for line in (lang / "words.txt").read_text().splitlines()}
-    again = run(speech, *options)
-    assert again.returncode == 0 and again.stderr.count("is done: ") == 8
+    rows = [row.split("|")[2].strip() for row in done.stdout.splitlines() if row.startswith("| test |")]
+    assert rows == METHODS.split(",")
+    assert "tuned/decode/recogs-test-ar-greedy.txt less before/recogs-test-ar-greedy.txt: WER " in done.stdout
+    recogs = (folder / "tuned" / "decode" / "recogs-test-graph.txt").read_text()
+    assert "test-1:\tref=['ask', 'not']" in recogs
+    lang = folder / "prepared-tuned" / "lang_bpe_500"
+    assert Tokenizer(lang).pieces == Tokenizer(RELEASED).pieces
+    assert {"fellow", "ask", "fellowship"} <= {
+        line.split()[0] for line in (lang / "words.txt").read_text().splitlines()
+    }
+    assert " fellowship" not in (lang / "graph" / "words.arpa").read_text().split("\\2-grams:")[1]
+    first, trained = (read_model(path)[0].state_dict() for path in (RELEASED, folder / "tuned-model"))
+    changed = [name for name, value in first.items() if not torch.allclose(value, trained[name], atol=2e-3)]
+    assert any(name.startswith("encoder.") for name in changed) and any(name.startswith("joiner.") for name in changed)
+
+
+def test_nothing_runs_twice(tuned):
+    folder, _ = tuned
+    (command,) = re.findall(r"recipes/own/run.sh.*?graph\n", PAGES["Fine-tune a model on your data"], re.S)
+    again = run(folder, command)
+    assert again.returncode == 0 and again.stderr.count("is done: ") == 8, again.stderr
+
+
+def test_the_page_on_training(tmp_path):
+    pytest.importorskip("kaldingram")
+    kaldi(make_speech(tmp_path))
+    done = run_page(tmp_path, "Train on your data")
+    assert done.returncode == 0, done.stderr
+    rows = [row.split("|")[2].strip() for row in done.stdout.splitlines() if row.startswith("| test |")]
+    assert rows == ["ar-greedy", "nar-greedy", "viterbi-lm"]
+    assert read_model(tmp_path / "model")[1].normalisation == "english"
+
+
+def test_the_page_on_scoring(tmp_path):
+    kaldi(make_speech(tmp_path))
+    done = run_page(tmp_path, "Decode a Kaldi set and score it with sclite")
+    assert done.returncode == 0, done.stderr
+    first, second = [line.partition(": ")[2] for line in done.stdout.splitlines() if ": WER " in line]
+    assert first == second and "21 words, 4 utterances" in first
+    assert (tmp_path / "results" / "test-ar-greedy.ctm").read_text().startswith("test-")
+
+
+@pytest.mark.parametrize("make", [nemo, folder_of_audio])
+def test_other_forms_are_trained_on_and_decoded_with_the_same_lm_and_graph(tuned, tmp_path, make, capsys):
+    lang = tuned[0] / "prepared-tuned" / "lang_bpe_500"
+    make(make_speech(tmp_path))
+    cuts = {}
+    for split in ("train", "test"):
+        source = tmp_path / "data" / f"{split}.json" if make is nemo else tmp_path / "data"
+        prepare_data.main([str(source), "--split", split, "--out-dir", str(tmp_path / "m"), "--normalise", "english"])
+        cuts[split] = str(tmp_path / "m" / f"cuts_{split}.jsonl.gz")
+    given = ["--exp-dir", str(tmp_path / "exp"), "--lang-dir", str(lang)]
+    train.main(
+        [*given, "--train-cuts", cuts["train"], "--dev-cuts", cuts["test"], "--init-from", "released", *TRAINING]
+    )
+    capsys.readouterr()
+    resources = ["--lm", str(lang / "lm.arpa"), "--graph", str(lang / "graph" / "LG.safetensors"), "--num-workers", "0"]
+    decode.main([*given, "--cuts", cuts["test"], "--method", METHODS, *resources])
+    assert "test: 4 utterances" in capsys.readouterr().out
+    for method in METHODS.split(","):
+        score.main([str(tmp_path / "exp" / "decode" / f"recogs-test-{method}.txt")])
+        assert ", 21 words, 4 utterances" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make, held_out", [(nemo, 4), (folder_of_audio, 1)])
+def test_sources_in_a_folder_are_the_splits_or_parts_are_held_out(tmp_path, make, held_out):
+    options = make(make_speech(tmp_path))
+    prepared = ["--data-dir", "prepared", "--exp-dir", "exp", "--stop-stage", "1", "--num-jobs", "1"]
+    done = run(tmp_path, OWN, "--data", "data", *prepared, *options)
+    assert done.returncode == 0, done.stderr
+    manifests = tmp_path / "prepared" / "manifests"
+    counts = [len(list(CutSet.from_file(manifests / f"own_cuts_{name}.jsonl.gz"))) for name in ("dev", "test")]
+    assert counts == [held_out, held_out]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ([], "--data is required"),
+        (["--data", "absent"], "no such file or folder: absent"),
+        (["--data", ".", "--dev", "more.txt"], "there is more.txt: give both --dev and --test, or neither"),
+        (["--data", ".", "--lm-text", "more.txt,lost.txt"], "no such file or folder: lost.txt"),
+        (["--data", ".", "--init-from", "lost"], "--init-from lost is no model directory"),
+        (
+            ["--data", ".", "--init-from", "released", "--normalise", "lower"],
+            "--normalise lower: the texts of released are normalised by english",
+        ),
+        (["--data", ".", "--init-from", "released", "--speed-perturb"], "--speed-perturb changes stored features"),
+    ],
+)
+def test_bad_options(tmp_path, options, message):
+    done = run(make_speech(tmp_path), OWN, *options)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
