@@ -81,7 +81,7 @@ def folder_of_audio(folder):
     for i, (start, end, text) in enumerate(PARTS):
         soundfile.write(folder / "data" / f"{i}.wav", samples[round(start * rate) : round(end * rate)], rate)
         (folder / "data" / f"{i}.txt").write_text(text + "\n")
-    return ["--hold-out", "dev=0.2,test=0.2"]
+    return ["--hold-out", "dev=0.1,test=0.1"]
 
 
 METHODS = "ar-greedy,viterbi-lm,graph"
