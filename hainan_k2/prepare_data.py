@@ -14,9 +14,11 @@ Exit codes: 0; 2 for an error, with one line on stderr.
 from __future__ import annotations
 
 import logging
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -113,6 +115,7 @@ def prepare(config: PrepareConfig) -> None:
             refused.append(reason)
             continue
         parts = hold_out(checked.cuts, fractions, name) if fractions else {name: [*checked.cuts]}
+        check_targets(source, out_dir, parts, config)
         logger.info("%s (%s): %s", source, kind, checked.left_out())
         for part, cuts in parts.items():
             write(cuts, out_dir, part, config)
@@ -134,9 +137,25 @@ def objection(source: Path, checked: Checked, total: int, max_left_out: float) -
     if excess:
         return (
             f"{problems[0]}: {checked.left_out()} of {total} utterances of {source}; "
-            f"--max-left-out {len(problems) / total:.2g} allows that"
+            f"--max-left-out {math.ceil(1000 * len(problems) / total) / 1000:g} allows that"
         )
     return ""
+
+
+def check_targets(source: Path, out_dir: Path, parts: Iterable[str], config: PrepareConfig) -> None:
+    """Raises ValueError where the source would be written over."""
+    for name, kind in product(parts, config.to):
+        target = target_of(kind, out_dir, name, config.prefix)
+        if target.exists() and target.samefile(source):
+            raise ValueError(f"{target} is what is read: choose another --out-dir")
+
+
+def target_of(kind: str, out_dir: Path, name: str, prefix: str) -> Path:
+    """The file or folder of a split in a format of --to."""
+    from hainan_k2.data.exports import EXPORTS
+    from hainan_k2.data.manifests import manifest_name
+
+    return out_dir / (manifest_name(prefix, "cuts", name) if kind == "cuts" else EXPORTS[kind][0].format(split=name))
 
 
 def write(cuts: Sequence[MonoCut], out_dir: Path, name: str, config: PrepareConfig) -> None:
@@ -149,8 +168,7 @@ def write(cuts: Sequence[MonoCut], out_dir: Path, name: str, config: PrepareConf
         if kind == "cuts":
             write_manifests(cuts, out_dir, name, config.prefix)
         else:
-            file, write_export = EXPORTS[kind]
-            write_export(cuts, out_dir / file.format(split=name))
+            EXPORTS[kind][1](cuts, target_of(kind, out_dir, name, config.prefix))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

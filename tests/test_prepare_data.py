@@ -95,10 +95,10 @@ def test_what_is_left_out_is_named_and_counted(tmp_path, capsys, caplog):
     options = ["--out-dir", tmp_path / "out", "--normalise", "english"]
     message = refused(capsys, manifest, *options)
     assert message.startswith(f"empty transcript: {manifest}:1: joe-1 has no words: 2 left out (1 beyond the recording")
-    assert "of 3 utterances" in message and message.endswith("--max-left-out 0.67 allows that")
+    assert "of 3 utterances" in message and message.endswith("--max-left-out 0.667 allows that")
     assert f"beyond the recording: {manifest}:2: joe-2 is from 0.75 to 5.75 s of a recording of 2 s" in caplog.text
     with caplog.at_level("INFO"):
-        run(manifest, *options, "--max-left-out", "0.67")
+        run(manifest, *options, "--max-left-out", "0.667")
     assert list(cuts_of(tmp_path / "out", "nemo")) == ["ann-1"]
     assert "nemo: 1 utterances" in caplog.text
 
@@ -182,3 +182,12 @@ def test_word_times_become_ctm(tmp_path, capsys):
     assert (tmp_path / "out" / "cuts.ctm").read_text().splitlines() == [
         f"{name} 1 0.250 0.125 word 0.500" for name, *_ in SEGMENTS
     ]
+
+
+def test_the_source_is_not_written_over(tmp_path, capsys):
+    cuts, kaldi = write_cuts(tmp_path), write_kaldi(tmp_path, pipe=False)
+    named = cuts.rename(tmp_path / "cuts_x.jsonl.gz")
+    for source, options in ((named, []), (kaldi, ["--to", "kaldi"])):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert f"{source} is what is read" in refused(capsys, source, "--out-dir", tmp_path, *options)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

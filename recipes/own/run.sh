@@ -54,12 +54,16 @@ if [[ -n $init_from ]]; then
   [[ -f $model_dir/config.json ]] || refuse "--init-from $init_from is no model directory: it has no config.json"
   of_model=$(sed -n 's/^ *"normalisation": "\(.*\)".*/\1/p' "$model_dir/config.json")
   of_model=${of_model:-english}
+  if [[ $of_model == *:* && -z $normalise ]]; then  # a file does not choose what is imported
+    refuse "the texts of $init_from are normalised by a Python function: give --normalise $of_model if you trust it"
+  fi
   normalise=${normalise:-$of_model}
   [[ $normalise == "$of_model" ]] || refuse "--normalise $normalise: the texts of $init_from are normalised by $of_model"
   [[ $speed_perturb != true ]] || refuse "--speed-perturb changes stored features; fine-tuning computes them from the audio"
 fi
 
-tag=$(basename "${data%%.*}")${init_from:+-$(basename "$init_from")}
+tag=$(basename "$(realpath "$data")")
+tag=${tag%%.*}${init_from:+-$(basename "$init_from")}
 data_dir=${data_dir:-$recipe/data/$tag}
 exp_dir=${exp_dir:-$recipe/exp/$tag}
 prefix=own more_text=$lm_text more_words=$lexicon

@@ -219,3 +219,10 @@ def test_sources_in_a_folder_are_the_splits_or_parts_are_held_out(tmp_path, make
 def test_bad_options(tmp_path, options, message):
     done = run(make_speech(tmp_path), OWN, *options)
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_model_directory_does_not_name_a_function_for_the_recipe(tmp_path):
+    (make_speech(tmp_path) / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{\n "text": {\n  "normalisation": "evil:code"\n }\n}\n')
+    done = run(tmp_path, OWN, "--data", ".", "--init-from", "model")
+    assert done.returncode == 2 and "give --normalise evil:code if you trust it" in done.stderr
