@@ -174,7 +174,9 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
     """WER in percent of every method."""
     data = EvaluationData(cuts, DataConfig(num_workers=0), model.config, longest=DEFAULT_WINDOWS.seconds)
-    batches = decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
+    batches = decode_batches(
+        model, data, make_rows(methods), tokenizer.pieces, Stopwatch(), normalise=tokenizer.scoring
+    )
     decoded = [utterance for batch in batches for utterance in batch]
     return {name: round(100 * score(utterance.texts(name) for utterance in decoded).wer, 2) for name in methods}
 
