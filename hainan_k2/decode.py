@@ -154,6 +154,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
 
     check_methods(config.method)
     model, tokenizer = load(config)
+    tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources, windows = load_resources(files, tokenizer), window_config.windows()
     rows = make_rows(choose_methods(config.method, resources, model.config, options.lattice), options)
     labels = [row.label for row in rows]
@@ -172,7 +173,10 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     with RecogsStream(out_dir, set_name, labels) as recogs, lattice_stream(config, model, rows, resources) as write:
         for repeat in range(config.repeats):
             watch, decoded, also = Stopwatch(synchronise=True), [], None if repeat else write
-            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, resources, windows, also):
+            batches = decode_batches(
+                model, data, rows, tokenizer.pieces, watch, resources, windows, tokenizer.scoring, also
+            )
+            for batch in batches:
                 decoded += batch
                 if not repeat:
                     recogs.write(batch)
