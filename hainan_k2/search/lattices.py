@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import torch
 from torch import Tensor
 
@@ -29,13 +31,19 @@ def lattice_method(resources: DecodingResources = NO_RESOURCES, lattice: str = "
 
 @torch.no_grad()
 def search_lattice(
-    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    options: Optional[SearchConfig] = None,
+    resources: DecodingResources = NO_RESOURCES,
 ) -> Fsa:
     """The lattices of encoder_out (B, T, C), lens (B,), as `lattice_method` searches them: a k2.FsaVec.
 
-    Raises ValueError for a grammar or graph together with each other or, without the predictor, with a language model
-    or hotwords; for a model that the method cannot search; and where k2 does not work.
+    Where `options` are None, with the defaults of that method. Raises ValueError for a grammar or graph together with
+    each other or, without the predictor, with a language model or hotwords; for a model that the method cannot search;
+    and where k2 does not work.
     """
+    options = options or METHODS[lattice_method(resources)].config()
     given, method = resources.given(), lattice_method(resources, options.lattice)
     if method != "ar-beam" and len(given) > 1 and {"grammar", "graph"} & set(given):
         raise ValueError(f"a lattice takes a grammar or a graph alone, not {' and '.join(given)}")
