@@ -111,20 +111,23 @@ def lattice_stream(
 ) -> Iterator[Optional[Callable[[Sequence[str], Tensor, Tensor], None]]]:
     """A context with the function that writes the lattices of a batch to --lattices; None without that option.
 
-    Raises ValueError where k2 does not work, and if the rows have different options.
+    The search options are those of the row whose method searches such lattices, else of all rows. Raises ValueError
+    where k2 does not work, and for rows with different options.
     """
     if not config.lattices:
         yield None
         return
     from hainan_k2.fsa.lattices.store import LatticeWriter
-    from hainan_k2.search.lattices import search_lattice
+    from hainan_k2.search.lattices import lattice_method, search_lattice
 
-    if any(row.options != rows[0].options for row in rows):
+    same = [row for row in rows if row.method == lattice_method(resources, row.options.lattice)] or rows
+    options = same[0].options
+    if any(row.options != options for row in same):
         raise ValueError("--lattices: give every search option one value")
     with LatticeWriter(config.lattices) as writer:
 
         def write(names: Sequence[str], encoder_out: Tensor, lens: Tensor) -> None:
-            writer.write(search_lattice(model, encoder_out, lens, rows[0].options, resources), names, lens)
+            writer.write(search_lattice(model, encoder_out, lens, options, resources), names, lens)
 
         yield write
 

@@ -38,7 +38,6 @@ from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
-DEFAULTS = SearchConfig()
 WINDOWS = WindowConfig()
 STREAM = StreamConfig()
 
@@ -93,7 +92,7 @@ class Recognizer:
         self,
         audio: Sequence[Audio],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
@@ -103,7 +102,7 @@ class Recognizer:
         Args:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
-          method: a name in METHODS; `options` and `resources` are what it takes.
+          method: a name in METHODS; `options`, by default its own, and `resources` are what it takes.
           max_duration: seconds of audio in a batch, padding included; a longer input is a batch of its own.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
@@ -120,7 +119,7 @@ class Recognizer:
         self,
         audio: Iterable[Audio],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
@@ -132,19 +131,20 @@ class Recognizer:
         input a batch.
         """
         loaded = resources or self.resources()
-        choose_methods([method], loaded, self.model.config, options.lattice)
+        choose_methods([method], loaded, self.model.config, "nar" if options is None else options.lattice)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:
             raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
-        for (result,) in self.decode(audio, [Row(method, method, options)], loaded, sampling_rate, max_duration):
+        row = Row(method, method, options or METHODS[method].config())
+        for (result,) in self.decode(audio, [row], loaded, sampling_rate, max_duration):
             yield result
 
     def transcribe_stream(
         self,
         blocks: Iterable[np.ndarray],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         config: StreamConfig = STREAM,
     ) -> Iterator[Update]:
@@ -155,6 +155,7 @@ class Recognizer:
         loaded = resources or self.resources()
         choose_methods([method], loaded, self.model.config)
         pieces = self.tokenizer.pieces
+        options = options or METHODS[method].config()
         return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)
 
     def decode(
@@ -232,14 +233,15 @@ class Recognizer:
     def lattice(
         self,
         audio: Sequence[Audio],
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         **files: str,
     ) -> Fsa:
         """The lattices of the encoder-only joint, a k2.FsaVec, alone or with decoding resources.
 
         Args:
-          options: top_k, scales and pruning, as for viterbi and viterbi-lm; lattice="ar" makes the lattices of ar-beam.
+          options: top_k, scales and pruning, by default those of the method with these resources: graph, grammar,
+            viterbi-lm, viterbi; lattice="ar" makes the lattices of ar-beam.
           files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar", graph="LG.safetensors": files of
             decoding resources, in place of `resources` that are loaded already. The lattice of a graph has words as
             aux_labels, the indices of `resources.graph.words`.

@@ -55,7 +55,8 @@ SearchGrid = grid(SearchConfig)
 def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
     """A row for every method and every combination of the values of the options that it takes.
 
-    A warning names each option that was given and that none of the methods takes.
+    An option that was not given has the method's own default. A warning names each option that was given and that none
+    of the methods takes.
 
     >>> [row.label for row in make_rows(["viterbi-lm", "sar"], SearchGrid(lm_scale=(0.1, 0.2)))]
     ['viterbi-lm lm_scale=0.1', 'viterbi-lm lm_scale=0.2', 'sar']
@@ -81,8 +82,10 @@ def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
     rows = []
     for method in dict.fromkeys(methods):
         swept = [name for name in values if name in METHODS[method].options and len(values[name]) > 1]
+        same = {name: v[0] for name, v in values.items()}
+        same.update({name: v for name, v in METHODS[method].defaults.items() if not _given(chosen, name)})
         for point in product(*(values[name] for name in swept)):
-            options = SearchConfig(**{**{name: v[0] for name, v in values.items()}, **dict(zip(swept, point))})
+            options = SearchConfig(**{**same, **dict(zip(swept, point))})
             label = " ".join([method, *(f"{name}={value:g}" for name, value in zip(swept, point))])
             rows.append(Row(label, method, options))
     return rows
