@@ -8,7 +8,8 @@ are paths in which spaces are %20 (inference/inputs.py: utterance_id). Every res
 there; --resume continues a run with the same options that was stopped. --reference prints error rates at the end.
 
 Audio of any length: what is longer than --window seconds is encoded in overlapping windows. --stream true takes 16-bit
-mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive (inference/streaming.py).
+mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive, with ar-greedy, nar-greedy
+or ar-beam (inference/streaming.py).
 
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 if nothing can be transcribed.
 """
