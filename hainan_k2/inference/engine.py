@@ -122,17 +122,21 @@ def decode_batches(
     resources: DecodingResources = NO_RESOURCES,
     windows: Windows = DEFAULT_WINDOWS,
     normalise: Callable[[str], str] = english,
+    also: Optional[Callable[[Sequence[str], Tensor, Tensor], None]] = None,
 ) -> Iterator[list[Decoded]]:
     """Decode every batch with every row, from one pass of the encoder.
 
     `watch` adds up the seconds of "encoder" and, under its label, of every row's search. `model` is in eval mode.
-    `normalise` is what texts go through before they are compared, Tokenizer.scoring of the model.
+    `normalise` is what texts go through before they are compared, Tokenizer.scoring of the model. `also` is called with
+    the ids, the encoder output (B, T, C) and the lens (B,) of every batch.
     """
     device = next(model.parameters()).device
     for batch in batches:
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = encode_batch(model, batch, windows)
+        if also is not None:
+            also(batch.ids, encoder_out, lens)
         yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, resources, normalise)
 
 

@@ -22,7 +22,7 @@ from typing import Any, Optional
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.files.atomic import atomic_text
-from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
+from hainan_k2.fsa.language.lexicon import NO_WORDS, read_words
 from hainan_k2.lang.texts import read_texts
 from hainan_k2.text import Normalisation, Tokenizer
 
@@ -51,7 +51,7 @@ def split(texts: Iterable[str], config: LmConfig, tokenizer: Optional[Tokenizer]
     if tokenizer is not None:
         return [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts], tokenizer.pieces[1:]
     known = read_words(Path(config.words)) if config.words else ()
-    return [text.split() for text in texts], [word for word in known if word not in (EPSILON, BACKOFF, BOS, EOS)]
+    return [text.split() for text in texts], [word for word in known if word not in NO_WORDS]
 
 
 def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterable[str]) -> Any:

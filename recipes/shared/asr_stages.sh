@@ -16,7 +16,7 @@
 #   normalise_args    --normalise NAME: what is done to texts (default: english)
 #   function_args     the same where NAME is a Python function: the commands that load the tokenizer need it
 #   init_from         model to start from (default: none)
-#   features          fbank or nemo, the features of a FastConformer (default: fbank); audio: training and decoding
+#   features          fbank, nemo or sherpa-onnx, the features of a FastConformer (default: fbank); audio: training and decoding
 #                     compute what the model of init_from expects
 #
 # Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
