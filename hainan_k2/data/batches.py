@@ -14,10 +14,10 @@ from lhotse.cut import Cut
 from hainan_k2 import cli
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batch import Batch
-from hainan_k2.data.config import DataConfig
+from hainan_k2.data.config import WHOLE, DataConfig, Part
 from hainan_k2.data.cuts import Cuts, check_cut, feature_type, has_features, open_cuts
-from hainan_k2.data.datamodule import eval_loader, train_loader
-from hainan_k2.data.dataset import UNREADABLE, read_long
+from hainan_k2.data.datamodule import eval_loader, train_loader, train_sampler
+from hainan_k2.data.dataset import UNREADABLE, SpeechDataset, read_long
 from hainan_k2.data.extractors import STORED_TYPES
 from hainan_k2.data.summary import summarise_cuts
 from hainan_k2.frames import subsampled_length
@@ -91,6 +91,7 @@ class TrainingData:
       unreadable: collects the cuts that cannot be read; by default none is allowed.
       pin_memory: as of `train_loader`.
       encoder: SHA-256 of the model's frozen encoder, whose stored output the cuts may have.
+      part: as of `train_loader`.
     Raises:
       ValueError: where no cut is left, or a cut cannot be used.
     """
@@ -105,6 +106,7 @@ class TrainingData:
         unreadable: Optional[Unreadable] = None,
         pin_memory: bool = False,
         encoder: str = "",
+        part: Part = WHOLE,
     ):
         def fits(num_frames: int, text: str) -> bool:
             frames, labels = subsampled_length(num_frames), len(tokenizer.encode(text))
@@ -112,7 +114,7 @@ class TrainingData:
 
         self.cuts, self.config, self.tokenizer, self.seed = cuts, config, tokenizer, seed
         self.spec = feature_spec(model, cuts, encoder)
-        self.unreadable, self.pin_memory = unreadable or Unreadable(), pin_memory
+        self.unreadable, self.pin_memory, self.part = unreadable or Unreadable(), pin_memory, part
         summary = summarise_cuts(cuts, config, fits, spec=self.spec)
         logger.info("training data: %s", summary)
         if not summary.kept:
@@ -133,10 +135,29 @@ class TrainingData:
             exclude=self.exclude,
             spec=self.spec,
             pin_memory=self.pin_memory,
+            part=self.part,
         )
         for batch in loader:
             self.unreadable.add(batch["left_out"])
-            yield Batch.of_supervisions(batch, self.spec.kind == "encoded").with_targets(self.tokenizer)
+            yield self._of_supervisions(batch)
+
+    def largest(self) -> Iterator[tuple[str, Batch]]:
+        """The batches of the first epoch that need most memory, each once: by what makes it large ("max num cuts"),
+        the batch. They are lhotse's pessimistic batches."""
+        from lhotse.dataset import find_pessimistic_batches
+
+        cuts = open_cuts(self.cuts)
+        dataset = SpeechDataset(self.spec, stored=has_features(cuts))
+        found, _ = find_pessimistic_batches(train_sampler(cuts, self.config, self.exclude, self.seed, epoch=1))
+        seen: list[list[str]] = []
+        for why, chosen in found.items():
+            ids = sorted(chosen.ids)
+            if ids not in seen:
+                seen.append(ids)
+                yield why.replace("_", " "), self._of_supervisions(dataset[chosen])
+
+    def _of_supervisions(self, batch: dict[str, Any]) -> Batch:
+        return Batch.of_supervisions(batch, self.spec.kind == "encoded").with_targets(self.tokenizer)
 
 
 def _is_short(longest: float, cut: Cut) -> bool:
@@ -147,10 +168,11 @@ class EvaluationData:
     """Every utterance of a cut manifest, once, in a fixed order.
 
     Utterances of more than `longest` seconds come last, each as a batch with `Batch.long`, which the encoder reads in
-    windows; with stored encoder output none is long. Other arguments as of TrainingData. Raises ValueError, naming the
-    cut, for a long cut that does not suit.
+    windows; with stored encoder output none is long. Of several processes each reads its `part` of the batches, which
+    may be none. Other arguments as of TrainingData. Raises ValueError, naming the cut, for a long cut that does not
+    suit.
     Iteration raises TooManyUnreadable where more cuts cannot be read than `unreadable` allows, and ValueError where
-    none can be read.
+    none of all can be read.
     """
 
     def __init__(
@@ -162,8 +184,9 @@ class EvaluationData:
         pin_memory: bool = False,
         longest: float = math.inf,
         encoder: str = "",
+        part: Part = WHOLE,
     ):
-        self.cuts, self.unreadable = cuts, unreadable or Unreadable()
+        self.cuts, self.unreadable, self.part = cuts, unreadable or Unreadable(), part
         self.spec = feature_spec(model, cuts, encoder)
         if self.spec.kind == "encoded":
             longest = math.inf
@@ -173,9 +196,10 @@ class EvaluationData:
         for cut in self.long:
             check_cut(cut, self.stored, self.spec)
         short = opened.filter(partial(_is_short, longest)) if self.long else opened
+        self.long = self.long[part.rank :: part.size]
         self.loader: Iterable[dict[str, Any]] = ()
         if next(iter(short), None) is not None:
-            self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory)
+            self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory, part=part)
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
@@ -192,6 +216,6 @@ class EvaluationData:
                 continue
             count += 1
             yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
-        if not count:
+        if not count and self.part.size == 1:
             manifest = "the cuts" if isinstance(self.cuts, CutSet) else self.cuts
             raise ValueError(f"{manifest}: none can be read")
