@@ -1,7 +1,7 @@
 """Train a HAINAN model: `python hainan_k2/train.py --exp-dir exp --train-cuts ... --dev-cuts ... --lang-dir ...`.
 
 After a stop or a kill, the same command continues from the last checkpoint, with the same results. On several GPUs or
-machines: `torchrun --nproc-per-node 8 --max-restarts 3 hainan_k2/train.py ...`, which starts a process for each, and
+machines: `torchrun --nproc_per_node 8 --max_restarts 3 hainan_k2/train.py ...`, which starts a process for each, and
 starts them again where one is killed.
 """
 

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -73,15 +73,20 @@ class Updater:
         self.model, self.optimizer, self.clip_norm = model, optimizer, clip_norm
         self.seed, self.ranks, self.watch = seed, ranks, watch
         self.plain = Objective(model, config, ranks.device, precision)
-        self.objective: Union[Objective, DistributedDataParallel] = self.plain
+        self.objective: nn.Module = self.plain
         self.scaler = loss_scaler(ranks.device, precision)
 
     def share_gradients(self) -> None:
         """Sum gradients and batch norm statistics over the ranks from now on."""
         if self.ranks.size > 1:
             self.ranks.share_statistics(self.model)
-            # Every rank computes the same statistics. Some heads get no gradient from some objectives.
-            self.objective = DistributedDataParallel(self.plain, broadcast_buffers=False, find_unused_parameters=True)
+            config, model = self.plain.config, self.model
+            idle_heads = config.loss == "full" or config.ctc_scale == 0 or model.config.objective != "tdt"
+            self.objective = DistributedDataParallel(
+                self.plain,
+                broadcast_buffers=False,  # every rank computes the same statistics
+                find_unused_parameters=idle_heads,
+            )
 
     def update(self, batches: Sequence[Batch], labels: int, progress: TrainingProgress) -> Optional[dict[str, float]]:
         """Make an update and return its losses per label.
@@ -129,12 +134,7 @@ class Updater:
         torch.manual_seed(seed + ((number * self.ranks.size + self.ranks.rank) % 2**12 << 50))
         assert batch.target_lens is not None
         own = max(1, int(batch.target_lens.sum()))
-        waiting: AbstractContextManager[None] = nullcontext()
-        if isinstance(self.objective, DistributedDataParallel) and not last:
-            waiting = DistributedDataParallel.no_sync(
-                self.objective
-            )  # the ranks' gradients are summed once, with the last batch
-        with waiting:
+        with nullcontext() if last else self._without_sum():
             total = self.objective(batch.to(self.ranks.device), progress.updates, self.watch)
             losses = self.plain.losses
             share = total * (own / max(1, labels))
@@ -149,6 +149,11 @@ class Updater:
             with self.watch.section("backward"):
                 self.scaler.scale(share * self.ranks.size).backward()  # gradients are averaged over ranks
         return True
+
+    def _without_sum(self) -> AbstractContextManager[None]:
+        """A context whose gradients are not summed over the ranks: only the last batch of an update sums, once."""
+        objective: Any = self.objective  # DistributedDataParallel.no_sync has no annotations
+        return nullcontext() if objective is self.plain else objective.no_sync()
 
     def _report_unalignable(self, batch: Batch, losses: Losses) -> None:
         if losses.unalignable:
