@@ -15,6 +15,7 @@ from lhotse import CutSet
 from hainan_k2 import train
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint
+from hainan_k2.model.norm import MaskedBatchNorm
 from tests.toy import ROOT, train_command
 
 PATIENCE = 1800  # seconds until a run counts as hung
@@ -77,3 +78,66 @@ def test_two_processes_train_as_one_with_the_doubled_batch(toy, even, doubled):
     ours, theirs = (read_lines(folder / "epochs.jsonl")[-1] for folder in (toy / "two", doubled))
     assert ours["dev_loss"] == pytest.approx(theirs["dev_loss"], rel=1e-4)
     assert len((toy / "two" / "epochs.jsonl").read_text().splitlines()) == 3  # one rank writes
+
+
+def test_accumulated_batches_are_one_larger_batch(toy, even, monkeypatch):
+    """Batch norms with fixed statistics: theirs are of each batch."""
+
+    def fixed(self, x, padding=None):
+        return torch.nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
+
+    monkeypatch.setattr(MaskedBatchNorm, "forward", fixed)
+    train.main(command(toy, even, "large", 6, "--num-epochs", "3"))
+    train.main(command(toy, even, "accumulated", 3, "--num-epochs", "3", "--accumulate", "2"))
+    assert_same_training(toy / "accumulated", toy / "large")
+    progress = load_checkpoint(toy / "accumulated" / LAST)["progress"]
+    assert (progress["updates"], progress["epoch"], progress["batch"]) == (12, 4, 0)
+
+
+def test_ranks_and_accumulated_batches_draw_the_same_masks(toy, even, doubled):
+    """Two processes with two batches each per update, and one with four: same cuts, masks and dropout."""
+    options = ["--init-from", str(doubled / LAST), "--freeze-encoder", "true", "--mask-prob", "0.5"]
+    options += ["--joiner-dropout", "0.2", "--num-epochs", "4"]
+    train.main(command(toy, even, "four", 3, *options, "--accumulate", "4"))
+    ended = run(*command(toy, even, "two-by-two", 3, *options, "--accumulate", "2"))
+    assert ended.returncode == 0, ended.stderr
+    assert_same_training(toy / "two-by-two", toy / "four")
+
+
+def test_the_killed_rank_is_started_again_and_training_ends_as_if_nothing_had_happened(toy):
+    options = ["--loss", "full", "--num-epochs", "3", "--save-every", "2", "--spec-augment", "true"]
+    assert run(*train_command(toy, "whole-ranks", *options)).returncode == 0
+    exp = toy / "killed-rank"
+    with open(toy / "killed-rank.err", "w") as errors:
+        agent = subprocess.Popen(
+            torchrun(*train_command(toy, exp.name, *options), restarts=1),
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            cwd="/",
+        )
+    deadline = time.monotonic() + PATIENCE
+    while not (exp / LAST).exists() or len(losses(exp)) < 5:
+        assert agent.poll() is None and time.monotonic() < deadline, "the run ended or hung too early"
+        time.sleep(0.02)
+    ranks = {child.environ().get("RANK"): child for child in psutil.Process(agent.pid).children()}
+    ranks["1"].send_signal(signal.SIGKILL)
+    assert 0 < len(losses(exp)) < len(losses(toy / "whole-ranks")), "it should be killed midway"
+    assert agent.wait(timeout=PATIENCE) == 0, (toy / "killed-rank.err").read_text()
+    assert "continuing from" in (exp / "train.log").read_text()
+    assert losses(exp) == losses(toy / "whole-ranks")
+    ours, theirs = (load_checkpoint(folder / LAST)["model"] for folder in (exp, toy / "whole-ranks"))
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+def test_the_failure_of_a_rank_ends_all_with_its_reason(toy, tmp_path):
+    """A cut of the second batch, which rank 1 reads, has lost its audio."""
+    cuts = list(CutSet.from_file(toy / "train.jsonl.gz"))[:30]
+    cuts[-1].recording.sources[0].source = str(tmp_path / "lost.wav")
+    CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl.gz")
+    options = ["--shuffle", "false", "--num-buckets", "1", "--max-unreadable", "0", "--num-epochs", "1"]
+    ended = run(*train_command(toy, "lost", *options), "--train-cuts", str(tmp_path / "cuts.jsonl.gz"))
+    assert ended.returncode != 0
+    reported = re.findall(r"train.py: error: (.*)", ended.stderr)
+    assert len(reported) == 2 and all("1 cuts cannot be used, 0 are allowed: train-029" in line for line in reported)
+    assert sum(line.startswith("rank 1: ") for line in reported) == 1  # in the other rank
+    assert load_checkpoint(toy / "lost" / LAST)["progress"]["updates"] == len(losses(toy / "lost"))
