@@ -13,16 +13,20 @@ Exit codes: 0; 1 if a search failed on an utterance, all others being decoded; 2
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.cluster import HELP as CLUSTER
+from hainan_k2.cluster import Cluster
 from hainan_k2.config import option
 from hainan_k2.inference.window_sizes import WindowConfig
 from hainan_k2.search.resources import ResourceConfig
@@ -30,7 +34,9 @@ from hainan_k2.search.sweep import SearchGrid
 from hainan_k2.writers import WRITERS
 
 if TYPE_CHECKING:
+    from hainan_k2.inference.spread import Job
     from hainan_k2.model.hainan import Hainan
+    from hainan_k2.search.sweep import Row
     from hainan_k2.text.tokenizer import Tokenizer
 
 WINDOWS = WindowConfig()
@@ -63,6 +69,7 @@ class DecodeConfig:
         "error rates, calibration and speed of all",
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
+    dask: str = option("", CLUSTER)
 
     help_title, help_example = "input and output", "--exp-dir exp --lang-dir lang --cuts cuts_test.jsonl.gz"
 
@@ -95,6 +102,18 @@ def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
     return model, tokenizer
 
 
+def job_of(config: DecodeConfig, rows: Sequence[Row], files: ResourceConfig, windows: WindowConfig) -> Job:
+    """What the workers of a cluster load: the model that `load` loads, and the resources."""
+    from hainan_k2.formats.checkpoint import select_checkpoints
+    from hainan_k2.inference.spread import Job
+
+    job = Job(tuple(rows), files, windows, device=config.device, folder=os.getcwd())
+    if config.model:
+        return replace(job, model=config.model)
+    paths = select_checkpoints(pathlib.Path(config.exp_dir), config.epoch, config.avg)
+    return replace(job, checkpoints=tuple(map(str, paths)), lang_dir=config.lang_dir)
+
+
 def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_config: WindowConfig = WINDOWS) -> int:
     """Decode, write the results, print the table.
 
@@ -109,6 +128,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     from hainan_k2.data.config import DataConfig
     from hainan_k2.device import pick_device
     from hainan_k2.inference.engine import decode_batches
+    from hainan_k2.inference.spread import spread_cuts
     from hainan_k2.report.decoding import RecogsStream, report
     from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.resources import load_resources
@@ -132,10 +152,15 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
 
         print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, resources, windows))
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *labels)}
-    with RecogsStream(out_dir, set_name, labels) as recogs:
+    with RecogsStream(out_dir, set_name, labels) as recogs, ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(config.dask)) if config.dask else None
         for repeat in range(config.repeats):
             watch, decoded = Stopwatch(synchronise=True), []
-            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, resources, windows):
+            if cluster is None:
+                batches = decode_batches(model, data, rows, tokenizer.pieces, watch, resources, windows)
+            else:
+                batches = spread_cuts(cluster, job_of(config, rows, files, window_config), data, watch)
+            for batch in batches:
                 decoded += batch
                 if not repeat:
                     recogs.write(batch)

@@ -6,10 +6,11 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from lhotse import CutSet
 from lhotse.cut import Cut
+from torch.utils.data import DataLoader
 
 from hainan_k2 import cli
 from hainan_k2.config import ModelConfig
@@ -160,6 +161,24 @@ class TrainingData:
         return Batch.of_supervisions(batch, self.spec.kind == "encoded").with_targets(self.tokenizer)
 
 
+def read_chunk(
+    chunk: tuple[list[Cut], bool], stored: bool, spec: FeatureSpec
+) -> tuple[Optional[Batch], list[tuple[str, str]]]:
+    """Read a chunk of `EvaluationData.chunks`: its batch, None where no cut can be read, and the (id, reason) of cuts
+    that cannot."""
+    cuts, is_long = chunk
+    if is_long:
+        (cut,) = cuts
+        try:
+            long = read_long(cut, stored, spec)
+        except UNREADABLE as error:
+            return None, [(cut.id, cli.reason(error))]
+        return Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration), []
+    read = SpeechDataset(spec, stored=stored)[CutSet.from_cuts(cuts)]
+    batch = Batch.of_supervisions(read, spec.kind == "encoded")
+    return batch if batch.ids else None, read["left_out"]
+
+
 def _is_short(longest: float, cut: Cut) -> bool:
     return bool(cut.duration <= longest)
 
@@ -197,7 +216,7 @@ class EvaluationData:
             check_cut(cut, self.stored, self.spec)
         short = opened.filter(partial(_is_short, longest)) if self.long else opened
         self.long = self.long[part.rank :: part.size]
-        self.loader: Iterable[dict[str, Any]] = ()
+        self.loader: Union[DataLoader, tuple[()]] = ()
         if next(iter(short), None) is not None:
             self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory, part=part)
 
@@ -209,13 +228,21 @@ class EvaluationData:
                 count += 1
                 yield Batch.of_supervisions(batch, self.spec.kind == "encoded")
         for cut in self.long:
-            try:
-                long = read_long(cut, self.stored, self.spec)
-            except UNREADABLE as error:
-                self.unreadable.add([(cut.id, cli.reason(error))])
-                continue
-            count += 1
-            yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
+            long, left_out = read_chunk(([cut], True), self.stored, self.spec)
+            self.unreadable.add(left_out)
+            if long is not None:
+                count += 1
+                yield long
+        self.check_count(count)
+
+    def chunks(self) -> Iterator[tuple[list[Cut], bool]]:
+        """The cuts of every batch, in order, for `read_chunk` in another process; True for a long cut."""
+        if isinstance(self.loader, DataLoader):
+            yield from ((list(cuts), False) for cuts in self.loader.sampler)
+        yield from (([cut], True) for cut in self.long)
+
+    def check_count(self, count: int) -> None:
+        """Raises ValueError where `count`, of batches or utterances that could be read, is 0, of all parts."""
         if not count and self.part.size == 1:
             manifest = "the cuts" if isinstance(self.cuts, CutSet) else self.cuts
             raise ValueError(f"{manifest}: none can be read")
