@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-pytest.importorskip("distributed")
-
 from hainan_k2.cluster import Cluster
+
+pytest.importorskip("distributed")
 
 
 def slow_square(number):
