@@ -52,7 +52,7 @@ class DecodeConfig:
     exp_dir: str = option("exp", "experiment folder of train.py")
     epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
-    cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
+    cuts: str = option("", "lhotse cuts to decode: .jsonl.gz, or a Shar folder")
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     method: tuple[str, ...] = option(
         ("ar-greedy", "nar-greedy"), "methods, comma between, of the list below; all: every one that can run"
@@ -146,7 +146,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     pin = device.type == "cuda"
     data = EvaluationData(config.cuts, data_config, model.config, pin_memory=pin, longest=windows.seconds)
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
-    set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
+    set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1].split("shar_")[-1]
     if config.draw_lattice:
         from hainan_k2.report.draw import draw_utterance
 

@@ -51,8 +51,8 @@ class TrainConfig:
     help_title = "input and output"
 
     exp_dir: str = option(MISSING, "folder for checkpoints and logs")
-    train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
-    dev_cuts: str = option(MISSING, "lhotse cuts for validation")
+    train_cuts: str = option(MISSING, "lhotse cuts to train on: .jsonl.gz, or a Shar folder")
+    dev_cuts: str = option(MISSING, "lhotse cuts for validation: .jsonl.gz, or a Shar folder")
     lang_dir: str = option(
         "", "folder with bpe.model, made by hainan-train-bpe; default: the model directory in --init-from"
     )

@@ -69,7 +69,7 @@ def feature_spec(model: ModelConfig, cuts: Cuts, encoder: str = "") -> FeatureSp
     Raises:
       ValueError: where the cuts have encoder output stored and `encoder` is empty.
     """
-    first = next(iter(open_cuts(cuts)), None)
+    first = next(iter(open_cuts(cuts, metadata=True)), None)
     stored = feature_type(first) if first is not None and first.has_features else ""
     if stored in STORED_TYPES["encoded"]:
         if not encoder:
@@ -88,7 +88,7 @@ class TrainingData:
     counted in the log.
 
     Args:
-      cuts: the path of a cut manifest.
+      cuts: the path of a cut manifest or of a Shar folder.
       unreadable: collects the cuts that cannot be read; by default none is allowed.
       pin_memory: as of `train_loader`.
       encoder: SHA-256 of the model's frozen encoder, whose stored output the cuts may have.
@@ -147,9 +147,8 @@ class TrainingData:
         the batch. They are lhotse's pessimistic batches."""
         from lhotse.dataset import find_pessimistic_batches
 
-        cuts = open_cuts(self.cuts)
-        dataset = SpeechDataset(self.spec, stored=has_features(cuts))
-        found, _ = find_pessimistic_batches(train_sampler(cuts, self.config, self.exclude, self.seed, epoch=1))
+        dataset = SpeechDataset(self.spec, stored=has_features(open_cuts(self.cuts, metadata=True)))
+        found, _ = find_pessimistic_batches(train_sampler(self.cuts, self.config, self.exclude, self.seed, epoch=1))
         seen: list[list[str]] = []
         for why, chosen in found.items():
             ids = sorted(chosen.ids)
@@ -210,14 +209,18 @@ class EvaluationData:
         if self.spec.kind == "encoded":
             longest = math.inf
         opened = open_cuts(cuts)
-        self.stored = has_features(opened)
-        self.long: list[Cut] = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
+        listed = open_cuts(cuts, metadata=True)
+        self.stored = has_features(listed)
+        self.long: list[Cut] = []
+        short: Cuts = cuts
+        if longest < math.inf and any(cut.duration > longest for cut in listed):
+            self.long = [cut for cut in opened if cut.duration > longest]
+            short = opened.filter(partial(_is_short, longest))
         for cut in self.long:
             check_cut(cut, self.stored, self.spec)
-        short = opened.filter(partial(_is_short, longest)) if self.long else opened
         self.long = self.long[part.rank :: part.size]
         self.loader: Union[DataLoader, tuple[()]] = ()
-        if next(iter(short), None) is not None:
+        if any(cut.duration <= longest for cut in listed):
             self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory, part=part)
 
     def __iter__(self) -> Iterator[Batch]:

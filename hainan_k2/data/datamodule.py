@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Optional
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -56,7 +56,6 @@ def train_loader(
     Raises:
       ValueError: for cuts that cannot be used, here or with their batch.
     """
-    cuts = open_cuts(cuts)
     sampler = train_sampler(cuts, config, exclude, seed, epoch, part)
     noise = None
     if config.noise_cuts and spec.kind == "encoded":
@@ -66,7 +65,7 @@ def train_loader(
         noise = NoiseMix(open_cuts(config.noise_cuts), (low, high), config.noise_prob)
     dataset = SpeechDataset(
         spec,
-        stored=has_features(cuts),
+        stored=has_features(open_cuts(cuts, metadata=True)),
         seed=seed,
         epoch=epoch,
         spec_augment=_spec_augment(config) if config.spec_augment and spec.kind != "encoded" else None,
@@ -77,7 +76,7 @@ def train_loader(
 
 
 def train_sampler(
-    cuts: CutSet, config: DataConfig, exclude: Collection[str], seed: int, epoch: int, part: Part = WHOLE
+    cuts: Cuts, config: DataConfig, exclude: Collection[str], seed: int, epoch: int, part: Part = WHOLE
 ) -> DynamicBucketingSampler:
     """The batches of cuts of an epoch; arguments as of `train_loader`."""
     excluded = frozenset(exclude)
@@ -88,7 +87,7 @@ def train_sampler(
     # lhotse orders an epoch by seed + epoch: neighbouring seeds would give each other's epochs.
     order_seed = generator(seed, 0, "order").getrandbits(40)
     options = {"shuffle": config.shuffle, "seed": order_seed, "rank": part.rank, "world_size": part.size}
-    sampler = _bucketing_sampler(cuts, wanted, config, **options)
+    sampler = _bucketing_sampler(cuts, wanted, config, order_seed + epoch if config.shuffle else None, **options)
     sampler.set_epoch(epoch)
     return sampler
 
@@ -101,10 +100,10 @@ def eval_loader(
     Of several processes, each gets every `part.size`-th batch, from number `part.rank` on; none may be left for it.
     Raises ValueError where the first cut cannot be used; where another cannot, with its batch.
     """
-    cuts = open_cuts(cuts)
-    sampler = _bucketing_sampler(cuts, lambda cut: True, config, shuffle=False, seed=0, rank=0, world_size=1)
-    stored = has_features(cuts)
-    check_cut(next(iter(cuts)), stored, spec)
+    sampler = _bucketing_sampler(cuts, lambda cut: True, config, None, shuffle=False, seed=0, rank=0, world_size=1)
+    first = open_cuts(cuts, metadata=True)
+    stored = has_features(first)
+    check_cut(next(iter(first)), stored, spec)
     return _loader(SpeechDataset(spec, stored=stored), EpochSampler(sampler, part=part), config, pin_memory)
 
 
@@ -150,10 +149,10 @@ def _spec_augment(config: DataConfig) -> SpecAugment:
 
 
 def _bucketing_sampler(
-    cuts: CutSet, wanted: Callable[[Cut], bool], config: DataConfig, **options: Any
+    cuts: Cuts, wanted: Callable[[Cut], bool], config: DataConfig, shuffle_seed: Optional[int], **options: Any
 ) -> DynamicBucketingSampler:
     check_lhotse()
-    sample = list(islice((cut for cut in cuts if wanted(cut)), CUTS_FOR_BUCKETS))
+    sample = list(islice((cut for cut in open_cuts(cuts, metadata=True) if wanted(cut)), CUTS_FOR_BUCKETS))
     if not sample:
         raise ValueError(
             "no cut is left to train on: all are excluded or outside "
@@ -162,7 +161,7 @@ def _bucketing_sampler(
     buckets = min(config.num_buckets, len(sample))
     limits = estimate_duration_buckets(sample, buckets) if buckets > 1 else []
     sampler = DynamicBucketingSampler(
-        cuts,
+        open_cuts(cuts, shuffle_seed=shuffle_seed),
         max_duration=config.max_duration,
         buffer_size=config.shuffle_buffer,
         duration_bins=limits or [max(cut.duration for cut in sample)],
