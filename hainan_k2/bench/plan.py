@@ -67,11 +67,12 @@ def simulate(rates: Rates, config: PlanConfig, ranks: int, seed: int = 0) -> Sim
 
     Parts: "computing"; "loading", waiting for a loader process; "sampling", in which every process passes the cuts, and
     reads the archives, of all; "slowest rank"; "all-reduce", what is not hidden behind the backward pass;
-    "checkpoints"; "failures", updates since the last checkpoint and restarts, with the mean number of failures.
+    "agreement", small results that the processes hand on in a ring; "checkpoints"; "failures", updates since the last
+    checkpoint and restarts, with the mean number of failures.
     """
     rng = np.random.default_rng(seed)
     audio = config.max_duration
-    names = ("computing", "loading", "sampling", "slowest rank", "all-reduce", "checkpoints", "failures")
+    names = ("computing", "loading", "sampling", "slowest rank", "all-reduce", "agreement", "checkpoints", "failures")
     seconds = dict.fromkeys(names, 0.0)
     sigma = math.sqrt(math.log1p(rates.spread**2))  # a lognormal distribution of mean 1
     sampling = ranks * audio / rates.cut_seconds / rates.cuts
@@ -81,6 +82,7 @@ def simulate(rates: Rates, config: PlanConfig, ranks: int, seed: int = 0) -> Sim
     queue = 2 * config.num_workers
     link = config.link or rates.all_reduce
     summing = 2 * (ranks - 1) / ranks * 4 * rates.parameters / link
+    agreeing = (1 + config.accumulate) * (ranks - 1) * rates.agreement  # on the group, and on the loss of every batch
     loaded = np.zeros(ranks)  # when the loader processes end their last batch
     taken = [np.zeros(ranks)] * queue  # when the last batches were taken
     now = 0.0
@@ -101,7 +103,8 @@ def simulate(rates: Rates, config: PlanConfig, ranks: int, seed: int = 0) -> Sim
         seconds["computing"] += float(computing.mean())
         seconds["slowest rank"] += end - float(ready.mean())
         seconds["all-reduce"] += exposed
-        now = end + exposed
+        seconds["agreement"] += agreeing
+        now = end + exposed + agreeing
     update = now / UPDATES
     saving = (rates.checkpoint + AVERAGE * rates.parameters) / rates.disk / config.save_every
     seconds["checkpoints"] = saving * UPDATES

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, median, pstdev
 from typing import Any, Optional
 
 import torch
@@ -60,7 +60,8 @@ class Rates:
       load: seconds of audio per second that one loader process reads and computes the features of.
       cuts: cuts per second that the sampler passes, and their metadata per second alone.
       stored: bytes of a second of audio in its files; cut_seconds: length of the mean cut.
-      all_reduce: bytes per second between two processes of this machine, by gloo.
+      all_reduce: bytes per second between two processes of this machine, by gloo; agreement: seconds in which they
+        exchange a small result (Ranks.agreed).
       disk: bytes per second of a checkpoint; checkpoint: its bytes, without the running average of the weights.
     """
 
@@ -77,6 +78,7 @@ class Rates:
     stored: float
     cut_seconds: float
     all_reduce: float
+    agreement: float
     disk: float
     checkpoint: int
 
@@ -117,7 +119,7 @@ def measure_rates(config: RatesConfig) -> list[Rates]:
             load,
             *_sampling(config.cuts, data_config),
             *_stored(config.cuts),
-            all_reduce_rate(4 * parameters),
+            *between_processes(4 * parameters),
             disk,
             checkpoint,
         )
@@ -200,25 +202,31 @@ def _stored(cuts: str) -> tuple[float, float]:
     return (sizes / sum(paths.values()) if paths else 0.0), mean(lengths)
 
 
-def all_reduce_rate(size: int, repeats: int = 5) -> float:
-    """Bytes per second in which gloo sums `size` bytes between two processes of this machine."""
+def between_processes(size: int, repeats: int = 5) -> tuple[float, float]:
+    """Bytes per second in which gloo sums `size` bytes between two processes of this machine, and the seconds of an
+    agreement."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_all_reduce, (folder, size, repeats), nprocs=2)
-        return size / float((Path(folder) / "seconds").read_text())
+        torch.multiprocessing.spawn(_exchange, (folder, size, repeats), nprocs=2)
+        summing, agreement = map(float, (Path(folder) / "seconds").read_text().split())
+    return size / summing, agreement
 
 
-def _all_reduce(rank: int, folder: str, size: int, repeats: int) -> None:
+def _exchange(rank: int, folder: str, size: int, repeats: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    value, times = torch.ones(size // 4), []
-    for _ in range(repeats + 1):
-        dist.barrier()
-        start = time.perf_counter()
-        dist.all_reduce(value)
-        times.append(time.perf_counter() - start)
+    value, ranks = torch.ones(size // 4), Ranks(rank, 2)
+    medians = []
+    for step in (lambda: dist.all_reduce(value), lambda: ranks.agreed(lambda: rank)):
+        times = []
+        for _ in range(repeats + 1):
+            dist.barrier()
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+        medians.append(median(times[1:]))
     if rank == 0:
-        (Path(folder) / "seconds").write_text(str(sorted(times[1:])[repeats // 2]))
-    dist.destroy_process_group()
+        (Path(folder) / "seconds").write_text("{} {}".format(*medians))
+    ranks.close()
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.bench.plan import PlanConfig, data_table, duration, main, simulate, speed_table
-from hainan_k2.bench.rates import Rates, all_reduce_rate
+from hainan_k2.bench.rates import Rates, between_processes
 
 # A machine without losses: everything but computing takes no time.
-IDEAL = Rates("CPU", "S", 10**7, 10.0, 0.0, 100.0, 200.0, 1e12, 1e15, 1e5, 16000.0, 12.0, 1e18, 1e18, 10**8)
+IDEAL = Rates("CPU", "S", 10**7, 10.0, 0.0, 100.0, 200.0, 1e12, 1e15, 1e5, 16000.0, 12.0, 1e18, 0.0, 1e18, 10**8)
 NO_FAILURES = {"days_between_failures": 1e12}
 
 
@@ -39,6 +39,7 @@ def test_without_losses_speed_grows_with_the_number_of_processes(ranks, accumula
         ({"cuts": 10.0}, {}, 8, 8 * 200 / (20 + 8 * 200 / 120), "sampling"),
         ({}, {"reading": 1.6e6}, 8, 8 * 200 / (20 + 8 * 200 * 16000 / 1.6e6), "sampling"),
         ({}, {"reading": 1.6e6, "shar": False}, 8, 80.0, None),
+        ({"agreement": 0.5}, {"accumulate": 3}, 8, 8 * 600 / (60 + 4 * 7 * 0.5), "agreement"),
         # A checkpoint of 1e8 + 8e7 bytes takes 18 s, every 10 updates of 20 s.
         ({"disk": 1e7}, {"save_every": 10}, 1, 200 / (20 + 1.8), "checkpoints"),
     ],
@@ -92,5 +93,5 @@ def test_durations_have_the_largest_unit():
     ]
 
 
-def test_two_processes_sum():
-    assert all_reduce_rate(4000, repeats=1) > 0
+def test_two_processes_sum_and_agree():
+    assert min(between_processes(4000, repeats=1)) > 0
