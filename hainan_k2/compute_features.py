@@ -1,4 +1,4 @@
-"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's features, or the output of a frozen encoder.
+"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's, sherpa-onnx's, or the output of a frozen encoder.
 
 A finished split is not computed again unless its cuts or the options changed; an interrupted one is continued.
 """
@@ -25,7 +25,7 @@ from hainan_k2.cluster import Cluster
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--manifest-dir", type=Path, required=True, help="folder of prepare_manifests.py's manifests")
+    parser.add_argument("--manifest-dir", type=Path, required=True, help="folder of prepare_data.py's manifests")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for features and their manifests")
     parser.add_argument("--split", nargs="+", required=True, help="splits to compute, e.g. train dev test")
     parser.add_argument(
@@ -35,12 +35,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         metavar="SPLIT",
         help="splits that also get copies at 0.9 and 1.1 times the speed",
     )
-    parser.add_argument("--prefix", default="librispeech", help="first part of the names of manifests")
+    parser.add_argument("--prefix", default="", help="first part of the names of manifests")
     parser.add_argument(
         "--features",
-        choices=("fbank", "nemo"),
+        choices=("fbank", "nemo", "sherpa-onnx"),
         default="fbank",
-        help="Kaldi's filter banks, or the features of NeMo's models; train.py takes the same option",
+        help="Kaldi's filter banks, the features of NeMo's models, or those that sherpa-onnx computes in their place; "
+        "train.py takes the same option",
     )
     parser.add_argument("--num-mel-bins", type=int, default=80, help="mel bins of the features")
     parser.add_argument(
@@ -65,6 +66,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
     from hainan_k2.data.augment import SPEED_FACTORS
     from hainan_k2.data.cuts import ENCODER
+    from hainan_k2.data.manifests import manifest_name
     from hainan_k2.data.precompute import precompute
 
     torch.set_num_threads(1)
@@ -76,11 +78,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights, options.encoder)
         cluster = stack.enter_context(Cluster(options.dask)) if options.dask else None
         for split in options.split:
-            name = f"{options.prefix}_cuts_{split}"
+            manifest = manifest_name(options.prefix, "cuts", split)
             precompute(
-                options.manifest_dir / f"{name}.jsonl.gz",
+                options.manifest_dir / manifest,
                 options.out_dir,
-                name,
+                manifest.split(".")[0],
                 extractor,
                 speed_factors=SPEED_FACTORS if split in options.speed_perturb else (),
                 num_jobs=options.num_jobs,

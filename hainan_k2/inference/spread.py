@@ -90,7 +90,8 @@ def decode_cuts(job: Job, stored: bool, spec: FeatureSpec, chunk: tuple[list[Cut
         watch, decoded = Stopwatch(synchronise=True), []
         if batch is not None:
             model, pieces, windows = recognizer.model, recognizer.tokenizer.pieces, recognizer.windows
-            (decoded,) = decode_batches(model, [batch], job.rows, pieces, watch, resources, windows)
+            scoring = recognizer.tokenizer.scoring
+            (decoded,) = decode_batches(model, [batch], job.rows, pieces, watch, resources, windows, scoring)
         return CutResults(decoded, left_out, dict(watch.seconds))
 
 
