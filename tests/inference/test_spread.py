@@ -107,7 +107,7 @@ def test_transcribe_with_a_worker_killed_midway(toy, model, client, kill_after, 
 
 def test_compute_features(toy, client, tmp_path, monkeypatch):
     monkeypatch.setattr(precompute, "PART", 8)
-    shutil.copy(toy / "dev.jsonl.gz", tmp_path / "librispeech_cuts_dev.jsonl.gz")
+    shutil.copy(toy / "dev.jsonl.gz", tmp_path / "cuts_dev.jsonl.gz")
 
     def run(*options):
         out = tmp_path / "out"
