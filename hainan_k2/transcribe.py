@@ -16,9 +16,11 @@ Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept;
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
@@ -26,6 +28,8 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.cluster import HELP as CLUSTER
+from hainan_k2.cluster import Cluster
 from hainan_k2.config import as_dict, option
 from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
 from hainan_k2.search.methods import METHODS
@@ -76,6 +80,7 @@ class TranscribeConfig:
         "float32", "in which the encoder computes; int8: matrices on CPUs", ("float32", "float16", "bfloat16", "int8")
     )
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
+    dask: str = option("", CLUSTER)
 
     help_title, help_example = "input and output", "talks/ --reference talks.tsv"
 
@@ -85,6 +90,8 @@ class TranscribeConfig:
                 "--stream takes samples from standard input and prints words: no audio, no --write, "
                 "no --report, no --reference"
             )
+        if self.stream and self.dask:
+            raise ValueError("--stream decodes in this process: no --dask")
         if self.stream and len(self.method) != 1:
             raise ValueError("--stream takes one --method")
         if "" in self.audio:
@@ -121,6 +128,7 @@ def transcribe(
     from hainan_k2.inference.inputs import Inputs
     from hainan_k2.inference.progress import Progress
     from hainan_k2.inference.recognizer import Recognizer
+    from hainan_k2.inference.spread import Job, spread_files
     from hainan_k2.report.tally import Tally
     from hainan_k2.report.transcripts import Printed, Transcripts
     from hainan_k2.result import Transcription
@@ -149,8 +157,15 @@ def transcribe(
     inputs = Inputs(config.audio, out.has)
     audio = (Transcription(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
     watch, tally = Stopwatch(synchronise=True), Tally(out.failures)
-    with out, Progress() as progress:
-        for results in recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch):
+    with out, Progress() as progress, ExitStack() as stack:
+        if config.dask:
+            cluster, name = stack.enter_context(Cluster(config.dask)), str(config.model)
+            where = (config.device, config.precision, os.getcwd())
+            job = Job(tuple(rows), files, windows, name, (), "", *where)
+            every = spread_files(cluster, job, audio, max_duration, watch)
+        else:
+            every = recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch)
+        for results in every:
             source = inputs.by_path[results[0].name]
             reference = references.of(source) if references and results[0].seconds else None
             decoded = collect(results, rows, reference, recognizer.tokenizer.scoring)

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.training.initial import Initial, choose_dimensions
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.ranks import Ranks
 from hainan_k2.training.trainer import LoopConfig, Trainer
 
 TDT = ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False, ctc=False)
@@ -47,7 +47,7 @@ def test_other_objectives_are_not_trained(objective):
 
 def test_checkpoints_of_versions_with_fewer_options(tmp_path):
     model = Hainan(ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False))
-    trainer = Trainer(model, torch.device("cpu"), tmp_path, LoopConfig(), LossConfig(), OptimConfig(), 1, {})
+    trainer = Trainer(model, Ranks(), tmp_path, LoopConfig(), LossConfig(), OptimConfig(), 1, {})
     older = as_dict(model.config)
     for name in ("objective", "predictor_masking", "attention_context", "joiner_activation", "features"):
         del older[name]
