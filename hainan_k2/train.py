@@ -1,5 +1,6 @@
 """Train a HAINAN model: `python hainan_k2/train.py --exp-dir exp --train-cuts ... --dev-cuts ... --lang-dir ...`.
 
+`--mask-prob 0` trains a plain TDT, `--objective rnnt` an RNN-T, `--objective ctc` the encoder with a CTC head alone.
 After a stop or a kill, the same command continues from the last checkpoint, with the same results.
 """
 
@@ -131,6 +132,7 @@ def train(
     initial, tokenizer = start_from(config)
     dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
+    loss.check_model(model.config)
     logger.info(
         "%s on %s: %.2f M parameters, %s",
         config.preset or config.init_from or "M",
@@ -171,7 +173,7 @@ def train(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, data, loop, loss, optim, dimensions = parse(
         argv,
-        "Train a HAINAN speech recogniser.",
+        "Train a HAINAN speech recogniser, or a TDT, RNN-T or CTC one (--objective).",
         TrainConfig,
         DataConfig,
         LoopConfig,
