@@ -10,6 +10,7 @@ Exit codes: 0; 1 if a run failed, all others being done; 2 for an error in the g
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import logging
@@ -21,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, TextIO
 
@@ -33,13 +33,14 @@ from hainan_k2.config import ModelConfig
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint, model_of_state
 from hainan_k2.search.methods import METHODS
+from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.suitability import why_unsuitable
 from hainan_k2.training.trainlog import clock
 
 logger = logging.getLogger("experiment")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Step:
     """A command of a run. `asked`, what the grid says about it, tells whether a result is that of this grid."""
 
@@ -115,7 +116,11 @@ class RunFolder:
         return command("hainan_k2/train.py", {"exp_dir": self.path, **self.run.options})
 
     def _decode(self, cuts: str) -> list[str]:
-        chosen = {**self.grid.decode, "method": suitable_methods(self.grid.decode["method"], self._model())}
+        methods = suitable_methods(self.grid.decode["method"], self._model())
+        taken = {name for method in methods for name in METHODS[method].options}
+        unused = {f.name for f in dataclasses.fields(SearchConfig)} - taken
+        chosen = {name: value for name, value in self.grid.decode.items() if name not in unused}
+        chosen["method"] = methods
         files = {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"], "cuts": cuts}
         return command("hainan_k2/decode.py", {**files, **chosen})
 
