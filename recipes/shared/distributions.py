@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -71,7 +71,11 @@ class Sums:
     """Sums over utterances of everything that the figures are ratios of."""
 
     def __init__(self) -> None:
-        self.of: Counter[str] = Counter()
+        self.of: defaultdict[str, float] = defaultdict(float)
+
+    def add(self, **values: float) -> None:
+        for name, value in values.items():
+            self.of[name] += value
 
     def figures(self) -> dict[str, float]:
         of, tokens = self.of, max(1, self.of["tokens"])
@@ -130,21 +134,22 @@ def describe(model: Hainan, frames: Tensor, sums: Sums) -> None:
     path = walk(tokens, durations, model.durations)
     for step in path:
         same = (step.token, step.moved) == (draft.token[step.frame], draft.moved[step.frame])
-        sums.of.update(steps=1, same_step=int(same))
+        sums.add(steps=1, same_step=same)
         if step.token == BLANK:
             continue
         own, alone = tokens[step.frame, step.labels], plain[step.frame]
         rank = int((alone > alone[step.token]).sum())
-        sums.of.update({f"top{k}": int(rank < k) for k in TOP})
-        sums.of.update(tokens=1, zero_ar=int(step.duration == 0))
-        sums.of["entropy_ar"] += float(-(own.exp() * own).sum())
-        sums.of["entropy_nar"] += float(-(alone.exp() * alone).sum())
+        sums.add(tokens=1, zero_ar=step.duration == 0, **{f"top{k}": rank < k for k in TOP})
+        sums.add(entropy_ar=entropy(own), entropy_nar=entropy(alone))
         if model.durations[0] == 0:
-            sums.of["p_zero"] += float(durations[step.frame, step.labels, 0].exp())
-    sums.of.update(tokens_nar=len(nar.tokens), zero_nar=sum(token.duration == 0 for token in nar.tokens))
-    sums.of.update(
-        distance=edit_distance(list(ar.ids), list(nar.ids))["total"], rounds=rounds(path, draft, len(frames))
-    )
+            sums.add(p_zero=float(durations[step.frame, step.labels, 0].exp()))
+    sums.add(tokens_nar=len(nar.tokens), zero_nar=sum(token.duration == 0 for token in nar.tokens))
+    sums.add(distance=edit_distance(list(ar.ids), list(nar.ids))["total"], rounds=rounds(path, draft, len(frames)))
+
+
+def entropy(log_probs: Tensor) -> float:
+    """Entropy in nats of log-probabilities (V,)."""
+    return float(-(log_probs.exp() * log_probs).sum())
 
 
 def main(argv: Optional[list[str]] = None) -> None:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional, TextIO
 
@@ -61,7 +62,7 @@ class RunFolder:
         self.steps = [Step("train", run.options, self._train)]
         for name, cuts in grid.sets.items():
             asked = {"cuts": cuts, **grid.decode}
-            self.steps.append(Step(f"decode-{name}", asked, lambda cuts=cuts: self._decode(cuts)))
+            self.steps.append(Step(f"decode-{name}", asked, partial(self._decode, cuts)))
         if grid.distributions:
             asked = {"cuts": grid.sets[grid.distributions]}
             self.steps.append(Step("distributions", asked, self._distributions))
@@ -95,8 +96,12 @@ class RunFolder:
             for step in self.pending():
                 command = step.command()
                 seconds, cpu_seconds = execute(command, self.path / "log.txt", lock)
-                record = {"asked": step.asked, "command": shown_command(command)}
-                record.update(seconds=seconds, cpu_seconds=cpu_seconds)
+                record = {
+                    "asked": step.asked,
+                    "command": shown_command(command),
+                    "seconds": seconds,
+                    "cpu_seconds": cpu_seconds,
+                }
                 write_atomic(self.path / f"{step.name}.json", json.dumps(record, indent=1) + "\n")
                 logger.info("%s: %s took %s", self.run.name, step.name, clock(seconds))
 

@@ -101,8 +101,11 @@ class Grid:
 
     @property
     def comparisons(self) -> list[Comparison]:
-        pairs = {claim: [tuple(side.split(" ", 1)) for side in sides] for claim, sides in self.compare.items()}
-        return [Comparison(claim, *pair) for claim, pair in pairs.items()]
+        def of(side: str) -> tuple[str, str]:
+            configuration, method = side.split(" ", 1)
+            return configuration, method
+
+        return [Comparison(claim, of(first), of(second)) for claim, (first, second) in self.compare.items()]
 
 
 def read_grid(path: Path) -> Grid:
@@ -138,8 +141,9 @@ def check(grid: Grid) -> None:
         raise ValueError("decode has no method")
     check_options(grid.decode, OF_DECODE, {*OWN, "lang_dir"})
     wrong = [name for name in grid.sets if not isinstance(name, str) or "/" in name]
-    if wrong or grid.distributions is not None and grid.distributions not in grid.sets:
-        raise ValueError(f"{shown((wrong or [grid.distributions])[0])} is not the name of a set")
+    wrong += [] if grid.distributions in (None, *grid.sets) else [str(grid.distributions)]
+    if wrong:
+        raise ValueError(f"{shown(wrong[0])} is not the name of a set")
     for claim, sides in grid.compare.items():
         known = isinstance(sides, list) and len(sides) == 2 and all(isinstance(s, str) and " " in s for s in sides)
         if not known or any(side.split(" ")[0] not in grid.configurations for side in sides):
