@@ -177,7 +177,7 @@ def _additive_loss(
 ) -> tuple[Tensor, Tensor]:
     """Loss and occupancies of the additive joint; without durations those of RNN-T."""
     if options.clamp:
-        raise ValueError(f"clamp is {options.clamp}: the simple loss has no joint logits whose gradient it could clamp")
+        raise ValueError(f"clamp is {options.clamp}: a simple loss has no joint logits whose gradient it could clamp")
     if options.backend == "auto" and am.device.type == "cpu":
         options = replace(options, backend="torch")
     channels = "V + D" if durations else "V"
