@@ -12,6 +12,7 @@ from typing import Any, Optional
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from hainan_k2.cli import read_yaml
 from hainan_k2.config import ModelConfig, checked, shown
 from hainan_k2.data.config import DataConfig
 from hainan_k2.decode import DecodeConfig
@@ -57,7 +58,7 @@ class Grid:
 
     Args:
       title: first line of the page of results.
-      train: options of train.py for all runs.
+      train: options of train.py for all runs; `config`, as in train.py, is a YAML file with more of them.
       vary: axes; each has named sets of options, or values of the option that it is named after. Configurations are all
         combinations.
       seeds: every configuration is trained once with each.
@@ -119,6 +120,8 @@ def read_grid(path: Path) -> Grid:
     for name, kind in (("train", dict), ("vary", dict), ("seeds", list), ("decode", dict), ("sets", dict)):
         if not isinstance(values[name], kind) or not values[name]:
             raise ValueError(f"{path}: {name} is {shown(values[name])}, not a {kind.__name__} with entries")
+    config = values["train"].pop("config", None)
+    values["train"] = {**(read_yaml(config) if config else {}), **values["train"]}
     grid = Grid(**values)
     try:
         check(grid)

@@ -54,12 +54,24 @@ def written(folder, text=SMALL):
     return folder / "grid.yaml"
 
 
-def test_grids_of_the_recipes():
+def test_grids_of_the_recipes(monkeypatch):
     """They can be read, and train.py and decode.py know all their options."""
+    monkeypatch.chdir(ROOT)
     paths = sorted((ROOT / "recipes").glob("*/conf/grid_*.yaml"))
     assert {"grid_kinds", "grid_masking"} <= {path.stem for path in paths}
     for path in paths:
-        assert read_grid(path).runs
+        grid = read_grid(path)
+        assert len(grid.runs) == len(grid.seeds) * len(grid.configurations) and grid.train["num_epochs"] > 0
+
+
+def test_options_of_a_file_come_first(tmp_path):
+    (tmp_path / "train.yaml").write_text("lr: 0.5\nsigma: 0.1\n")
+    text = SMALL.replace("  loss: full", f"  config: {tmp_path}/train.yaml\n  lr: 0.25")
+    options = read_grid(written(tmp_path, text)).runs[0].options
+    assert (options["lr"], options["sigma"], "config" in options) == (0.25, 0.1, False)
+    (tmp_path / "train.yaml").write_text("colour: red\n")
+    with pytest.raises(ValueError, match="no option colour"):
+        read_grid(tmp_path / "grid.yaml")
 
 
 def test_runs_come_seed_by_seed(tmp_path):
