@@ -63,7 +63,16 @@ class Evaluator:
             batch = batch.with_targets(self.tokenizer).to(device)
             assert batch.targets is not None and batch.target_lens is not None
             encoder_out, lens = encode_batch(model, batch, self.windows)
-            decoded += decode_encoded(model, batch, encoder_out, lens, rows, self.tokenizer.pieces, watch)
+            decoded += decode_encoded(
+                model,
+                batch,
+                encoder_out,
+                lens,
+                rows,
+                self.tokenizer.pieces,
+                watch,
+                normalise=self.tokenizer.scoring,
+            )
             arguments = model, encoder_out, lens, batch.targets, batch.target_lens
             losses = (
                 ctc_losses(*arguments) if objective == "ctc" else transducer_losses(*arguments, loss, watch)[objective]
