@@ -120,7 +120,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     model, tokenizer = load(config)
     resources, windows = load_resources(files, tokenizer), window_config.windows()
     methods = choose_methods(config.method, resources, model.config, options.lattice)
-    settings = read_settings(find_model(config.model)) if config.model else []
+    settings = read_settings(find_model(config.model) if config.model else pathlib.Path(config.exp_dir))
     rows = make_rows(methods, options, settings, resources.given())
     labels = [row.label for row in rows]
     device = pick_device(config.device)

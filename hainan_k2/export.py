@@ -140,7 +140,7 @@ def source_of(config: ExportConfig) -> Source:
         "updates": progress.get("updates"),
         "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
     }
-    return Source(model.eval(), tokenizer, provenance, averaged)
+    return Source(model.eval(), tokenizer, provenance, averaged, read_settings(pathlib.Path(config.exp_dir)))
 
 
 def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:

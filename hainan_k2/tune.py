@@ -10,7 +10,8 @@ decoding with them.
 
 Prints the word error rates before and after, with confidence interval. Writes the options as YAML, for --config of
 decode.py and transcribe.py, and beside it a picture of the error rates, best.svg. With --store the model directory
-keeps the weights: searches with the same kinds of decoding resources take them by default.
+keeps the weights, or the experiment folder, from which hainan-export takes them: searches with the same kinds of
+decoding resources take them by default.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class TuneConfig:
     cuts: str = option("", "lhotse cuts of the development set, .jsonl.gz (required)")
     method: str = option("rescore", "the method whose weights are searched", tuple(METHODS))
     out: str = option("", "YAML file to write: options for --config of decode.py and transcribe.py (required)")
-    store: bool = option(False, "keep the weights in the directory --model, as defaults of the method")
+    store: bool = option(
+        False, "keep the weights with the model, in --model or --exp-dir: the method then takes them by default"
+    )
     max_duration: float = option(60.0, "seconds of audio in a batch, padding included", above=0)
     seed: int = option(0, "of the search for the weights of rescore", at_least=0)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
@@ -64,8 +67,6 @@ class TuneConfig:
     def __post_init__(self) -> None:
         if not self.cuts or not self.out:
             raise ValueError("--cuts and --out are required: a development set, and the file to write")
-        if self.store and not self.model:
-            raise ValueError("--store needs --model: the directory that keeps the weights")
 
 
 def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str:
@@ -97,8 +98,9 @@ def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str
     if config.store:
         kept = {name: value for name, value in content.items() if name in METHODS[config.method].options}
         given = used_resources(config.method, resources.given())
-        store_setting(find_model(config.model), Setting(config.method, given, kept))
-        report.append(f"stored in {config.model}, for {config.method} with {', '.join(given) or 'no resources'}")
+        folder = find_model(config.model) if config.model else Path(config.exp_dir)
+        store_setting(folder, Setting(config.method, given, kept))
+        report.append(f"stored in {folder}, for {config.method} with {', '.join(given) or 'no resources'}")
     return "\n".join(report)
 
 

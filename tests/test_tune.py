@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from lhotse import CutSet
@@ -62,7 +63,6 @@ def test_a_recording_too_long_for_a_list_is_named(model_options, tmp_path, monke
         (["--cuts", "missing.jsonl.gz", "--out", "x.yaml", "--model", "released"], "missing.jsonl.gz: no such cut"),
         (["--cuts", "a", "--out", "b", "--seed", "-1"], "seed is -1: it must be at least 0"),
         (["--cuts", "a", "--out", "b", "--method", "best"], "method is 'best': choose from ar-greedy, ar-beam"),
-        (["--cuts", "a", "--out", "b", "--store"], "--store needs --model"),
         (["--cuts", "a", "--out", "b", "--model", "released", "--method", "viterbi-lm"], "viterbi-lm needs --lm"),
     ],
 )
@@ -120,6 +120,13 @@ def test_a_model_directory_keeps_the_weights(model_options, language_model, toy,
     def decoded(name, *options):
         decode.main([*options, *cuts, *lm, "--num-workers", "0", "--out-dir", str(tmp_path / name)])
         return (tmp_path / name / "recogs-dev-viterbi-lm.txt").read_text()
+
+    tune.main([*model_options, *lm, "--top-k", "3", "--out", str(out), "--store"])
+    exp_dir = model_options[1]
+    assert json.loads(Path(exp_dir, "decoding.json").read_text())["decoding"] == section
+    export.main([*model_options[:4], "--out-dir", str(tmp_path / "exported")])
+    assert json.loads((tmp_path / "exported" / "config.json").read_text())["decoding"] == section
+    Path(exp_dir, "decoding.json").unlink()
 
     caplog.set_level("INFO")
     stored = decoded("stored", "--model", str(copy))

@@ -111,12 +111,17 @@ def write_weights(
 
 
 def read_settings(folder: Path) -> list[Setting]:
-    """The options that searches with the model take by default. Raises ValueError as `read_model`."""
-    section = _read_json(folder / "config.json").get("decoding")
+    """The options that searches take by default with the model of a model directory or an experiment folder.
+
+    A model directory has them in config.json, an experiment folder in decoding.json. Raises ValueError for what is no
+    list of settings.
+    """
+    path = _settings_path(folder)
+    section = _read_json(path).get("decoding") if path.is_file() else None
     try:
         return [] if section is None else from_section(section)
     except ValueError as error:
-        raise ValueError(f"{folder / 'config.json'}: decoding: {error}") from None
+        raise ValueError(f"{path}: decoding: {error}") from None
 
 
 def store_setting(folder: Path, setting: Setting) -> None:
@@ -132,8 +137,13 @@ def store_setting(folder: Path, setting: Setting) -> None:
 
 
 def _write_settings(folder: Path, settings: Sequence[Setting]) -> None:
+    path = _settings_path(folder)
+    _write_json(path, {**(_read_json(path) if path.is_file() else {}), "decoding": as_section(settings)})
+
+
+def _settings_path(folder: Path) -> Path:
     path = folder / "config.json"
-    _write_json(path, {**_read_json(path), "decoding": as_section(settings)})
+    return path if path.is_file() else folder / "decoding.json"
 
 
 def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
