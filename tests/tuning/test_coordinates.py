@@ -109,6 +109,8 @@ def test_the_options_of_a_method_depend_on_the_resources():
     assert names("sar", "hotwords") == ["hotword_scale"]
     with pytest.raises(ValueError, match="method nar-greedy has no weights to tune"):
         names("nar-greedy")
+    with pytest.raises(ValueError, match="method nbest-oracle picks the text by its reference"):
+        names("nbest-oracle")
     for axis in AXES:
         assert axis.values()[0] == axis.low and axis.values()[-1] == axis.high
         assert any(axis.name in method.options for method in METHODS.values())
