@@ -3,10 +3,10 @@
     hainan-tune --model DIR --cuts cuts_dev.jsonl.gz --method viterbi-lm --lm lm.arpa --out best.yaml
     hainan-decode --config best.yaml --model DIR --cuts cuts_test.jsonl.gz
 
-The weights are those of lm_scale, token_bonus, duration_scale, lodr_scale, hotword_scale, ar_weight and nbest_scale
-that the method takes; the other options stay as given. The encoder runs once. `viterbi`, `viterbi-lm` and `graph` are
-tuned on their lattices, `rescore` on its scored lists, all others by searching again. The best weights are checked by
-decoding with them.
+The weights are those of lm_scale, token_bonus, duration_scale, skip_scale, lodr_scale, hotword_scale, ar_weight and
+nbest_scale that the method takes; the other options stay as given. The encoder runs once. `viterbi`, `viterbi-lm` and
+`graph` are tuned on their lattices, `rescore` on its scored lists, all others by searching again. The best weights are
+checked by decoding with them.
 
 Prints the word error rates before and after, with confidence interval. Writes the options as YAML, for --config of
 decode.py and transcribe.py, and beside it a picture of the error rates, best.svg. With --store the model directory
@@ -26,17 +26,17 @@ from typing import TYPE_CHECKING, Any, Optional
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.cli import HelpPage, errors_in_one_line, parse, start_logging
+from hainan_k2.cli import errors_in_one_line, parse, start_logging
 from hainan_k2.config import as_dict, option
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import ResourceConfig
+from hainan_k2.search.sweep import SearchGrid
 
 if TYPE_CHECKING:
     from hainan_k2.tuning.tuned import Tuned
 
 logger = logging.getLogger(__name__)
-DEFAULT = SearchConfig()
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,27 @@ class TuneConfig:
 
     help_title, help_example = "input and output", "--model DIR --cuts cuts_dev.jsonl.gz --out best.yaml"
 
-    @staticmethod
-    def help_page(argv: Sequence[str], prog: str, example: str) -> HelpPage:
-        from hainan_k2.search.help import help_page  # here: only --help needs it
-
-        return help_page(argv, prog, example)
-
     def __post_init__(self) -> None:
         if not self.cuts or not self.out:
             raise ValueError("--cuts and --out are required: a development set, and the file to write")
 
 
-def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str:
-    """Tune, write options and picture, and return a report. Raises ValueError where there is nothing to tune on."""
+def first_options(method: str, chosen: Any) -> SearchConfig:
+    """The options that the search begins with, of a SearchGrid; ValueError for one with several values."""
+    from hainan_k2.search.sweep import make_rows
+
+    row, *more = make_rows([method], chosen)
+    if more:
+        raise ValueError(f"give one value for each option, with which the search begins, not {len(more) + 1}")
+    return row.options
+
+
+def run(config: TuneConfig, chosen: Any, files: ResourceConfig) -> str:
+    """Tune, write options and picture, and return a report. Raises ValueError where there is nothing to tune on.
+
+    Args:
+      chosen: a SearchGrid with one value for each option.
+    """
     from hainan_k2.decode import DecodeConfig, load
     from hainan_k2.device import pick_device
     from hainan_k2.formats.model_dir import find_model, store_setting
@@ -82,6 +90,7 @@ def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str
     from hainan_k2.tuning.tuned import tune
 
     check_methods([config.method])
+    options = first_options(config.method, chosen)
     shared = {f.name for f in fields(DecodeConfig)} - {"method"}
     model, tokenizer = load(DecodeConfig(**{k: v for k, v in vars(config).items() if k in shared}))
     model.to(pick_device(config.device))
@@ -107,7 +116,8 @@ def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str
 def yaml_options(method: str, tuned: Tuned, files: ResourceConfig) -> dict[str, Any]:
     """The tuned weights, the other options of the method that were given, and the resources that it uses."""
     made = {name: getattr(tuned.options, name) for name in METHODS[method].options if name not in tuned.values}
-    made = {name: value for name, value in made.items() if value != getattr(DEFAULT, name)}
+    default = METHODS[method].config()
+    made = {name: value for name, value in made.items() if value != getattr(default, name)}
     uses = METHODS[method].needs + METHODS[method].uses
     resource_files = {name: value for name, value in as_dict(files).items() if value and name in uses}
     return {"method": method, **tuned.values, **made, **resource_files}
@@ -125,7 +135,7 @@ def write_yaml(path: Path, content: dict[str, Any], report: Sequence[str]) -> No
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, options, files = parse(
-        argv, "Find the weights of a decoding method on a development set.", TuneConfig, SearchConfig, ResourceConfig
+        argv, "Find the weights of a decoding method on a development set.", TuneConfig, SearchGrid, ResourceConfig
     )
     start_logging()
     with errors_in_one_line():

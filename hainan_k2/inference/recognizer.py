@@ -38,7 +38,6 @@ from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
-DEFAULTS = SearchConfig()
 WINDOWS = WindowConfig()
 
 
@@ -106,7 +105,7 @@ class Recognizer:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
           method: a name in METHODS; `options` and `resources` are what it takes. Without `options`, those stored with
-            the model for these resources, or the defaults.
+            the model for these resources, or the method's defaults.
           max_duration: seconds of audio in a batch, padding included; a longer input is a batch of its own.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
@@ -135,7 +134,7 @@ class Recognizer:
         input a batch.
         """
         loaded = resources or self.resources()
-        choose_methods([method], loaded, self.model.config, (options or DEFAULTS).lattice)
+        choose_methods([method], loaded, self.model.config, "nar" if options is None else options.lattice)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:
@@ -220,14 +219,15 @@ class Recognizer:
     def lattice(
         self,
         audio: Sequence[Audio],
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         **files: str,
     ) -> Fsa:
         """The lattices of the encoder-only joint, a k2.FsaVec, alone or with decoding resources.
 
         Args:
-          options: top_k, scales and pruning, as for viterbi and viterbi-lm.
+          options: scales and pruning; by default those of the method with these resources: graph, grammar, viterbi-lm,
+            viterbi.
           files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar": files of decoding resources, in place
             of `resources` that are loaded already.
         Raises:

@@ -97,6 +97,7 @@ def grammar_lattice(model: Hainan, projected: Tensor, lens: Tensor, options: Sea
         blank_penalty=options.blank_penalty,
         token_bonus=options.token_bonus,
         vocabulary=allowed.tokens(),
+        skip_scale=options.skip_scale,
     )
     return compose(lattice, allowed)
 

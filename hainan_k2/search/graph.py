@@ -18,6 +18,7 @@ from torch import Tensor
 from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.output_words import graph_words
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
+from hainan_k2.fsa.lattices.duration_scores import duration_scores
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
 from hainan_k2.model.hainan import Hainan
@@ -75,14 +76,10 @@ def graph_lattice(
     Their aux_labels are word ids. Raises ValueError if the graph was compiled for other durations.
     """
     token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
-    dense = tdt_dense(
-        token_log_probs,
-        duration_log_probs,
-        lens,
-        options.duration_scale,
-        options.blank_penalty,
-        options.token_bonus,
+    scores = duration_scores(
+        token_log_probs, duration_log_probs, lens, model.durations, options.duration_scale, options.skip_scale
     )
+    dense = tdt_dense(token_log_probs, scores, lens, options.blank_penalty, options.token_bonus)
     return intersect_tdt(
         word_graph.search_graph(model.durations, options.lm_scale, projected.device),
         dense,

@@ -15,11 +15,16 @@ from hainan_k2.search.method import Imported, Method
 
 # Options that several methods take.
 PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
+NAR_SCORES = (*PATH_SCORES, "skip_scale")  # of encoder-only lattices
 AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
-LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
+LATTICE = (*NAR_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
 NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
 RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
+
+# Defaults of searches in which a long duration may skip what the language model or grammar makes expensive, chosen on
+# the development sets of both recipes (recipes/librispeech/RESULTS.md).
+RESTRICTED = {"skip_scale": 0.2, "token_bonus": 1.0}
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -98,6 +103,7 @@ _TABLE = (
         needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
+        defaults={**RESTRICTED, "lm_scale": 0.6},
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -118,7 +124,8 @@ _TABLE = (
         Imported("grammar", "grammar"),
         needs_k2=True,
         description="best path in a closed grammar, with its output side",
-        options=(*PATH_SCORES, "grammar_threshold", "grammar_fallback"),
+        options=(*NAR_SCORES, "grammar_threshold", "grammar_fallback"),
+        defaults=RESTRICTED,
         needs=("grammar",),
         limit=COMPOSED,
     ),
@@ -128,13 +135,14 @@ _TABLE = (
         needs_k2=True,
         description="best path through a word graph: lexicon and word-level language model",
         options=(
-            *PATH_SCORES,
+            *NAR_SCORES,
             "lm_scale",
             "search_beam",
             "output_beam",
             "min_active_states",
             "max_active_states",
         ),
+        defaults={**RESTRICTED, "lm_scale": 0.6},
         needs=("graph",),
         limit=COMPOSED,
     ),

@@ -63,7 +63,8 @@ def make_rows(
 ) -> list[Row]:
     """A row for every method and every combination of the values of the options that it takes.
 
-    A warning names each option that was given and that none of the methods takes, a message each stored setting.
+    An option that was not given has the value that is stored with the model, or else the method's own default. A
+    message names what is stored, a warning each option that was given and that none of the methods takes.
 
     >>> [row.label for row in make_rows(["viterbi-lm", "sar"], SearchGrid(lm_scale=(0.1, 0.2)))]
     ['viterbi-lm lm_scale=0.1', 'viterbi-lm lm_scale=0.2', 'sar']
@@ -91,14 +92,15 @@ def make_rows(
     rows = []
     for method in dict.fromkeys(methods):
         swept = [name for name in values if name in METHODS[method].options and len(values[name]) > 1]
+        same = {name: v[0] for name, v in values.items()}
+        same.update({name: v for name, v in METHODS[method].defaults.items() if not _given(chosen, name)})
         stored = setting_of(method, given, settings)
         taken_over = {name: value for name, value in stored.items() if not _given(chosen, name)}
         if taken_over:
             shown = ", ".join(f"{name} {value}" for name, value in taken_over.items())
             logger.info("%s: %s, as stored with the model; options that you give override them", method, shown)
         for point in product(*(values[name] for name in swept)):
-            single = {name: v[0] for name, v in values.items()}
-            options = SearchConfig(**{**single, **taken_over, **dict(zip(swept, point))})
+            options = SearchConfig(**{**same, **taken_over, **dict(zip(swept, point))})
             label = " ".join([method, *(f"{name}={value:g}" for name, value in zip(swept, point))])
             rows.append(Row(label, method, options))
     return rows

@@ -39,7 +39,8 @@ class Axis:
 AXES = (
     Axis("lm_scale", 0.0, 1.2, 0.2, needs=("lm", "graph")),
     Axis("token_bonus", -1.0, 4.0, 1.0),
-    Axis("duration_scale", 0.5, 4.0, 0.5),
+    Axis("duration_scale", 0.5, 3.0, 0.5),
+    Axis("skip_scale", 0.0, 0.8, 0.1),
     Axis("lodr_scale", 0.0, 0.4, 0.1, needs=("lodr_lm",)),
     Axis("hotword_scale", 0.0, 4.0, 1.0, needs=("hotwords",)),
     Axis("ar_weight", 0.0, 1.0, 0.2),

@@ -35,8 +35,9 @@ def has_lattices(method: str, options: SearchConfig, given: Sequence[str]) -> bo
 
 def path_weights(options: SearchConfig, with_lm: bool) -> PathWeights:
     """The weights of the terms of a path's score; lm_scale is 0 for a lattice without language model."""
-    lm_scale = options.lm_scale if with_lm else 0.0
-    return PathWeights(options.duration_scale, options.token_bonus, options.blank_penalty, lm_scale)
+    names = ("duration_scale", "token_bonus", "blank_penalty", "skip_scale")
+    weights = {name: getattr(options, name) for name in names}
+    return PathWeights(**weights, lm_scale=options.lm_scale if with_lm else 0.0)
 
 
 class DevLattices:
@@ -61,10 +62,10 @@ class DevLattices:
             model, lens = self.dev.model, encoded.lens[rows]
             encoder_out = encoded.encoder_out[rows, : int(lens.max())]
             lattice = search_lattice(model, encoder_out, lens, options, resources)
-            _, durations = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
+            log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
             states = lattice.arcs.shape().row_splits(1).diff().tolist()
             weights = path_weights(options, bool(resources.given()))
-            weighted = WeightedLattice(lattice, durations, model.durations, weights)
+            weighted = WeightedLattice(lattice, *log_probs, lens, model.durations, weights)
             utterances = [first + b if count else -1 for b, count in zip(rows, states)]
             self._parts.append((utterances, lens, weighted))
             rows = [b for b, count in zip(rows, states) if not count]

@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from hainan_k2.cli import fail, parse
 from hainan_k2.decode import DecodeConfig
 from hainan_k2.fsa.language.grammar_files import find_grammar
-from hainan_k2.search import METHODS, SearchConfig, check_methods
+from hainan_k2.search import METHODS, check_methods
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
-from hainan_k2.tune import TuneConfig
+from hainan_k2.tune import TuneConfig, first_options
 from hainan_k2.tuning.axes import axes_of
 
 
@@ -51,7 +51,8 @@ def main() -> None:
             if method not in config.method and config.method != ("all",):
                 raise ValueError(f"--tune {method}: it is not in --method {','.join(config.method)}")
             axes_of(METHODS[method], given)
-            parse([*argv, "--cuts=-", "--out=-", f"--method={method}"], "", TuneConfig, SearchConfig, ResourceConfig)
+            arguments = [*argv, "--cuts=-", "--out=-", f"--method={method}"]
+            first_options(method, parse(arguments, "", TuneConfig, SearchGrid, ResourceConfig)[1])
     except ValueError as error:
         fail(str(error))
 

@@ -209,16 +209,18 @@ def nar_tables(model, encoded):
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
-def viterbi(token_rows, duration_rows, durations, scale=1.0, blank_penalty=0.0, bonus=0.0):
-    """Best path of the decoding lattice -> [(id, frame, duration)], score."""
+def viterbi(token_rows, duration_rows, durations, scale=1.0, blank_penalty=0.0, bonus=0.0, skip=0.0):
+    """Best path of the decoding lattice -> [(id, frame, duration)], score; `skip` weighs blanks on skipped frames."""
     length = len(token_rows)
     best = [(-math.inf, [])] * length + [(0.0, [])]  # from every frame to the end
     for time in reversed(range(length)):
         for token, token_lp in enumerate(token_rows[time]):
             prior = bonus if token else -blank_penalty
             for duration, duration_lp in zip(durations, duration_rows[time]):
-                score, rest = best[min(length, time + max(1, duration))]
+                target = min(length, time + max(1, duration))
+                score, rest = best[target]
                 score += token_lp + prior + scale * duration_lp
+                score += skip * sum(token_rows[skipped][0] for skipped in range(time + 1, target))
                 if score > best[time][0]:
                     best[time] = (score, [(token, time, duration)] * (token != 0) + rest)
     return best[0][1], best[0][0]

@@ -130,7 +130,7 @@ def test_options_of_tuning(check):
     assert check("", "all", tune="ar-beam") is None
     assert "--tune ar-beam: it is not in --method viterbi" in check("", "viterbi", tune="ar-beam")
     assert "method nar-greedy has no weights to tune" in check("", "nar-greedy", tune="nar-greedy")
-    assert "beam is '2,8', not of type int" in check("", "ar-beam", "--beam", "2,8", tune="ar-beam")
+    assert "give one value for each option" in check("", "ar-beam", "--beam", "2,8", tune="ar-beam")
 
 
 def test_weights_are_tuned_before_decoding(tmp_path):

@@ -6,10 +6,11 @@ import re
 import pytest
 
 from hainan_k2.formats.model_dir import read_settings, store_setting
-from hainan_k2.search import SearchConfig
+from hainan_k2.search import METHODS, SearchConfig
 from hainan_k2.search.settings import Setting, as_section, from_section
 from hainan_k2.search.sweep import SearchGrid, make_rows
 
+GRAPH = Setting("graph", ("graph",), {"token_bonus": 0.0})
 TUNED = Setting("ar-beam", ("lm",), {"lm_scale": 0.6, "token_bonus": 2.0})
 PLAIN = Setting("ar-beam", (), {"token_bonus": 1.0})
 LISTS = Setting("rescore", (), {"lattice": "ar", "beam": 8})
@@ -17,16 +18,22 @@ LISTS = Setting("rescore", (), {"lattice": "ar", "beam": 8})
 
 def options(method, given=(), **chosen):
     grid = SearchGrid(**chosen)
-    return [row.options for row in make_rows([method], grid, [TUNED, PLAIN, LISTS], given)]
+    return [row.options for row in make_rows([method], grid, [TUNED, PLAIN, LISTS, GRAPH], given)]
 
 
 def test_settings_hold_for_their_resources_alone():
     assert options("ar-beam", ("lm",)) == [SearchConfig(lm_scale=0.6, token_bonus=2.0)]
     assert options("ar-beam") == [SearchConfig(token_bonus=1.0)]
-    assert options("ar-beam", ("lm", "hotwords")) == options("viterbi-lm", ("lm",)) == [SearchConfig()]
+    assert options("ar-beam", ("lm", "hotwords")) == [SearchConfig()]
+    assert options("viterbi-lm", ("lm",)) == [METHODS["viterbi-lm"].config()]
     assert options("viterbi", ("lm",)) == [SearchConfig()]
     assert options("rescore") == [SearchConfig(lattice="ar", beam=8)]
     assert options("nbest", ("lm",)) == [SearchConfig()]
+
+
+def test_they_come_before_the_defaults_of_the_method():
+    assert options("graph", ("graph",)) == [METHODS["graph"].config(token_bonus=0.0)]
+    assert METHODS["graph"].config() != METHODS["graph"].config(token_bonus=0.0)
 
 
 def test_options_that_are_given_come_first():

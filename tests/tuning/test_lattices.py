@@ -26,6 +26,7 @@ weights = st.fixed_dictionaries(
         "duration_scale": st.sampled_from((0.5, 1.0, 2.5)),
         "token_bonus": st.sampled_from((-0.5, 0.0, 1.5)),
         "blank_penalty": st.sampled_from((0.0, 0.4)),
+        "skip_scale": st.sampled_from((0.0, 0.3)),
     }
 )
 

@@ -39,12 +39,13 @@ def lm_lattice(
     duration_scale: float = 1.0,
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
+    skip_scale: float = 0.0,
 ) -> Fsa:
     """nar_lattice composed with weighted language models, pruned; states and arcs are those of the module's docstring.
 
     Args:
-      token_log_probs, duration_log_probs, frame_lens, durations, top_k, duration_scale, blank_penalty, token_bonus: as
-        for nar_lattice.
+      token_log_probs, duration_log_probs, frame_lens, durations, top_k, duration_scale, blank_penalty, token_bonus,
+        skip_scale: as for nar_lattice.
       scorers: (automaton, weight) pairs. An automaton is an NgramLm, a HotwordGraph or any other Scorer. A negative
         weight subtracts: [(lm, 0.3), (bigram, -0.1)] is density ratio fusion with a low-order LM.
       beam: paths that are worse than the utterance's best by more than this are dropped, natural log; inf keeps all.
@@ -59,7 +60,7 @@ def lm_lattice(
     >>> lm = NgramLm.read("lm.arpa", pieces)
     >>> lattice = lm_lattice(token_log_probs, duration_log_probs, frame_lens, durations, [(lm, 0.3)])
     """
-    args = (top_k, duration_scale, blank_penalty, token_bonus)
+    args = (top_k, duration_scale, blank_penalty, token_bonus, None, skip_scale)
     tables = make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)
     return lm_arcs(tables, scorers, beam, max_active).fsa()
 

@@ -2,12 +2,15 @@
 
 The score of every arc is linear in the weights:
 
-    acoustic score + duration_scale * log P_D(d | t) + token_bonus [token] - blank_penalty [blank] + lm_scale * LM
+    log P_T(v | t)                     of tokens and blanks
+    + duration_scale * log P_D(d | t) + skip_scale * (blanks on the frames that d skips)      of durations
+    + token_bonus                      of tokens
+    - blank_penalty                    of blanks
+    + lm_scale * LM                    where a language model or a word graph took part
 
-LM is the score of the language model or of the word graph; the lattice keeps its product with lm_scale as `lm_scores`.
-The log-probabilities of the durations give the second term, so that each term can have another weight. The paths of
-the lattice stay those that the search kept with the first weights: without pruning, the best path is that of a search
-with the new ones.
+The lattice keeps lm_scale * LM as `lm_scores`; the terms of the durations follow from the log-probabilities. So each
+term can have another weight. The paths of the lattice stay those that the search kept with the first weights: without
+pruning, the best path is that of a search with the new ones.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.fsavec import arc_owner
 from hainan_k2.fsa.k2 import Fsa
+from hainan_k2.fsa.lattices.duration_scores import skipped_blanks
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class PathWeights:
     duration_scale: float = 1.0
     token_bonus: float = 0.0
     blank_penalty: float = 0.0
+    skip_scale: float = 0.0
     lm_scale: float = 0.0
 
 
@@ -39,7 +44,8 @@ class WeightedLattice:
 
     Args:
       lattice: FsaVec of B with `frame` and `duration`; the object keeps it, and changes its scores.
-      duration_log_probs: (B, T, D) log P_D that it was made of, natural log.
+      token_log_probs, duration_log_probs: (B, T, V) log P_T and (B, T, D) log P_D that it was made of, natural log.
+      frame_lens: (B,) number of frames of every utterance.
       durations: the D durations in frames.
       weights: those that it was made with. Their lm_scale is 0 for a lattice without language model.
     Raises:
@@ -48,7 +54,13 @@ class WeightedLattice:
     """
 
     def __init__(
-        self, lattice: Fsa, duration_log_probs: Tensor, durations: Sequence[int], weights: PathWeights
+        self,
+        lattice: Fsa,
+        token_log_probs: Tensor,
+        duration_log_probs: Tensor,
+        frame_lens: Tensor,
+        durations: Sequence[int],
+        weights: PathWeights,
     ) -> None:
         check_lattice(lattice)
         with_lm = hasattr(lattice, "lm_scores")
@@ -57,7 +69,9 @@ class WeightedLattice:
                 f"lm_scale is {weights.lm_scale:g} for a lattice {'with' if with_lm else 'without'} lm_scores"
             )
         self.lattice = lattice
+        skipped = skipped_blanks(token_log_probs, frame_lens, durations)
         self._durations = arc_durations(lattice, duration_log_probs.double(), durations)
+        self._skipped = arc_durations(lattice, skipped, durations)
         is_emission = lattice.frame >= 0
         self._tokens = (is_emission & (lattice.labels > BLANK)).double()
         self._blanks = (is_emission & (lattice.labels == BLANK)).double()
@@ -66,7 +80,7 @@ class WeightedLattice:
 
     def _weighted(self, weights: PathWeights) -> Tensor:
         """(A,) float64, the terms that have a weight."""
-        total = weights.duration_scale * self._durations
+        total = weights.duration_scale * self._durations + weights.skip_scale * self._skipped
         total += weights.token_bonus * self._tokens - weights.blank_penalty * self._blanks
         if self._lm is not None:
             total += weights.lm_scale * self._lm
@@ -82,8 +96,8 @@ class WeightedLattice:
         return self.lattice
 
 
-def arc_durations(lattice: Fsa, duration_log_probs: Tensor, durations: Sequence[int]) -> Tensor:
-    """(A,) log P_D(d | t) of every arc with a duration d, 0 elsewhere.
+def arc_durations(lattice: Fsa, scores: Tensor, durations: Sequence[int]) -> Tensor:
+    """(A,) the score of d at t, of scores (B, T, D), for every arc with a duration d; 0 elsewhere.
 
     A duration arc without a frame belongs to the frame of the token arcs that lead to its source.
     """
@@ -96,6 +110,6 @@ def arc_durations(lattice: Fsa, duration_log_probs: Tensor, durations: Sequence[
     frame = torch.where(frame >= 0, frame, frame_of_state[arcs[:, 0] + first])
     timed = (duration >= 0).nonzero()[:, 0]
     column = torch.searchsorted(torch.tensor(durations, device=duration.device), duration[timed])
-    values = duration_log_probs.new_zeros(len(duration))
-    values[timed] = duration_log_probs[owner[timed], frame[timed], column]
+    values = scores.new_zeros(len(duration))
+    values[timed] = scores[owner[timed], frame[timed], column]
     return values
