@@ -1,4 +1,4 @@
-"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's features, or the output of a frozen encoder.
+"""Stage 2: features of the cuts of stage 1: filter banks, NeMo's, sherpa-onnx's, or the output of a frozen encoder.
 
 A finished split is not computed again unless its cuts or the options changed; an interrupted one is continued.
 """
@@ -35,9 +35,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--prefix", default="librispeech", help="first part of the names of manifests")
     parser.add_argument(
         "--features",
-        choices=("fbank", "nemo"),
+        choices=("fbank", "nemo", "sherpa-onnx"),
         default="fbank",
-        help="Kaldi's filter banks, or the features of NeMo's models; train.py takes the same option",
+        help="Kaldi's filter banks, the features of NeMo's models, or those that sherpa-onnx computes in their place; "
+        "train.py takes the same option",
     )
     parser.add_argument("--num-mel-bins", type=int, default=80, help="mel bins of the features")
     parser.add_argument(

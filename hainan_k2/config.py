@@ -79,9 +79,9 @@ class ModelConfig:
     )
     features: str = option(
         "auto",
-        "features that the encoder takes: fbank, Kaldi's filter banks; log-mel, Whisper's; nemo, NeMo's; auto: fbank, "
-        "or log-mel for a Whisper encoder",
-        ("auto", "fbank", "log-mel", "nemo"),
+        "features that the encoder takes: fbank, Kaldi's filter banks; log-mel, Whisper's; nemo, NeMo's; sherpa-onnx, "
+        "what sherpa-onnx computes in place of NeMo's; auto: fbank, or log-mel for a Whisper encoder",
+        ("auto", "fbank", "log-mel", "nemo", "sherpa-onnx"),
     )
     num_mel_bins: int = option(80, "mel bins of the features", at_least=1, at_most=MAX_WIDTH)
     nemo_window: str = option("hann", "NeMo's features: window of the Fourier transform", ("hann", "hamming"))
@@ -146,7 +146,7 @@ class ModelConfig:
             )
         if self.objective == "ctc" and not self.ctc:
             raise ValueError("ctc is false: a model of objective ctc has nothing but its CTC head")
-        taken = ("auto", "fbank", "nemo") if self.encoder == "fastconformer" else ("auto", "log-mel")
+        taken = ("auto", "fbank", "nemo", "sherpa-onnx") if self.encoder == "fastconformer" else ("auto", "log-mel")
         if self.features not in taken:
             raise ValueError(f"features is {self.features}: a {self.encoder} encoder takes {', '.join(taken)}")
         for name in ("d_model", "whisper_dim"):

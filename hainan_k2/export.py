@@ -4,8 +4,9 @@ The model is a model directory (--model), or the mean over `--avg` epochs of an 
 those with the lowest dev WER; with --use-averaged-model the mean over all updates of the last epochs, from the running
 average that training keeps. Heads that only training uses are left out.
 
---format model writes a model directory, onnx a folder that sherpa-onnx and onnx-asr read,
-nemo the archive model.nemo.
+--format model writes a model directory, nemo the archive model.nemo, onnx a folder that sherpa-onnx and onnx-asr read.
+Models on NeMo's features run in onnx-asr, and in sherpa-onnx on an approximation of them; models on sherpa-onnx's features
+(train.py --features sherpa-onnx) run in sherpa-onnx alone: --runtime sherpa-onnx.
 """
 
 from __future__ import annotations

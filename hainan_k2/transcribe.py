@@ -195,27 +195,23 @@ def collect(results: Sequence[Transcription], rows: Sequence[Row], reference: Op
 def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, windows: StreamConfig) -> None:
     """Print the words of standard input while they arrive.
 
-    Raises ValueError if the options do not suit a stream, or the input is no PCM.
+    Raises ValueError if options or resources do not suit a stream, or the input is no PCM.
     """
     from hainan_k2.inference.pcm import pcm_blocks
     from hainan_k2.inference.recognizer import Recognizer
-    from hainan_k2.inference.streaming import check_method, show, transcribe_stream
-    from hainan_k2.search import choose_methods
+    from hainan_k2.inference.streaming import show, streaming_search
+    from hainan_k2.search.resources import load_resources
     from hainan_k2.search.sweep import make_rows
 
-    given = [name for name, value in as_dict(files).items() if value]
-    if given:
-        raise ValueError(f"--{given[0].replace('_', '-')} cannot be used with --stream")
-    check_method(config.method[0])
+    streaming_search(config.method[0])
     row, *more = make_rows(config.method, options)
     if more:
         raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device, precision=config.precision)
-    choose_methods(config.method, model=recognizer.model.config)
-    model, spec, pieces = recognizer.model, recognizer.spec, recognizer.tokenizer.pieces
+    resources = load_resources(files, recognizer.tokenizer)
     blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
-    show(transcribe_stream(model, spec, pieces, blocks, windows, row.options, row.method), sys.stdout)
+    show(recognizer.transcribe_stream(blocks, row.method, row.options, resources, windows), sys.stdout)
 
 
 def set_num_threads(count: int) -> None:

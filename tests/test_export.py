@@ -217,7 +217,7 @@ def test_checkpoints_are_written_as_graphs(exp, tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--format", "onnx"], "cannot run this model: it computes NeMo's features"),
+        (["--format", "onnx"], "cannot run this model: it approximates NeMo's features"),
         (["--format", "nemo"], "features fbank"),
         (["--format", "onnx", "--precision", "int8"], "--precision is an option of --format model, not of onnx"),
         (["--format", "nemo", "--check", "a.wav"], "--check is an option of --format onnx, not of nemo"),

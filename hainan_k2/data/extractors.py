@@ -1,7 +1,7 @@
 """lhotse feature extractors over hainan_k2.frontend, and which stored features serve as which kind of FeatureSpec.
 
-lhotse stores the registered name of an extractor (hainan-fbank, hainan-log-mel, hainan-nemo) with the features that it
-computed.
+lhotse stores the registered name of an extractor (hainan-fbank, hainan-log-mel, hainan-nemo, hainan-sherpa-onnx) with
+the features that it computed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ STORED_TYPES = {
     "fbank": ("hainan-fbank", "kaldi-fbank", "kaldifeat-fbank", "fbank"),
     "log-mel": ("hainan-log-mel",),
     "nemo": ("hainan-nemo",),
+    "sherpa-onnx": ("hainan-sherpa-onnx",),
     "states": ("hainan-whisper-states",),
     "encoded": ("hainan-encoder-output",),
 }
@@ -159,24 +160,8 @@ class NemoMelConfig:
         return NemoMelConfig(**data)
 
 
-@register_extractor
-class NemoMel(_Extractor):
-    """lhotse extractor of `hainan_k2.frontend.nemo_mel.nemo_mel`: samples (N,) at 16 kHz to (T, num_mel_bins).
-
-    T = round(N / 160), as lhotse requires: NeMo's floor(N / 160) frames, and a copy of the last one where 80 samples or
-    more are left. A batch has NeMo's frames alone (`hainan_k2.data.cuts.num_frames`).
-    """
-
-    name = "hainan-nemo"
-    config_type = NemoMelConfig
-
-    def __init__(self, config: Optional[NemoMelConfig] = None):
-        super().__init__(config)
-        self.spec = FeatureSpec("nemo", self.config.num_mel_bins, self.config.window, self.config.preemphasis)
-
-    def features(self, waveform: Tensor) -> Tensor:
-        frames = self.spec.extract(waveform)
-        return torch.cat([frames, frames[-1:]]) if len(waveform) % HOP >= HOP // 2 else frames
+class _GuardedLogMel(_Extractor):
+    """An extractor of log(energy + LOG_GUARD)."""
 
     @staticmethod
     def mix(features_a: np.ndarray, features_b: np.ndarray, energy_scaling_factor_b: float) -> np.ndarray:
@@ -195,11 +180,62 @@ def _energies(features: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, np.exp(features) - LOG_GUARD)
 
 
+@register_extractor
+class NemoMel(_GuardedLogMel):
+    """lhotse extractor of `hainan_k2.frontend.nemo_mel.nemo_mel`: samples (N,) at 16 kHz to (T, num_mel_bins).
+
+    T = round(N / 160), as lhotse requires: NeMo's floor(N / 160) frames, and a copy of the last one where 80 samples or
+    more are left. A batch has NeMo's frames alone (`hainan_k2.data.cuts.num_frames`).
+    """
+
+    name = "hainan-nemo"
+    config_type = NemoMelConfig
+
+    def __init__(self, config: Optional[NemoMelConfig] = None):
+        super().__init__(config)
+        self.spec = FeatureSpec("nemo", self.config.num_mel_bins, self.config.window, self.config.preemphasis)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        frames = self.spec.extract(waveform)
+        return torch.cat([frames, frames[-1:]]) if len(waveform) % HOP >= HOP // 2 else frames
+
+
+@dataclass
+class SherpaMelConfig:
+    """Options of SherpaMel, in the form in which lhotse stores them."""
+
+    num_mel_bins: int = 80
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> SherpaMelConfig:
+        return SherpaMelConfig(**data)
+
+
+@register_extractor
+class SherpaMel(_GuardedLogMel):
+    """lhotse extractor of `hainan_k2.frontend.sherpa_mel.sherpa_mel`: samples (N,) at 16 kHz to (T, num_mel_bins)."""
+
+    name = "hainan-sherpa-onnx"
+    config_type = SherpaMelConfig
+
+    def __init__(self, config: Optional[SherpaMelConfig] = None):
+        super().__init__(config)
+        self.spec = FeatureSpec("sherpa-onnx", self.config.num_mel_bins)
+
+    def features(self, waveform: Tensor) -> Tensor:
+        return self.spec.extract(waveform)
+
+
 def extractor_of(spec: FeatureSpec) -> _Extractor:
     """The lhotse extractor of a FeatureSpec; ValueError for outputs of an encoder, which are not computed here."""
     spec.check_computable()
     if spec.kind == "nemo":
         return NemoMel(NemoMelConfig(spec.num_bins, spec.window, spec.preemphasis))
+    if spec.kind == "sherpa-onnx":
+        return SherpaMel(SherpaMelConfig(spec.num_bins))
     return LogMel() if spec.kind == "log-mel" else Fbank(FbankConfig(spec.num_bins))
 
 

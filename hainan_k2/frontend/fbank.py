@@ -79,7 +79,13 @@ def _kaldifeat_computer(num_mel_bins: int) -> Any:
 def _from_native(waveform: Tensor, num_mel_bins: int) -> Tensor:
     import kaldi_native_fbank
 
-    options = _set_options(kaldi_native_fbank.FbankOptions(), num_mel_bins)
+    return native_frames(_set_options(kaldi_native_fbank.FbankOptions(), num_mel_bins), waveform)
+
+
+def native_frames(options: Any, waveform: Tensor) -> Tensor:
+    """(N,) -> (T, F), what kaldi-native-fbank computes with these FbankOptions."""
+    import kaldi_native_fbank
+
     stream = kaldi_native_fbank.OnlineFbank(options)
     stream.accept_waveform(SAMPLING_RATE, waveform.tolist())
     stream.input_finished()
@@ -87,13 +93,18 @@ def _from_native(waveform: Tensor, num_mel_bins: int) -> Tensor:
 
 
 def _set_options(options: Any, num_mel_bins: int) -> Any:
-    """Both packages mirror Kaldi's option structure."""
+    set_frame_options(options)
+    options.mel_opts.num_bins = num_mel_bins
+    options.mel_opts.low_freq = 20.0
+    options.mel_opts.high_freq = -400.0  # 400 Hz below half the sampling rate
+    return options
+
+
+def set_frame_options(options: Any) -> Any:
+    """The frames of the module's description, in FbankOptions of either package: both mirror Kaldi's options."""
     options.frame_opts.samp_freq = SAMPLING_RATE
     options.frame_opts.frame_shift_ms = 1000 * FEATURE_FRAME_SHIFT
     options.frame_opts.frame_length_ms = 1000 * FRAME_LENGTH
     options.frame_opts.dither = 0.0
     options.frame_opts.snip_edges = False
-    options.mel_opts.num_bins = num_mel_bins
-    options.mel_opts.low_freq = 20.0
-    options.mel_opts.high_freq = -400.0  # 400 Hz below half the sampling rate
     return options

@@ -15,8 +15,11 @@ from hainan_k2.frontend.nemo_mel import FFT, LOG_GUARD, MAX_BINS, PREEMPHASIS, n
 from hainan_k2.frontend.nemo_mel import WINDOWS as NEMO_WINDOWS
 from hainan_k2.frontend.normalise import normalise
 from hainan_k2.frontend.samples import Samples, to_waveform
+from hainan_k2.frontend.sherpa_mel import HIGHEST, normalise_by_sherpa, sherpa_mel
+from hainan_k2.frontend.sherpa_mel import MAX_BINS as MAX_SHERPA_BINS
+from hainan_k2.frontend.sherpa_mel import MIN_BINS as MIN_SHERPA_BINS
 
-KINDS = ("fbank", "log-mel", "nemo", "states", "encoded")
+KINDS = ("fbank", "log-mel", "nemo", "sherpa-onnx", "states", "encoded")
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class FeatureSpec:
     """The kind of features that an encoder expects, with `num_bins` values per frame.
 
     fbank: Kaldi's log mel filter banks, normalised per utterance. log-mel: Whisper's features, not normalised.
-    nemo: NeMo's log mel energies, with the next three options. states: the output of a frozen pretrained encoder, which
-    is stored beside the cuts and never computed here. encoded: the output of a frozen encoder as a whole, 80 ms frames,
-    stored likewise; the model's encoder is skipped.
+    nemo: NeMo's log mel energies, with the next three options. sherpa-onnx: those that sherpa-onnx computes for NeMo's
+    transducers, normalised per utterance. states: the output of a frozen pretrained encoder, which is stored beside the
+    cuts and never computed here. encoded: the output of a frozen encoder as a whole, 80 ms frames, stored likewise; the
+    model's encoder is skipped.
 
     Args:
       window: hann or hamming.
@@ -53,6 +57,10 @@ class FeatureSpec:
             raise ValueError(f"num_mel_bins is {self.num_bins}: log-mel features have {NUM_BINS}")
         if self.kind == "nemo" and not 1 <= self.num_bins <= MAX_BINS:
             raise ValueError(f"num_mel_bins is {self.num_bins}: NeMo's features have 1 to {MAX_BINS}")
+        if self.kind == "sherpa-onnx" and not MIN_SHERPA_BINS <= self.num_bins <= MAX_SHERPA_BINS:
+            raise ValueError(
+                f"num_mel_bins is {self.num_bins}: sherpa-onnx's features have {MIN_SHERPA_BINS} to {MAX_SHERPA_BINS}"
+            )
         if self.window not in NEMO_WINDOWS:
             raise ValueError(f"window is {self.window!r}: NeMo's features have {' or '.join(NEMO_WINDOWS)}")
 
@@ -61,16 +69,20 @@ class FeatureSpec:
         """The features that the encoder of `model` expects, computed from audio."""
         if model.features == "nemo":
             return cls("nemo", model.num_mel_bins, model.nemo_window, model.nemo_preemphasis, model.nemo_normalise)
+        if model.features == "sherpa-onnx":
+            return cls("sherpa-onnx", model.num_mel_bins)
         return cls("fbank" if model.encoder == "fastconformer" else "log-mel", model.num_mel_bins)
 
     @property
     def normalised(self) -> bool:
         """Whether these features are normalised per utterance."""
-        return self.kind == "fbank" or self.kind == "nemo" and self.per_feature
+        return self.kind in ("fbank", "sherpa-onnx") or self.kind == "nemo" and self.per_feature
 
     def as_dict(self) -> dict[str, Any]:
         """What defines these features, as the config.json of a model directory states it."""
         common = {"kind": self.kind, "num_mel_bins": self.num_bins, "sampling_rate": SAMPLING_RATE}
+        if self.kind == "sherpa-onnx":
+            return {**common, "n_fft": FFT, "highest_frequency": HIGHEST, "log_guard": LOG_GUARD}
         if self.kind != "nemo":
             return common
         return {
@@ -95,13 +107,15 @@ class FeatureSpec:
         self.check_computable()
         if self.kind == "nemo":
             return nemo_mel(waveform, self.num_bins, self.window, self.preemphasis)
+        if self.kind == "sherpa-onnx":
+            return sherpa_mel(waveform, self.num_bins)
         return log_mel(waveform) if self.kind == "log-mel" else fbank(waveform, self.num_bins)
 
     def normalise(self, features: Tensor) -> Tensor:
         """The features (T, F) of one utterance normalised as this kind is; unchanged where it is not."""
         if not self.normalised:
             return features
-        return normalise_per_feature(features) if self.kind == "nemo" else normalise(features)
+        return NORMALISATIONS[self.kind](features)
 
     def check_computable(self) -> None:
         """Raises ValueError for outputs of an encoder, which are stored and not computed from audio."""
@@ -117,4 +131,5 @@ class FeatureSpec:
             )
 
 
+NORMALISATIONS = {"fbank": normalise, "nemo": normalise_per_feature, "sherpa-onnx": normalise_by_sherpa}
 FBANK = FeatureSpec()

@@ -26,7 +26,8 @@ from hainan_k2.inference.batch_search import Outcome
 from hainan_k2.inference.engine import search_encoded
 from hainan_k2.inference.failures import reason
 from hainan_k2.inference.samples import Audio, Input, batches, failure_of, read_each
-from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.inference.streaming import Update, transcribe_stream
+from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
 from hainan_k2.inference.windows import FRAME, encode_audio
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Transcription
@@ -39,6 +40,7 @@ from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
 WINDOWS = WindowConfig()
+STREAM = StreamConfig()
 
 
 class Recognizer:
@@ -143,6 +145,23 @@ class Recognizer:
         rows = stored if options is None else [Row(method, method, options)]
         for (result,) in self.decode(audio, rows, loaded, sampling_rate, max_duration):
             yield result
+
+    def transcribe_stream(
+        self,
+        blocks: Iterable[np.ndarray],
+        method: str = "ar-greedy",
+        options: SearchConfig = DEFAULTS,
+        resources: Optional[DecodingResources] = None,
+        config: StreamConfig = STREAM,
+    ) -> Iterator[Update]:
+        """Transcribe audio while it arrives, mono 16 kHz blocks (N,): yields an Update with words after every window.
+
+        Raises ValueError as hainan_k2.inference.streaming.transcribe_stream, and for what the method needs.
+        """
+        loaded = resources or self.resources()
+        choose_methods([method], loaded, self.model.config)
+        pieces = self.tokenizer.pieces
+        return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)
 
     def decode(
         self,

@@ -1,18 +1,20 @@
 """Transcribe audio while it arrives: samples come in pieces, words go out.
 
 The encoder reads windows (hainan_k2.inference.windows) that advance by `hop` seconds, with `behind` seconds of earlier
-audio and `ahead` seconds of later audio as context. The greedy search continues from its state at the end of the last
-window. A word is final when the next one has begun: later audio cannot change it. Until then it is part of `partial`.
+audio and `ahead` seconds of later audio as context. The search goes on from where it was at the end of the last window.
+A word is final when the next one has begun, with ar-beam in all hypotheses: later audio cannot change it. Until then it
+is part of `partial`. The language model and hotwords of ar-beam go on through the whole stream, which to them is one
+sentence.
 
-Latency: a word is final at most `hop + ahead` seconds after the next word has begun, plus the time that one window
-takes to compute; `partial` shows it within `hop` seconds.
+Latency: with greedy search a word is final at most `hop + ahead` seconds after the next word has begun, plus the time
+that one window takes to compute; with ar-beam, as soon as its hypotheses agree on it. `partial` shows it within `hop`
+seconds.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TextIO
 
@@ -25,14 +27,14 @@ from hainan_k2.inference.window_sizes import StreamConfig
 from hainan_k2.inference.windows import encode_windows
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import WORD_START, Hypothesis, Token, Word
-from hainan_k2.search import METHODS
+from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.streaming import StreamingGreedy
+from hainan_k2.search.streaming import Stream
 
 
 @dataclass(frozen=True)
 class Update:
-    """The result of a window: `seconds` of audio that are final, the `words` that became final with it, and `partial`,
+    """The result of a window: `seconds` of audio searched so far, the `words` that became final with it, and `partial`,
     the text after them, which may still change."""
 
     seconds: float
@@ -65,13 +67,14 @@ class WordStream:
         return Hypothesis(tuple(tokens), 0.0, num_frames).with_words(self.pieces, audio_seconds=seconds).words
 
 
-def check_method(name: str) -> None:
-    """Raises ValueError for a method that cannot decode audio which has not ended yet (`Method.streams`)."""
-    streaming = [method.name for method in METHODS.values() if method.streams]
-    if name not in streaming:
+def streaming_search(method: str) -> Callable[..., Stream]:
+    """`Method.stream` of a method. ValueError if it cannot decode audio that has not ended yet."""
+    streaming = {name: listed.stream for name, listed in METHODS.items() if listed.stream}
+    if method not in streaming:
         raise ValueError(
-            f"method {name} needs the whole recording before it begins; a stream is decoded by {' or '.join(streaming)}"
+            f"method {method} needs the whole recording before it begins; a stream is decoded by {', '.join(streaming)}"
         )
+    return streaming[method]
 
 
 def transcribe_stream(
@@ -82,6 +85,7 @@ def transcribe_stream(
     config: StreamConfig,
     options: SearchConfig,
     method: str = "ar-greedy",
+    resources: DecodingResources = NO_RESOURCES,
 ) -> Iterator[Update]:
     """Transcribe audio that arrives in blocks; yields an Update after every window, and one at the end.
 
@@ -91,21 +95,19 @@ def transcribe_stream(
     Args:
       blocks: mono 16 kHz audio, each (N,).
     Raises:
-      ValueError: for a method that cannot decode streams, and if the audio is shorter than 25 ms.
+      ValueError: for a method, options or resources that cannot decode streams, and if the audio is shorter than 25 ms.
     """
-    check_method(method)
-    audio = Counted(blocks)
-    search, words = StreamingGreedy(model, options, method == "ar-greedy"), WordStream(pieces)
+    audio, words = Counted(blocks), WordStream(pieces)
+    search = streaming_search(method)(model, options, resources)
     for kept, ahead in encode_windows(model, spec, audio, config.windows()):
-        final = words.accept(search.accept(kept), search.num_frames)
-        preview = copy.copy(search)
-        partial = words.rest(preview.accept(ahead), preview.num_frames)
+        final = words.accept(search.accept(kept, len(ahead)), search.num_frames)
+        partial = words.rest(search.preview(ahead), search.num_frames + len(ahead))
         decided = min(
             search.num_frames * ENCODER_FRAME_SHIFT, audio.samples / SAMPLING_RATE
         )  # the last frame may be cut
         yield Update(round(decided, 3), final, " ".join(word.text for word in partial))
     seconds = audio.samples / SAMPLING_RATE
-    yield Update(round(seconds, 3), words.rest([], search.num_frames, seconds), "")
+    yield Update(round(seconds, 3), words.rest(search.finish(), search.num_frames, seconds), "")
 
 
 def show(updates: Iterable[Update], out: TextIO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,12 @@ class Predictions:
         for table, column in zip(self.tables, columns):
             table[begin : self.used] = column
         return torch.arange(begin, self.used, device=columns[0].device)
+
+    def copied(self) -> Predictions:
+        """A copy to which rows can be added without changing this one."""
+        other = copy.copy(self)
+        other.capacity, other.tables = self.used, [table[: self.used].clone() for table in self.tables]
+        return other
 
     def crowded(self, needed: int) -> bool:
         """Whether the tables are nearly full, and most of it is garbage if at most `needed` rows are referred to."""

@@ -34,7 +34,7 @@ def read_hypotheses(
     score, order = score.sort(dim=1, descending=True, stable=True)
     scores = (score + search.offset[:, None])[:, :nbest].tolist()
     nodes = search.columns[NODE].gather(1, order)[:, :nbest].tolist()
-    trail = _Trail(search)
+    trail = Trail(search)
     graph = search.extension.automaton.graph
     finals = [0.0] * len(scores)
     if graph is not None:
@@ -54,7 +54,7 @@ def read_hypotheses(
     return found
 
 
-class _Trail:
+class Trail:
     """The trail of a search as lists: of every emitted token its parent, and what it is."""
 
     def __init__(self, search: ArSearch) -> None:

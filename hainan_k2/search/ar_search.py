@@ -92,9 +92,9 @@ class ArSearch:
         self.trail_size = 0
         self.recorder = Recorder(self.columns) if record else None
 
-    def run(self) -> None:
-        """Extend the hypotheses until all are at the end of their utterance."""
-        ends = self.extension.end_times.unsqueeze(1)
+    def run(self, before: int = _LATE) -> None:
+        """Extend the hypotheses until all are at the end of their utterance, or not earlier than time `before`."""
+        ends = self.extension.end_times.unsqueeze(1).clamp(max=before)
         while True:
             time = self.columns[TIME].masked_fill(self.score == -torch.inf, _LATE)
             first = time.amin(1, keepdim=True)  # where all are at the end, so is the first

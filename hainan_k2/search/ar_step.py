@@ -27,6 +27,8 @@ from hainan_k2.search.ar_columns import (
 from hainan_k2.search.emissions import Frames
 from hainan_k2.search.options import SearchConfig
 
+_UNKNOWN = torch.iinfo(torch.int64).max
+
 
 @dataclass(frozen=True)
 class Step:
@@ -65,6 +67,7 @@ class Extension:
         utterance = frames.utterance()
         rows = torch.arange(len(utterance), device=device) + utterance
         self.num_rows = len(rows) + len(frames.lens)
+        self.first_row = 0  # that of hidden[0]
         self.hidden = frames.values.new_zeros(self.num_rows, frames.values.shape[1]).index_copy_(0, rows, frames.values)
         owner = torch.repeat_interleave(frames.lens + 1, output_size=self.num_rows)
         self.symbols = options.max_symbols
@@ -77,10 +80,20 @@ class Extension:
         self.moves = self.symbols * torch.stack([self.durations.clamp(min=1), self.durations])  # (2, D) blank, token
         self.context, self.token_bits = context_of(model, options)
 
+    def replace_rows(self, first_row: int, hidden: Tensor, end: Optional[int]) -> None:
+        """Of the one utterance of a stream: take `hidden` (N, J) as its rows from `first_row` on.
+
+        end: the row behind its last frame; None if it is not known, and beyond the reach of all steps.
+        """
+        self.first_row, self.hidden = first_row, hidden
+        self.end_times = self.ends.new_full((1,), _UNKNOWN if end is None else self.symbols * end)
+        self.end_of_row = self.end_times.expand(len(hidden))
+
     def step(self, score: Tensor, source: Tensor, predicted: Tensor) -> Step:
         """The continuations of hypotheses: their scores (N,), columns (COLUMNS, N), predictor outputs (N, J)."""
         options, row = self.options, torch.div(source[TIME], self.symbols, rounding_mode="floor")
-        tokens, durations = self.model.joiner.log_probs(self.hidden.index_select(0, row), predicted)
+        stored = row - self.first_row if self.first_row else row
+        tokens, durations = self.model.joiner.log_probs(self.hidden.index_select(0, stored), predicted)
         choices = self.automaton.choose(tokens, source[STATE], self.beam)
         log_prob = torch.cat([tokens[:, :1], choices.log_prob], dim=1)
         duration_log_prob, index = durations.topk(min(options.beam_durations, len(self.durations)))
@@ -92,7 +105,7 @@ class Extension:
             duration_score *= options.duration_scale
         model_score = token_score.unsqueeze(2) + duration_score.unsqueeze(1)
 
-        end = self.end_of_row.index_select(0, row).view(-1, 1, 1)
+        end = self.end_of_row.index_select(0, stored).view(-1, 1, 1)
         begin, time = (self.symbols * row).view(-1, 1, 1), source[TIME].view(-1, 1, 1)
         landing = torch.minimum(begin + self._moved(time - begin, index, log_prob.shape[1]), end)
         state = torch.cat([source[STATE].unsqueeze(1), choices.state], dim=1)

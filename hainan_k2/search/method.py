@@ -23,6 +23,7 @@ class Method:
     function(model, encoder_out (B, T, C), lens (B,), SearchConfig, DecodingResources) -> B Hypotheses.
     function.sweep, where `sweeps` is not empty, takes a list of SearchConfigs in place of one and returns a list of B
     Hypotheses for each; it costs hardly more than one search.
+    stream(model, SearchConfig, DecodingResources) -> a hainan_k2.search.streaming.Stream.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Method:
     uses: tuple[str, ...] = ()  # those that it takes if they are given
     sweeps: tuple[str, ...] = ()  # the options in which the SearchConfigs of a function.sweep may differ
     oracle: bool = False  # the caller picks the alternative nearest to the reference: a bound on what can be reached
-    streams: bool = False  # can decode audio that has not ended yet (hainan_k2.search.streaming)
+    stream: Optional[Imported] = None  # how it decodes audio that has not ended yet, see below; None: it cannot
     compared: bool = False  # shown beside the chosen methods in reports without references
     limit: float = math.inf  # seconds of audio that are searched at once
     limited_by: tuple[str, ...] = ()  # the limit holds only with one of these resources; if empty, always

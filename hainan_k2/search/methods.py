@@ -4,8 +4,8 @@ Everything that depends on the method is read from this table: --help, the READM
 are cut, which methods decode streams and which a report compares. Importing it loads neither torch nor k2.
 
     >>> from hainan_k2.search import METHODS, SearchConfig
-    >>> [name for name, method in METHODS.items() if method.streams]
-    ['ar-greedy', 'nar-greedy']
+    >>> [name for name, method in METHODS.items() if method.stream]
+    ['ar-greedy', 'ar-beam', 'nar-greedy']
     >>> search = METHODS["ar-greedy"].function  # search(model, encoder_out, lens, SearchConfig(max_symbols=5))
 """
 
@@ -38,7 +38,7 @@ _TABLE = (
         parts=("predictor",),
         options=("max_symbols", "hotword_scale"),
         uses=("hotwords",),
-        streams=True,
+        stream=Imported("streaming", "StreamingGreedy"),
         compared=True,
     ),
     Method(
@@ -58,6 +58,7 @@ _TABLE = (
             "grammar_fallback",
         ),
         uses=("lm", "lodr_lm", "graph", "grammar", "hotwords"),
+        stream=Imported("ar_stream", "StreamingBeam"),
         limit=COMPOSED,
         limited_by=("lm", "graph", "grammar"),
     ),
@@ -66,7 +67,7 @@ _TABLE = (
         Imported("greedy", "nar_greedy"),
         needs_k2=False,
         description="greedy walk over the encoder-only joint",
-        streams=True,
+        stream=Imported("streaming", "streaming_nar"),
         compared=True,
     ),
     Method(

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -35,9 +35,10 @@ from hainan_k2.result import WORD_START, Hypothesis
 from hainan_k2.search.beam import make_ar_lattice
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.list_scores import BEAM, ListScores
+from hainan_k2.search.list_search import ListSearch
 from hainan_k2.search.methods import ORDERING
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
+from hainan_k2.search.resources import DecodingResources
 from hainan_k2.search.viterbi import make_arcs
 from hainan_k2.search.viterbi_lm import lm_scorers
 
@@ -125,13 +126,6 @@ def expected_errors(utterance: Tensor, scores: Tensor, words: Sequence[Sequence[
     return risk
 
 
-def check_points(points: Sequence[SearchConfig], names: Sequence[str]) -> None:
-    """ValueError where the points of a sweep differ in other options than `names`, so that their lists differ."""
-    same = {name: getattr(points[0], name) for name in names}
-    if any(replace(point, **same) != points[0] for point in points):
-        raise ValueError(f"the points of a sweep differ in more than {', '.join(names)}: so do their lists")
-
-
 def words_of(text: Sequence[int], pieces: Sequence[str] | None) -> list[Any]:
     """The words of a text of token ids; without pieces, the ids themselves."""
     return list(text) if pieces is None else "".join(pieces[i] for i in text).replace(WORD_START, " ").split()
@@ -176,40 +170,15 @@ def _mix(weight: float, scores: Tensor, other_weight: float, others: Tensor) -> 
 
 
 @dataclass(frozen=True)
-class NbestSearch:
+class NbestSearch(ListSearch):
     """A search function that orders its list by one of the functions above; `whole`: all texts are alternatives."""
 
     order: Callable[[Candidates, SearchConfig, DecodingResources], tuple[Tensor, Tensor]]
     whole: bool = False
-
-    def __call__(
-        self,
-        model: Hainan,
-        encoder_out: Tensor,
-        lens: Tensor,
-        options: SearchConfig,
-        resources: DecodingResources = NO_RESOURCES,
-    ) -> list[Hypothesis]:
-        """The best texts of encoder_out (B, T, C), lens (B,)."""
-        return self._search(model, encoder_out, lens, [options], resources)[0]
-
-    def sweep(
-        self,
-        model: Hainan,
-        encoder_out: Tensor,
-        lens: Tensor,
-        points: Sequence[SearchConfig],
-        resources: DecodingResources = NO_RESOURCES,
-    ) -> list[list[Hypothesis]]:
-        """The same with each of several options, from one list. They may differ in the options `ORDERING` alone.
-
-        Raises ValueError where they differ in others, which change the list.
-        """
-        check_points(points, ORDERING)
-        return self._search(model, encoder_out, lens, points, resources)
+    orders_by: ClassVar[tuple[str, ...]] = ORDERING
 
     @torch.no_grad()
-    def _search(
+    def search(
         self,
         model: Hainan,
         encoder_out: Tensor,

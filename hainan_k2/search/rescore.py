@@ -26,10 +26,11 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
 from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.list_scores import ctc_scores
+from hainan_k2.search.list_search import ListSearch
 from hainan_k2.search.methods import RESCORING
-from hainan_k2.search.nbest import Candidates, check_points
+from hainan_k2.search.nbest import Candidates
 from hainan_k2.search.options import SearchConfig
-from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
+from hainan_k2.search.resources import DecodingResources
 from hainan_k2.search.viterbi_lm import NO_PATH
 
 Scores = dict[str, Tensor]  # by term: (N,) float64, of N texts
@@ -124,33 +125,19 @@ def weighted_sum(terms: Scores, weights: dict[str, float]) -> Tensor:
     return total
 
 
-class RescoreSearch:
+class RescoreSearch(ListSearch):
     """The search function of the method `rescore`."""
 
-    def __call__(
-        self,
-        model: Hainan,
-        encoder_out: Tensor,
-        lens: Tensor,
-        options: SearchConfig,
-        resources: DecodingResources = NO_RESOURCES,
-    ) -> list[Hypothesis]:
-        """The best texts of encoder_out (B, T, C), lens (B,)."""
-        return self._best(scored_lists(model, encoder_out, lens, options, resources), options, len(lens))
+    orders_by = RESCORING
 
-    def sweep(
+    def search(
         self,
         model: Hainan,
         encoder_out: Tensor,
         lens: Tensor,
         points: Sequence[SearchConfig],
-        resources: DecodingResources = NO_RESOURCES,
+        resources: DecodingResources,
     ) -> list[list[Hypothesis]]:
-        """The same with each of several options, from one list. They may differ in the options `RESCORING` alone.
-
-        Raises ValueError where they differ in others, which change the list.
-        """
-        check_points(points, RESCORING)
         lists = scored_lists(model, encoder_out, lens, points[0], resources)
         return [self._best(lists, point, len(lens)) for point in points]
 

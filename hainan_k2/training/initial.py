@@ -76,13 +76,16 @@ def choose_dimensions(
 
     Args:
       preset: name of a preset; None takes the dimensions of `initial`, or preset M where that is None as well.
-      dimensions: single options of ModelConfig, which override the preset's or the initial model's.
+      dimensions: single options of ModelConfig, which override the preset's or the initial model's. Of the initial
+        model only dropouts and, if they are named here, the features may be others.
       vocab_size: number of tokens V, blank included.
       initial: the model that training starts from.
 
     Raises:
       ValueError: where the weights of `initial` do not fit these dimensions, and for objectives other than tdt.
     """
+    if initial is not None and "features" in dimensions:  # weights for features of one kind fit those of another
+        initial = initial._replace(config=replace(initial.config, features=dimensions["features"]))
     if preset is None and initial is not None:
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
     else:

@@ -9,11 +9,12 @@ option corpus synth "synth (synthesized here, no download), mini, clean-100 or f
 option dl_dir "" "folder with LibriSpeech; without --corpus, the largest corpus that it contains is used"
 option synth_hours 2.0 "hours of synthetic training speech; above 2, with thousands of words instead of tens"
 option synth_seed 0 "seed of the synthetic corpus"
-option features fbank "fbank (Kaldi's filter banks) or nemo (NeMo's features, which other runtimes compute)"
+option features fbank "fbank (Kaldi's filter banks), nemo (NeMo's features, which NeMo and onnx-asr compute) or \
+sherpa-onnx (what sherpa-onnx computes in their place)"
 asr_options
 parse_options "$@"
 
-[[ $features == fbank || $features == nemo ]] || refuse "--features is fbank or nemo, not '$features'"
+[[ $features =~ ^(fbank|nemo|sherpa-onnx)$ ]] || refuse "--features is fbank, nemo or sherpa-onnx, not '$features'"
 
 set_splits() {  # CORPUS
   case $1 in

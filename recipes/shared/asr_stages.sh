@@ -11,7 +11,7 @@
 #   perturb_splits    the train_splits that --speed-perturb applies to (default: all)
 #   test_cuts_dir     folder with the manifests of the test_splits (default: the features of stage 2)
 #   lang_text         comma-separated text files to train the BPE on (default: the training transcripts)
-#   features          fbank or nemo, the features of a FastConformer (default: fbank)
+#   features          fbank, nemo or sherpa-onnx, the features of a FastConformer (default: fbank)
 #
 # Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
 # another --method does not train again. If --stage is above 3, they are made before stage 5.

@@ -3,8 +3,9 @@
     pip install 'hainan_k2[runtimes]'
     python recipes/shared/runtimes.py --model DIR --onnx DIR --cuts CUTS.jsonl.gz
 
-onnx-asr computes NeMo's features. sherpa-onnx approximates them, so that its texts may differ. The last row is
-ar-greedy on the features of sherpa-onnx, counted against sherpa-onnx.
+onnx-asr is tried if the folder was written for it. It computes NeMo's features, sherpa-onnx approximates them, so that
+its texts may differ: for a model on NeMo's features the last row is ar-greedy on those of sherpa-onnx, counted against
+sherpa-onnx.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from hainan_k2.cli import errors_in_one_line, parse
 from hainan_k2.config import option
 from hainan_k2.formats.onnx_writer import ENDINGS
 from hainan_k2.frontend.audio import SAMPLING_RATE
+from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.scoring.wer import score
 from hainan_k2.search import SearchConfig
 from hainan_k2.search.greedy import ar_greedy
@@ -86,30 +88,14 @@ def ours(name: str) -> Decoder:
     return lambda samples: recognizer.transcribe([samples])[0].text
 
 
-def sherpa_features(samples: np.ndarray, num_bins: int) -> torch.Tensor:
-    """The features (T, F) that sherpa-onnx computes in place of NeMo's."""
-    import kaldi_native_fbank
-
-    options = kaldi_native_fbank.FbankOptions()
-    options.frame_opts.dither, options.frame_opts.snip_edges = 0.0, False
-    options.frame_opts.remove_dc_offset, options.frame_opts.window_type = False, "povey"
-    options.mel_opts.num_bins, options.mel_opts.is_librosa = num_bins, True
-    options.mel_opts.low_freq, options.mel_opts.high_freq = 0.0, -400.0
-    stream = kaldi_native_fbank.OnlineFbank(options)
-    stream.accept_waveform(SAMPLING_RATE, samples.tolist())
-    stream.input_finished()
-    frames = np.stack([stream.get_frame(i) for i in range(stream.num_frames_ready)])
-    return torch.from_numpy((frames - frames.mean(0)) / (frames.std(0) + 1e-5))
-
-
 def ours_on_sherpa_features(name: str) -> Decoder:
     """ar-greedy of the model directory on the features of sherpa-onnx, with its limit of tokens on a frame."""
     recognizer = Recognizer.load(name, device="cpu")
-    model, bins = recognizer.model, recognizer.spec.num_bins
+    model, spec = recognizer.model, FeatureSpec("sherpa-onnx", recognizer.spec.num_bins)
 
     @torch.no_grad()
     def decode(samples: np.ndarray) -> str:
-        features = sherpa_features(samples, bins)
+        features = spec.compute(samples)
         frames, lens = model.encoder(features[None], torch.tensor([len(features)]))
         (found,) = ar_greedy(model, frames, lens, SearchConfig(max_symbols=SHERPA_SYMBOLS))
         return recognizer.tokenizer.decode(found.ids)
@@ -124,11 +110,13 @@ def main() -> None:
         cuts = list(CutSet.from_file(config.cuts))[: config.count]
         samples = [cut.load_audio()[0] for cut in cuts]
         decoders = {("ar-greedy", "float32"): ours(config.model)}
-        for make in (onnx_asr, sherpa_onnx):
+        for_onnx_asr = (folder / f"encoder-model.{ENDINGS['float32']}").exists()
+        for make in (onnx_asr, sherpa_onnx) if for_onnx_asr else (sherpa_onnx,):
             decoders.update(
                 {(make.__name__.replace("_", "-"), precision): make(folder, precision) for precision in ENDINGS}
             )
-        decoders[("its features", "float32")] = ours_on_sherpa_features(config.model)
+        if for_onnx_asr:
+            decoders[("its features", "float32")] = ours_on_sherpa_features(config.model)
         seconds = sum(len(one) for one in samples) / SAMPLING_RATE
         print(f"{len(cuts)} recordings, {seconds / 60:.1f} min, one thread")
         print(f"{'decoder':12s} {'':8s} {'equal':>6s} {'WER %':>6s} {'CPU s':>6s} {'x real time':>12s}")

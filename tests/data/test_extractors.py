@@ -11,6 +11,8 @@ from hainan_k2.data.extractors import (
     LogMel,
     NemoMel,
     NemoMelConfig,
+    SherpaMel,
+    SherpaMelConfig,
     UtteranceNorm,
     extractor_of,
     transforms_of,
@@ -18,6 +20,7 @@ from hainan_k2.data.extractors import (
 from hainan_k2.frontend.fbank import fbank
 from hainan_k2.frontend.log_mel import log_mel
 from hainan_k2.frontend.nemo_mel import nemo_mel
+from hainan_k2.frontend.sherpa_mel import sherpa_mel
 from hainan_k2.frontend.spec import FeatureSpec
 from tests.data.corpus import babble
 
@@ -26,7 +29,10 @@ def extract(samples: np.ndarray) -> np.ndarray:
     return Fbank().extract(samples.astype(np.float32), 16000)
 
 
-@pytest.mark.parametrize("extractor, compute", [(Fbank(), fbank), (LogMel(), log_mel), (NemoMel(), nemo_mel)])
+@pytest.mark.parametrize(
+    "extractor, compute",
+    [(Fbank(), fbank), (LogMel(), log_mel), (NemoMel(), nemo_mel), (SherpaMel(), sherpa_mel)],
+)
 def test_extract_returns_the_features_of_the_frontend_in_the_type_of_its_input(extractor, compute):
     samples = babble(1600, seed=4).astype(np.float32)
     tensor = extractor.extract(torch.from_numpy(samples)[None], 16000)
@@ -44,7 +50,9 @@ def test_more_or_fewer_bins_than_kaldi_has(bins):
 
 
 @pytest.mark.parametrize(
-    "extractor", [Fbank(), Fbank(FbankConfig(40)), LogMel(), NemoMel(NemoMelConfig(128, "hamming", 0.5))]
+    "extractor",
+    [Fbank(), Fbank(FbankConfig(40)), LogMel(), NemoMel(NemoMelConfig(128, "hamming", 0.5))]
+    + [SherpaMel(SherpaMelConfig(40))],
 )
 def test_can_be_sent_to_another_process_and_written_to_a_file(extractor, tmp_path):
     samples = babble(8000, seed=6).astype(np.float32)
@@ -71,7 +79,9 @@ def test_features_mix_as_signals_add_up():
 
 
 @pytest.mark.parametrize(
-    "spec", [FeatureSpec(), FeatureSpec(num_bins=40), FeatureSpec("log-mel"), FeatureSpec("nemo", 128)]
+    "spec",
+    [FeatureSpec(), FeatureSpec(num_bins=40), FeatureSpec("log-mel"), FeatureSpec("nemo", 128)]
+    + [FeatureSpec("sherpa-onnx", 128)],
 )
 def test_an_extractor_and_its_transforms_agree_with_the_spec(spec):
     samples = babble(12345, seed=9).astype(np.float32)

@@ -10,9 +10,12 @@ from lhotse import CutSet
 
 from hainan_k2.compute_features import main
 from hainan_k2.data import precompute as module
+from hainan_k2.data.config import DataConfig
+from hainan_k2.data.datamodule import eval_loader
 from hainan_k2.data.extractors import Fbank, FbankConfig
 from hainan_k2.data.precompute import precompute
 from hainan_k2.frontend.nemo_mel import nemo_mel
+from hainan_k2.frontend.spec import FeatureSpec
 from tests.data.corpus import write_cuts
 
 SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "compute_features.py"
@@ -44,6 +47,28 @@ def test_features_are_those_of_the_audio_at_three_speeds(manifests):
         assert np.abs(stored - computed).max() < 0.05
     dev = CutSet.from_file(manifests.parent / "fbank" / "librispeech_cuts_dev.jsonl.gz")
     assert sorted(dev.ids) == names[:3]
+
+
+def test_features_of_sherpa_onnx_stored_or_computed_are_those_of_the_frontend(manifests):
+    cuts = command(manifests, "--split", "train", "--features", "sherpa-onnx", "--num-mel-bins", "128")
+    spec, config = FeatureSpec("sherpa-onnx", 128), DataConfig(num_workers=0, num_buckets=2)
+    folders = {"fbank": 0.2, "manifests": 0.0}  # lilcom's steps, in bins that vary little
+    for folder, tolerance in folders.items():
+        loader = eval_loader(manifests.parent / folder / "librispeech_cuts_train.jsonl.gz", config, spec=spec)
+        found = {
+            name: row[:frames]
+            for batch in loader
+            for name, row, frames in zip(
+                batch["supervisions"]["cut_id"], batch["inputs"], batch["supervisions"]["num_frames"].tolist()
+            )
+        }
+        assert set(found) == set(cuts.ids)
+        for cut in cuts:
+            expected = spec.compute(cut.load_audio()[0])
+            assert found[cut.id].shape == expected.shape == ((cut.num_samples + 80) // 160, 128)
+            assert (found[cut.id] - expected).abs().max() <= tolerance
+    with pytest.raises(ValueError, match="of type hainan-sherpa-onnx, 128 bins; this encoder expects hainan-nemo"):
+        eval_loader(manifests.parent / "fbank" / "librispeech_cuts_train.jsonl.gz", config, spec=FeatureSpec("nemo"))
 
 
 def test_other_rates_and_bins(tmp_path):

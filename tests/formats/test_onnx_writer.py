@@ -28,6 +28,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
     [
         (dict(), ["onnx-asr"], "onnx-asr cannot run this model: .* takes Kaldi's filter banks"),
         (dict(encoder="whisper"), ["sherpa-onnx"], "sherpa-onnx cannot run this model: .* takes Whisper's log-mel"),
+        (dict(features="sherpa-onnx"), RUNTIMES, "onnx-asr cannot run this model: .* takes those of sherpa-onnx"),
         (dict(features="nemo", nemo_window="hamming"), ["sherpa-onnx"], "this encoder takes hamming and 0.97"),
         (dict(features="nemo", nemo_preemphasis=0.9), ["onnx-asr"], "this encoder takes hann and 0.9"),
         (dict(features="nemo", num_mel_bins=64), ["onnx-asr"], "80 or 128 mel bins, and this encoder takes 64"),
@@ -51,6 +52,21 @@ def test_a_ctc_model_is_refused(tokenizer, tmp_path):
     model = small_model(tokenizer.vocab_size, objective="ctc", durations=(0,), predictor_masking=False)
     with pytest.raises(ValueError, match="nothing but a CTC head"):
         write_onnx(tmp_path, model, tokenizer, (), 10)
+
+
+@pytest.mark.parametrize(
+    "features, runtimes, approximated",
+    [("nemo", RUNTIMES, True), ("nemo", ["onnx-asr"], False), ("sherpa-onnx", ["sherpa-onnx"], False)],
+)
+def test_features_that_a_runtime_approximates_are_logged(tokenizer, features, runtimes, approximated, caplog):
+    check_runtimes(runtimes, small_model(tokenizer.vocab_size, features=features))
+    expected = ["sherpa-onnx approximates NeMo's features (Povey window, mel filters up to 7600 Hz"] * approximated
+    assert [message[: len(expected[0])] for message in caplog.messages] == expected
+
+
+def test_the_refusal_names_the_runtime_that_is_able(tokenizer):
+    with pytest.raises(ValueError, match="--runtime sherpa-onnx or --runtime none .* writes the graphs$"):
+        check_runtimes(RUNTIMES, small_model(tokenizer.vocab_size, features="sherpa-onnx"))
 
 
 def test_sherpa_onnx_takes_any_number_of_bins_and_features_that_are_not_normalised(tokenizer):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hainan_k2.data.extractors import UtteranceNorm
 from hainan_k2.frontend.nemo_mel import normalise_per_feature
 from hainan_k2.frontend.normalise import normalise
+from hainan_k2.frontend.sherpa_mel import normalise_by_sherpa
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
 
@@ -32,7 +33,8 @@ def test_an_utterance_is_normalised_alike_in_any_batch(lens, padding):
     for row, utterance in zip(batch, utterances):
         row[: len(utterance)] = utterance
     segments = torch.tensor([[i, 0, n] for i, n in enumerate(lens)], dtype=torch.int32)
-    for spec, one in ((FBANK, normalise), (FeatureSpec("nemo"), normalise_per_feature)):
+    others = (FeatureSpec("nemo"), normalise_per_feature), (FeatureSpec("sherpa-onnx"), normalise_by_sherpa)
+    for spec, one in ((FBANK, normalise), *others):
         for row, utterance in zip(UtteranceNorm(spec)(batch, segments), utterances):
             assert torch.equal(row[: len(utterance)], one(utterance))  # each is reduced alone
             assert not row[len(utterance) :].any()

@@ -25,6 +25,7 @@ def test_the_features_of_each_encoder():
     assert FeatureSpec.of_model(ModelConfig(num_mel_bins=40)) == FeatureSpec("fbank", 40)
     assert FeatureSpec.of_model(ModelConfig.preset("whisper-tiny")) == FeatureSpec("log-mel", 80)
     assert FeatureSpec.of_model(ModelConfig(features="nemo", num_mel_bins=128)) == FeatureSpec("nemo", 128)
+    assert FeatureSpec.of_model(ModelConfig(features="sherpa-onnx")) == FeatureSpec("sherpa-onnx", 80)
     others = ModelConfig(features="nemo", nemo_window="hamming", nemo_preemphasis=0.5, nemo_normalise=False)
     assert FeatureSpec.of_model(others) == FeatureSpec("nemo", 80, "hamming", 0.5, False)
 
@@ -41,18 +42,31 @@ def test_what_a_model_directory_states():
         "log_guard": 2.0**-24,
         "normalise": "per_feature",
     }
+    assert FeatureSpec("sherpa-onnx", 128).as_dict() == {
+        "kind": "sherpa-onnx",
+        "num_mel_bins": 128,
+        "sampling_rate": 16000,
+        "n_fft": 512,
+        "highest_frequency": 7600.0,
+        "log_guard": 2.0**-24,
+    }
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: FeatureSpec("mfcc"), "no features of kind 'mfcc'; there are fbank, log-mel, nemo, states"),
+        (
+            lambda: FeatureSpec("mfcc"),
+            "no features of kind 'mfcc'; there are fbank, log-mel, nemo, sherpa-onnx, states",
+        ),
         (lambda: FeatureSpec("log-mel", 40), "num_mel_bins is 40: log-mel features have 80"),
         (lambda: FeatureSpec("states", 384).compute(SAMPLES), "encoder states are not computed from audio"),
         (lambda: FeatureSpec().compute(SAMPLES[:399]), "at least 400 samples"),
         (lambda: FeatureSpec("nemo", 0), "num_mel_bins is 0: NeMo's features have 1 to 256"),
+        (lambda: FeatureSpec("sherpa-onnx", 189), "num_mel_bins is 189: sherpa-onnx's features have 3 to 188"),
+        (lambda: FeatureSpec("sherpa-onnx", 2), "num_mel_bins is 2: sherpa-onnx's features have 3 to 188"),
         (lambda: FeatureSpec("nemo", window="bartlett"), "window is 'bartlett': NeMo's features have hann or hamming"),
-        (lambda: ModelConfig(features="log-mel"), "a fastconformer encoder takes auto, fbank, nemo"),
+        (lambda: ModelConfig(features="log-mel"), "a fastconformer encoder takes auto, fbank, nemo, sherpa-onnx"),
         (lambda: ModelConfig(encoder="whisper", features="nemo"), "a whisper encoder takes auto, log-mel"),
         (lambda: FeatureSpec(num_bins=2).compute(SAMPLES), "num_mel_bins is 2"),
     ],

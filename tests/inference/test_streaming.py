@@ -14,19 +14,23 @@ from hypothesis import strategies as st
 
 from hainan_k2 import transcribe
 from hainan_k2.bench.decode import random_model
+from hainan_k2.config import as_dict
 from hainan_k2.formats.model_dir import write_model
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.pcm import pcm_blocks
+from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.inference.streaming import WordStream, show, transcribe_stream
 from hainan_k2.inference.window_sizes import StreamConfig
 from hainan_k2.inference.windows import encode_audio
 from hainan_k2.result import Token
-from hainan_k2.search import METHODS, SearchConfig
+from hainan_k2.search import METHODS, NO_RESOURCES, SearchConfig
 from hainan_k2.search.streaming import StreamingGreedy
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
 from tests.inference.test_windows import ragged
-from tests.oracles.search import DURATION_SETS, Speaker, encoder_output
+from tests.oracles.lm import DictionaryLm
+from tests.oracles.search import DURATION_SETS, Speaker, batches, encoder_output
+from tests.search.test_ar_stream import resources as decoding_resources
 from tests.toy import make_lang
 
 PIECES = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
@@ -53,7 +57,7 @@ def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, dur
     speaker, options = Speaker(seed, durations=durations, predictor=predictor), SearchConfig(max_symbols=max_symbols)
     encoded, lens = encoder_output(seed, [length])
     whole = METHODS[method].function(speaker, encoded, lens, options)[0].tokens
-    search, tokens = StreamingGreedy(speaker, options, method == "ar-greedy"), []
+    search, tokens = METHODS[method].stream(speaker, options, NO_RESOURCES), []
     for piece in torch.tensor_split(encoded[0, :length], sorted(places)):
         tokens += search.accept(piece)
     assert search.num_frames == length
@@ -61,13 +65,26 @@ def test_a_search_in_pieces_is_the_search_of_the_whole(seed, length, places, dur
     assert [t.confidence for t in tokens] == pytest.approx([t.confidence for t in whole])
 
 
-@pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy"])
+@settings(max_examples=20, deadline=None)
+@given(batches(max_frames=40, max_utterances=1), st.lists(st.integers(0, 40), max_size=4).map(sorted), st.data())
+def test_a_greedy_search_in_pieces_with_hotwords(batch, places, data):
+    model, encoded, lens = batch
+    given = data.draw(decoding_resources(model.vocab_size))
+    (whole,) = METHODS["ar-greedy"].function(model, encoded, lens, SearchConfig(), given)
+    search = StreamingGreedy(model, SearchConfig(), given)
+    frames = encoded[0, : int(lens[0])]
+    tokens = [token for piece in torch.tensor_split(frames, places) for token in search.accept(piece)]
+    assert [(t.id, t.frame, t.duration) for t in tokens] == [(t.id, t.frame, t.duration) for t in whole.tokens]
+
+
+@pytest.mark.parametrize("method", ["ar-greedy", "ar-beam", "nar-greedy"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_ragged_pieces_give_the_words_of_the_whole(method, seed):
+    options = SearchConfig(token_bonus=2.0, context_tokens=2) if method == "ar-beam" else SearchConfig()
     samples = babble(80_017, seed).astype(np.float32)
     encoded = encode_audio(model(), SPEC, [samples], CONFIG.windows())
-    offline = METHODS[method].function(model(), *encoded, SearchConfig())[0].with_words(PIECES, audio_seconds=5.001)
-    updates = list(transcribe_stream(model(), SPEC, PIECES, ragged(samples, seed), CONFIG, SearchConfig(), method))
+    offline = METHODS[method].function(model(), *encoded, options)[0].with_words(PIECES, audio_seconds=5.001)
+    updates = list(transcribe_stream(model(), SPEC, PIECES, ragged(samples, seed), CONFIG, options, method))
     words = [word for update in updates for word in update.words]
     assert [(w.text, w.start, w.end) for w in words] == [(w.text, w.start, w.end) for w in offline.words]
     assert len(words) > 5 and sum(bool(update.words) for update in updates) > 3
@@ -175,6 +192,32 @@ def test_what_is_refused():
     assert silent.seconds == 0 and not silent.words
 
 
+def test_the_command_with_a_language_model_and_hotwords(tmp_path, monkeypatch, capsys):
+    tokenizer = Tokenizer(make_lang(tmp_path))
+    write_model(tmp_path / "model", random_model("tiny", tokenizer.vocab_size), tokenizer, "float32", {})
+    unigrams = {("<s>",): (-99.0, 0.0), ("</s>",): (-0.5, 0.0)}
+    unigrams.update({(piece,): (-0.05 * (n % 9) - 0.3, 0.0) for n, piece in enumerate(tokenizer.pieces[1:])})
+    files = {"lm": str(DictionaryLm(unigrams).write(tmp_path / "lm.arpa")), "hotwords": str(tmp_path / "hotwords.txt")}
+    (tmp_path / "hotwords.txt").write_text("alfa bravo :3\necho\n")
+    content = (32767 * babble(64_000, 2)).astype("<i2")
+
+    recognizer = Recognizer.load(tmp_path / "model", "cpu")
+    resources, samples = recognizer.resources(**files), content.astype(np.float32) / 32768
+    encoded = encode_audio(recognizer.model, recognizer.spec, [samples], CONFIG.windows())
+    found = METHODS["ar-beam"].function(recognizer.model, *encoded, SearchConfig(lm_scale=0.4), resources)
+    expected = [w.text for w in found[0].with_words(tokenizer.pieces).words]
+    plain = METHODS["ar-beam"].function(recognizer.model, *encoded, SearchConfig())[0]
+    assert expected and expected != [w.text for w in plain.with_words(tokenizer.pieces).words]
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content.tobytes())))
+    options = [f"--{name}={value}" for name, value in {**files, **as_dict(CONFIG), "lm-scale": 0.4}.items()]
+    transcribe.main(["--model", str(tmp_path / "model"), "--device=cpu", "--stream=true", "--method=ar-beam", *options])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [word["text"] for line in lines for word in line["words"]] == expected
+    updates = recognizer.transcribe_stream([samples], "ar-beam", SearchConfig(lm_scale=0.4), resources, CONFIG)
+    assert [word.text for update in updates for word in update.words] == expected
+
+
 def test_the_command(tmp_path, monkeypatch, capsys):
     tokenizer = Tokenizer(make_lang(tmp_path))
     write_model(tmp_path / "model", random_model("tiny", tokenizer.vocab_size), tokenizer, "float32", {})
@@ -186,13 +229,17 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         transcribe.main([*command, *options])
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
+    grammar = tmp_path / "fox.grammar"
+    grammar.write_text("sentence: fox | echo\n")
     updates = lines(pcm)
     assert [round(line["seconds"] / 0.48) for line in updates[:4]] == [1, 2, 3, 4] and updates[-1]["seconds"] == 3.0
     assert lines(b"")[0]["words"] == []
     for arguments, message in (
         ((b"abc",), "ends within a sample"),
         ((pcm, "--method", "sar"), "needs the whole recording"),
-        ((pcm, "--hotwords", "x.txt"), "--hotwords cannot be used with --stream"),
+        ((pcm, "--hotwords", "x.txt"), "x.txt"),
+        ((pcm, "--method", "ar-beam", "--grammar", str(grammar)), "a grammar or graph needs the whole recording"),
+        ((pcm, "--method", "ar-beam", "--guide", "nar"), "guide nar needs the whole recording"),
         ((pcm, "a.wav"), "takes samples from standard input"),
         ((b"fLaC" + pcm,), "standard input is a FLAC file"),
         ((pcm, "--method", "ar-greedy,nar-greedy"), "takes one --method"),

@@ -100,7 +100,7 @@ def test_recipes_check_options_before_they_start(tmp_path, recipe, args, words):
 
 def test_features_of_the_librispeech_recipe(tmp_path):
     done = bash(f'"{ROOT}/recipes/librispeech/run.sh" --features mfcc', cwd=tmp_path)
-    assert done.returncode == 2 and "--features is fbank or nemo, not 'mfcc'" in done.stderr
+    assert done.returncode == 2 and "--features is fbank, nemo or sherpa-onnx, not 'mfcc'" in done.stderr
 
 
 def test_librispeech_recipe_names_what_a_download_folder_lacks(tmp_path):

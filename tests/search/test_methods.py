@@ -199,5 +199,5 @@ def test_the_longest_recordings_that_are_searched_at_once():
         assert m.segment(OPTIONS, biased) == (10.0 if listed else m.longest(OPTIONS, biased))
 
 
-def test_methods_that_decode_streams_are_greedy():
-    assert [name for name, method in METHODS.items() if method.streams] == ["ar-greedy", "nar-greedy"]
+def test_methods_that_decode_streams():
+    assert [name for name, method in METHODS.items() if method.stream] == ["ar-greedy", "ar-beam", "nar-greedy"]

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.search import METHODS, SearchConfig
+from hainan_k2.search.ar_stream import StreamingBeam
 from hainan_k2.search.streaming import StreamingGreedy
 from tests.oracles import search as oracle
 from tests.oracles.search import Speaker, encoder_output
@@ -41,9 +42,10 @@ def test_greedy_search(batch, max_symbols):
 def test_a_stream(batch):
     model, encoded, lens = batch
     frames = encoded[0, : int(lens[0])]
-    search = StreamingGreedy(model, SearchConfig())
-    tokens = [token for piece in frames.split(3) for token in search.accept(piece)] if len(frames) else []
-    assert [(token.id, token.frame) for token in tokens] == oracle.rnnt_greedy(model, frames, 10)
+    for search in (StreamingGreedy(model, SearchConfig()), StreamingBeam(model, SearchConfig(beam=1))):
+        tokens = [token for piece in frames.split(3) for token in search.accept(piece)] if len(frames) else []
+        tokens += search.finish()
+        assert [(token.id, token.frame) for token in tokens] == oracle.rnnt_greedy(model, frames, 10)
 
 
 @pytest.mark.parametrize("batch_size", [1, 12])

@@ -14,6 +14,8 @@ from hainan_k2.training.trainer import LoopConfig, Trainer
 
 TDT = ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False, ctc=False)
 
+NEMO = ModelConfig.preset("tiny", vocab_size=12, features="nemo")
+
 
 def initial(config):
     return Initial("imported", config, {}, *[None] * (len(Initial._fields) - 3))
@@ -22,6 +24,17 @@ def initial(config):
 def test_training_masks_the_predictor_of_an_imported_tdt():
     config = choose_dimensions(None, {"predictor_masking": True}, 12, initial(TDT))
     assert config.predictor_masking and config.ctc and config.d_model == TDT.d_model
+
+
+def test_training_takes_other_features_only_if_they_are_named():
+    assert choose_dimensions(None, {"features": "sherpa-onnx"}, 12, initial(NEMO)).features == "sherpa-onnx"
+    assert choose_dimensions(None, {}, 12, initial(NEMO)).features == "nemo"
+    with pytest.raises(ValueError, match="was trained with another features"):
+        choose_dimensions("tiny", {}, 12, initial(NEMO))
+    with pytest.raises(ValueError, match="features is log-mel: a fastconformer encoder takes"):
+        choose_dimensions(None, {"features": "log-mel"}, 12, initial(NEMO))
+    with pytest.raises(ValueError, match="was trained with another num_mel_bins"):
+        choose_dimensions(None, {"features": "sherpa-onnx", "num_mel_bins": 40}, 12, initial(NEMO))
 
 
 @pytest.mark.parametrize("objective", ["rnnt", "ctc"])
