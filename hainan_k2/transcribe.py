@@ -204,12 +204,12 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     from hainan_k2.search.sweep import make_rows
 
     streaming_search(config.method[0])
-    row, *more = make_rows(config.method, options)
-    if more:
-        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device, precision=config.precision)
     resources = load_resources(files, recognizer.tokenizer)
+    row, *more = make_rows(config.method, options, recognizer.settings, resources.given())
+    if more:
+        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
     show(recognizer.transcribe_stream(blocks, row.method, row.options, resources, windows), sys.stdout)
 

@@ -141,16 +141,19 @@ class Recognizer:
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:
             raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
-        stored = make_rows([method], settings=self.settings, given=loaded.given())
-        rows = stored if options is None else [Row(method, method, options)]
+        rows = [Row(method, method, options or self._stored_options(method, loaded))]
         for (result,) in self.decode(audio, rows, loaded, sampling_rate, max_duration):
             yield result
+
+    def _stored_options(self, method: str, resources: DecodingResources) -> SearchConfig:
+        """The options stored with the model for a method with these resources; those that are not, its defaults."""
+        return make_rows([method], settings=self.settings, given=resources.given())[0].options
 
     def transcribe_stream(
         self,
         blocks: Iterable[np.ndarray],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         config: StreamConfig = STREAM,
     ) -> Iterator[Update]:
@@ -160,6 +163,7 @@ class Recognizer:
         """
         loaded = resources or self.resources()
         choose_methods([method], loaded, self.model.config)
+        options = options or self._stored_options(method, loaded)
         pieces = self.tokenizer.pieces
         return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)
 
