@@ -105,7 +105,9 @@ def run(config: TuneConfig, chosen: Any, files: ResourceConfig) -> str:
     draw_surface(tuned.surface, picture, f"{config.method}: WER % on {Path(config.cuts).name}")
     report += [*(f"{name}: {value:g}" for name, value in tuned.values.items()), f"{config.out}, {picture}"]
     if config.store:
-        kept = {name: value for name, value in content.items() if name in METHODS[config.method].options}
+        # Of an option that is true or false, make_rows cannot tell whether it was given: it is no default of a model.
+        taken = [name for name in METHODS[config.method].options if not isinstance(getattr(options, name), bool)]
+        kept = {name: content[name] for name in taken if name in content}
         given = used_resources(config.method, resources.given())
         folder = find_model(config.model) if config.model else Path(config.exp_dir)
         store_setting(folder, Setting(config.method, given, kept))

@@ -16,6 +16,7 @@ from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.lang import train_lm
 from hainan_k2.search import METHODS
 from hainan_k2.text.tokenizer import Tokenizer
+from hainan_k2.tuning import axes
 
 pytest.importorskip("k2")
 
@@ -90,6 +91,14 @@ def language_model(toy, tmp_path_factory):
     return str(arpa)
 
 
+@pytest.fixture
+def few_points(monkeypatch):
+    """Three values of few options: these tests are not about how good the weights are."""
+    few = [axis for axis in axes.AXES if axis.name in ("lm_scale", "ar_weight", "token_bonus")]
+    monkeypatch.setattr(axes, "AXES", [replace(axis, step=(axis.high - axis.low) / 2) for axis in few])
+
+
+@pytest.mark.usefixtures("few_points")
 @pytest.mark.parametrize("method", ["viterbi", "viterbi-lm", "nbest-lm", "nbest-ar"])
 def test_every_kind_of_method_is_tuned_and_decodes_as_it_was_tuned(
     method, model_options, language_model, tmp_path, capsys
@@ -104,6 +113,7 @@ def test_every_kind_of_method_is_tuned_and_decodes_as_it_was_tuned(
     assert f"{after:.2f}" in next(line for line in table.splitlines() if line.startswith(method))
 
 
+@pytest.mark.usefixtures("few_points")
 def test_a_model_directory_keeps_the_weights(model_options, language_model, toy, tmp_path, capsys, caplog):
     folder, copy, out = tmp_path / "model", tmp_path / "copy", tmp_path / "best.yaml"
     export.main([*model_options[:4], "--out-dir", str(folder)])

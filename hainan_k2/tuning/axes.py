@@ -46,9 +46,9 @@ AXES = (
     Axis("ar_weight", 0.0, 1.0, 0.2),
     Axis("nbest_scale", 0.2, 2.0, 0.2),
 )
-RESCORING_AXES = (  # of the method rescore, whose lists are scored once
+RESCORING_AXES = (  # of the method rescore; those whose scores its lists have
     Axis("ar_weight", 0.0, 1.0, 0.1),
-    Axis("lm_weight", 0.0, 2.0, 0.2, needs=("lm",)),
+    Axis("lm_weight", 0.0, 2.0, 0.2),
     Axis("ctc_weight", 0.0, 1.0, 0.1),
     Axis("length_bonus", -2.0, 5.0, 0.5),
 )

@@ -62,7 +62,7 @@ class CoordinateSearch:
         first, second = sorted(sorted(range(len(self.axes)), key=lambda i: -self._spread(best, i))[:2])
         rows = [
             self._line(point, second, self._around(best, second))
-            for point in sorted(self._line(best, first, self._around(best, first), False))
+            for point in sorted(_points(best, first, self._around(best, first)))
         ]
         best = self._lowest([best, *(point for row in rows for point in row)])
         return best, self._surface([sorted(row) for row in rows], (first, second), best)
@@ -75,11 +75,10 @@ class CoordinateSearch:
                 point = self._lowest([point, *self._line(point, i, values(axis, point[i]))])
         return point
 
-    def _line(self, point: Point, i: int, values: Iterable[float], evaluated: bool = True) -> list[Point]:
-        """`point` with each of these values of option i; `evaluated`: their rates are known after the call."""
-        every: list[Point] = [(*point[:i], value, *point[i + 1 :]) for value in (point[i], *values)]
-        points = list(dict.fromkeys(every))
-        new = [p for p in points if p not in self.rates] if evaluated else []
+    def _line(self, point: Point, i: int, values: Iterable[float]) -> list[Point]:
+        """`_points`, whose rates are known after the call."""
+        points = _points(point, i, values)
+        new = [p for p in points if p not in self.rates]
         if new:
             self.rates.update(zip(new, self.evaluate(new)))
         return points
@@ -103,3 +102,9 @@ class CoordinateSearch:
             values = tuple(row[0][shown[0]] for row in rows), tuple(point[shown[1]] for point in rows[0])
             rates = tuple(tuple(self.rates[point] for point in row) for row in rows)
         return Surface(tuple(self.axes[i].name for i in shown), values, rates, tuple(best[i] for i in shown))
+
+
+def _points(point: Point, i: int, values: Iterable[float]) -> list[Point]:
+    """`point` itself, and with each of these values of option i."""
+    every: list[Point] = [(*point[:i], value, *point[i + 1 :]) for value in (point[i], *values)]
+    return list(dict.fromkeys(every))
