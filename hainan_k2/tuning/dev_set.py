@@ -22,7 +22,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
-from hainan_k2.text import Tokenizer, normalise
+from hainan_k2.text import Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -34,10 +34,6 @@ class EncodedBatch:
     batch: Batch
     encoder_out: Tensor
     lens: Tensor
-
-    def references(self) -> list[str]:
-        """The normalised texts."""
-        return [normalise(text) for text in self.batch.texts]
 
 
 class DevSet:
@@ -71,7 +67,8 @@ class DevSet:
                 name, seconds = encoded.batch.ids[i], encoded.batch.seconds[i]
                 logger.warning("%s is left out: %.0f s, %s searches up to %g s at once", name, seconds, method, longest)
             self.batches.append(_without(encoded, too_long))
-        self.references = [reference for encoded in self.batches for reference in encoded.references()]
+        texts = (text for encoded in self.batches for text in encoded.batch.texts)
+        self.references = [tokenizer.scoring(text) for text in texts]
         self.lengths = np.array([len(reference.split()) for reference in self.references], dtype=int)
         if not self.lengths.sum():
             raise ValueError("the development set has no words: there is nothing to tune on")
@@ -99,6 +96,7 @@ class DevSet:
                 self.tokenizer.pieces,
                 Stopwatch(),
                 self.resources,
+                self.tokenizer.scoring,
             )
             for row, of_row in zip(rows, texts):
                 of_row += [utterance.texts(row.label)[2] for utterance in decoded]

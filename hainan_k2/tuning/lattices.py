@@ -18,7 +18,6 @@ from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.search import DecodingResources, SearchConfig
 from hainan_k2.search.graph import path_words
 from hainan_k2.search.lattices import search_lattice
-from hainan_k2.text import normalise
 from hainan_k2.tuning.dev_set import DevSet, EncodedBatch
 
 RESOURCES = {"viterbi": (), "viterbi-lm": ("lm",), "graph": ("graph",)}  # of the lattices, by method
@@ -61,7 +60,7 @@ class DevLattices:
                 return
             model, lens = self.dev.model, encoded.lens[rows]
             encoder_out = encoded.encoder_out[rows, : int(lens.max())]
-            lattice = search_lattice(model, encoder_out, lens, options, resources)
+            lattice = search_lattice(model, encoder_out, lens, replace(options, lattice="nar"), resources)
             log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
             states = lattice.arcs.shape().row_splits(1).diff().tolist()
             weights = path_weights(options, bool(resources.given()))
@@ -85,5 +84,5 @@ class DevLattices:
                 hypotheses = [replace(hypothesis, output=own) for hypothesis, own in zip(hypotheses, words)]
             for u, hypothesis in zip(utterances, hypotheses):
                 if u >= 0:
-                    texts[u] = normalise(hypothesis.with_words(self.dev.tokenizer.pieces).text)
+                    texts[u] = self.dev.tokenizer.scoring(hypothesis.with_words(self.dev.tokenizer.pieces).text)
         return texts

@@ -11,7 +11,6 @@ from torch import Tensor
 from hainan_k2.search import SearchConfig
 from hainan_k2.search.nbest import words_of
 from hainan_k2.search.rescore import scored_lists, term_weights
-from hainan_k2.text import normalise
 from hainan_k2.tuning.axes import RESCORING_AXES, with_values
 from hainan_k2.tuning.coordinates import CoordinateSearch, Point, Surface
 from hainan_k2.tuning.dev_set import DevSet, word_errors
@@ -66,7 +65,7 @@ def score_texts(dev: DevSet, options: SearchConfig) -> ScoredTexts:
             for row, text in zip(part.candidates.utterance.tolist(), part.candidates.texts):
                 u = first + part.rows[row]
                 owners.append(u)
-                words = normalise(" ".join(words_of(text, dev.tokenizer.pieces)))
+                words = dev.tokenizer.scoring(" ".join(words_of(text, dev.tokenizer.pieces)))
                 errors.append(word_errors(dev.references[u], words))
         first += len(encoded.batch.ids)
     order = np.argsort(owners, kind="stable")  # an utterance may have lists from several lattices

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hainan_k2.data.batch import Batch
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.search import DecodingResources, SearchConfig
+from hainan_k2.text import normalise
 from hainan_k2.tuning.dev_set import DevSet, EncodedBatch
 from hainan_k2.tuning.lattices import DevLattices, has_lattices
 from tests.oracles.lm import SYMBOLS, language_models
@@ -33,6 +34,8 @@ weights = st.fixed_dictionaries(
 
 class Pieces:
     """A tokenizer as far as decoding needs one."""
+
+    scoring = staticmethod(normalise)
 
     def __init__(self, pieces):
         self.pieces = pieces
