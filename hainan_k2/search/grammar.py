@@ -3,13 +3,16 @@
 The lattice has all tokens of the grammar at every frame, and no others. The score is the path's weight, including the
 weight of the grammar. A confidence is a posterior among the paths that the grammar allows.
 
-An utterance is outside the grammar if the model's log-probability of its best path in the grammar is more than
-`grammar_threshold` per frame below that of the best path without one (viterbi), or if no path in the grammar fits. It
-then has a note, and with `grammar_fallback` the result of viterbi.
+Rejection. The gap of an utterance is how much the score of its best path without grammar (viterbi) exceeds that of its
+best path in the grammar, without the grammar's own weights, per token of the former: what the speech loses, per token
+that it has, by being forced into the grammar. An utterance is outside if the gap is above `grammar_threshold`, or if no
+path in the grammar fits. Its result then has no text and a note, or is that of viterbi with `grammar_fallback`.
+`hainan-bench rejection` measures the gaps of recordings inside and outside, and finds the threshold.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -102,17 +105,27 @@ def grammar_lattice(model: Hainan, projected: Tensor, lens: Tensor, options: Sea
     return compose(lattice, allowed)
 
 
+def grammar_gap(inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float) -> float:
+    """The gap of an utterance in nats per token, as in the module's docstring; infinite if no path fits.
+
+    Args:
+      unrestricted: the hypothesis without grammar.
+      grammar_score: the grammar's part of inside.score.
+    """
+    return (unrestricted.score - inside.score + grammar_score) / max(1, len(unrestricted.tokens))
+
+
 def note_outside(
     inside: Hypothesis, unrestricted: Hypothesis, grammar_score: float, options: SearchConfig, method: str
 ) -> Hypothesis:
-    """`inside`, or what replaces it, with a note if the utterance is outside the grammar.
+    """`inside`, or what replaces it, with a note, if the utterance is outside the grammar.
 
     unrestricted: the hypothesis without grammar, by `method`; grammar_score: the grammar's part of inside.score.
     """
-    gap = (unrestricted.score - inside.score + grammar_score) / max(1, inside.num_frames)
+    gap = grammar_gap(inside, unrestricted, grammar_score)
     if gap <= options.grammar_threshold:
         return inside
-    reason = "no path in it fits" if gap == torch.inf else f"its best path is {gap:.2f} nats per frame below {method}'s"
+    reason = "no path in it fits" if gap == math.inf else f"its best path is {gap:.2f} nats per token below {method}'s"
     if options.grammar_fallback:
         return replace(unrestricted, note=f"{OUTSIDE}: {method} instead ({reason})")
-    return replace(inside, note=f"{OUTSIDE} ({reason})")
+    return replace(inside, tokens=(), output=None, alternatives=(), note=f"{OUTSIDE} ({reason})")

@@ -64,12 +64,14 @@ class SearchConfig:
         0.5, "weight of the predictor's score, from 0 to 1; the lattice's score has the rest", at_least=0, at_most=1
     )
     grammar_threshold: float = option(
-        0.5,
-        "an utterance is outside the grammar if its best path in the grammar is this much worse than viterbi's, "
-        "nats per frame",
+        2.0,
+        "an utterance is outside the grammar if its best path in the grammar is this much worse than the best without, "
+        "nats per token",
         at_least=0,
     )
-    grammar_fallback: bool = option(False, "return viterbi's result for utterances outside the grammar")
+    grammar_fallback: bool = option(
+        False, "return the result without grammar for utterances outside it, in place of no text"
+    )
     lattice_beam: float = option(
         8.0,
         "paths this much worse than the best are pruned while the lattice is composed with a language model or "

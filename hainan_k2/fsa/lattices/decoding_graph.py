@@ -6,7 +6,7 @@ the topology of a model's durations takes a while for a large LG; `hainan-compil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -17,6 +17,7 @@ from torch import Tensor
 from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.language.token_graph import TokenGraph
+from hainan_k2.fsa.lattices.ctc_graph import compile_ctc_graph
 from hainan_k2.fsa.lattices.topology import compile_tdt_graph
 
 KIND = Kind("decoding graph", "hainan-compile-graph")
@@ -41,7 +42,7 @@ class DecodingGraph:
     words: tuple[str, ...]
     pieces: tuple[str, ...]
     durations: Optional[tuple[int, ...]] = None
-    _cache: dict[Any, Fsa] = field(default_factory=dict, repr=False)  # of search_graph
+    _cache: dict[str, tuple[Any, Fsa]] = field(default_factory=dict, repr=False)  # the last graph for each topology
     _token_graphs: dict[torch.device, TokenGraph] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -72,15 +73,45 @@ class DecodingGraph:
                 f"the graph is for durations {self.durations}, the model has {durations}: compile it for "
                 "those, by `hainan-compile-graph --durations`"
             )
-        if (durations, scale, device) not in self._cache:
-            self._cache.clear()
-            fsa = self.fsa()
-            if self.durations is None:
-                fsa = compile_tdt_graph(fsa, len(self.pieces), durations)
+
+        def make() -> Fsa:
+            fsa = self.fsa() if self.durations else compile_tdt_graph(self.fsa(), len(self.pieces), durations)
             fsa.scores = scale * fsa.scores
             fsa.lm_scores = fsa.scores.clone()
-            self._cache[durations, scale, device] = fsa.to(device)
-        return self._cache[durations, scale, device]
+            return fsa.to(device)
+
+        return self._cached("tdt", (durations, scale, device), make)
+
+    def ctc_graph(self, scale: float = 1.0, token_bonus: float = 0.0, device: Union[str, torch.device] = "cpu") -> Fsa:
+        """The k2.Fsa for intersect_ctc: composed with the CTC topology, its scores multiplied by `scale`, which are
+        also its `lm_scores`, and the bonus added to every token.
+
+        The last result is cached. ValueError if the graph was composed with the TDT topology.
+        """
+        device = torch.device(device)
+
+        def make() -> Fsa:
+            fsa = compile_ctc_graph(self._alone(), len(self.pieces))
+            fsa.lm_scores = scale * fsa.scores
+            fsa.scores = fsa.lm_scores + token_bonus * (fsa.tokens > 0)
+            return fsa.to(device)
+
+        return self._cached("ctc", (scale, token_bonus, device), make)
+
+    def _cached(self, topology: str, key: Any, make: Callable[[], Fsa]) -> Fsa:
+        if topology not in self._cache or self._cache[topology][0] != key:
+            self._cache.pop(topology, None)  # before the next one needs memory
+            self._cache[topology] = key, make()
+        return self._cache[topology][1]
+
+    def _alone(self) -> Fsa:
+        """LG; ValueError if the graph was composed with a topology."""
+        if self.durations is not None:
+            raise ValueError(
+                f"the graph is for durations {self.durations}: this search needs LG alone, made by "
+                "`hainan-compile-graph` without --durations"
+            )
+        return self.fsa()
 
     def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
         """LG for a search that goes arc by arc, made once per device; outputs are word ids.
@@ -88,12 +119,8 @@ class DecodingGraph:
         ValueError if the graph was composed with a topology.
         """
         device = torch.device(device)
-        if self.durations is not None:
-            raise ValueError(
-                f"the graph is for durations {self.durations}: this search needs LG alone, made by "
-                "`hainan-compile-graph` without --durations"
-            )
         if device not in self._token_graphs:
+            self._alone()
             scores = self.arcs[:, 3].contiguous().view(torch.float32)
             self._token_graphs[device] = TokenGraph.of(self.arcs, scores, self.aux_labels).to(device)
         return self._token_graphs[device]

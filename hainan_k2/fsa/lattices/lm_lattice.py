@@ -70,11 +70,13 @@ def lm_arcs(tables: Tables, scorers: Sequence[tuple[Scorer, float]], beam: float
     if not beam > 0 or max_active < 1:
         raise ValueError(f"beam {beam} and max_active {max_active} should be above 0")
     composition = compose_pruned(tables, WeightedScorers(scorers, tables.lens.device), beam, max_active)
-    return _assemble(tables, composition, *survivors(composition, beam))
+    return assemble(tables, composition, *survivors(composition, beam))[0]
 
 
-def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals: Tensor) -> Arcs:
-    """These arrivals (A,) bool and final states (S,) bool of the composition, numbered."""
+def assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals: Tensor) -> tuple[Arcs, Tensor]:
+    """The arcs of these arrivals (A,) bool and final states (S,) bool of the composition, and the emission of each arc,
+    -1 for arcs into the final state.
+    """
     emission, target = composition.emission[arrivals], composition.target[arrivals]
     row = torch.div(composition.slot[emission], tables.labels.shape[1], rounding_mode="floor")
     which, index = (tables.arrival[row] == composition.frame[target, None]).nonzero().unbind(1)  # fitting durations
@@ -98,7 +100,8 @@ def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals
     filler = torch.full_like(end, -1)
     frame, duration = torch.cat([tables.time[row], filler]), torch.cat([tables.durations[index], filler])
     scores = (score + lm_score).float(), frame, duration, lm_score.float()
-    return Arcs(num_states, leaving, layer, *(column[order] for column in (source, target, label, *scores)))
+    arcs = Arcs(num_states, leaving, layer, *(column[order] for column in (source, target, label, *scores)))
+    return arcs, torch.cat([emission, filler])[order]
 
 
 def _number(composition: Composition, used: Tensor, batch: int) -> tuple[Tensor, Tensor]:

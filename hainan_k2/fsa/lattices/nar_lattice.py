@@ -18,7 +18,8 @@ For an utterance of T frames, log-probabilities log P_T(v | t) of tokens and log
 Tokens and durations are separate arcs, V + D per frame instead of V * D. Durations that overshoot end at T, and
 duration 0 counts as 1. Arcs that become parallel in this way are not merged: with all tokens, all durations and w = 1,
 the arcs that leave a state have total probability 1, and the log-semiring total of the lattice is 0. With a skip_scale,
-durations also pay for the frames that they skip (hainan_k2.fsa.lattices.duration_scores). Blank is label 0, k2's epsilon.
+durations also pay for the frames that they skip (hainan_k2.fsa.lattices.duration_scores). Blank is label 0, the epsilon
+of k2.
 
 Two int attributes give the times and survive compositions: `frame` (t on token arcs) and `duration` (d on duration
 arcs); both are -1 elsewhere.
