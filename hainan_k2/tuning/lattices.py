@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.fsavec import arc_owner
+from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.lattices.path_weights import PathWeights, WeightedLattice
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
 from hainan_k2.search import DecodingResources, SearchConfig
-from hainan_k2.search.graph import path_words
 from hainan_k2.search.lattices import search_lattice
 from hainan_k2.tuning.dev_set import DevSet, EncodedBatch
 
@@ -78,11 +79,21 @@ class DevLattices:
         for utterances, lens, weighted in self._parts:
             with_lm = hasattr(weighted.lattice, "lm_scores")
             best = shortest_path(weighted.at(path_weights(options, with_lm)))
-            hypotheses = hypotheses_from_lattice(best, lens)
             if graph is not None and with_lm:
-                words = path_words(best, graph.words, len(lens))
-                hypotheses = [replace(hypothesis, output=own) for hypothesis, own in zip(hypotheses, words)]
-            for u, hypothesis in zip(utterances, hypotheses):
+                spelled = graph_texts(best, graph.words)
+            else:
+                hypotheses = hypotheses_from_lattice(best, lens)
+                spelled = [hypothesis.with_words(self.dev.tokenizer.pieces).text for hypothesis in hypotheses]
+            for u, text in zip(utterances, spelled):
                 if u >= 0:
-                    texts[u] = self.dev.tokenizer.scoring(hypothesis.with_words(self.dev.tokenizer.pieces).text)
+                    texts[u] = self.dev.tokenizer.scoring(text)
         return texts
+
+
+def graph_texts(best: Fsa, words: Sequence[str]) -> list[str]:
+    """The words on linear paths through a word graph, whose aux_labels are ids of `words`."""
+    texts: list[list[str]] = [[] for _ in range(best.shape[0])]
+    at = (best.aux_labels > 0).nonzero()[:, 0]
+    for path, word in zip(arc_owner(best)[at].tolist(), best.aux_labels[at].tolist()):
+        texts[path].append(words[word])
+    return [" ".join(text) for text in texts]
