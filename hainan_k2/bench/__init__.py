@@ -18,6 +18,10 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it measures)
     ),
     "lm": ("hainan_k2.bench.lm", "decoding with an n-gram language model: time and memory"),
     "loss": ("hainan_k2.bench.loss", "training losses, full and pruned, on k2 and torch: time and memory"),
+    "rejection": (
+        "hainan_k2.bench.rejection",
+        "rejection of speech outside a grammar: error rates by threshold",
+    ),
     "speculative": (
         "hainan_k2.bench.speculative",
         "AR greedy search: speculative decoding and label-looping, CPU time",

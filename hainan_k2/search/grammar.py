@@ -44,13 +44,31 @@ def grammar(
     is no `resources.grammar`, or it is too large to be composed with an utterance.
     """
     allowed: Grammar = resources.require("grammar")
+    searched = _search(model, encoder_out, lens, options, allowed)
+    return [note_outside(*utterance, options, "viterbi") for utterance in searched]
+
+
+@torch.no_grad()
+def grammar_gaps(
+    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar
+) -> list[float]:
+    """The gaps of encoder_out (B, T, C), lens (B,), which `grammar` compares with the threshold: nats per token."""
+    return [grammar_gap(*utterance) for utterance in _search(model, encoder_out, lens, options, allowed)]
+
+
+Searched = tuple[Hypothesis, Hypothesis, float]  # in the grammar, without it, and the grammar's part of the score
+
+
+def _search(
+    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar
+) -> list[Searched]:
     unrestricted = viterbi(model, encoder_out, lens, options)
-    hypotheses: list[Hypothesis] = []
+    searched: list[Searched] = []
     for rows in _groups(lens.tolist(), allowed, len(model.durations)):
         longest = max(1, int(lens[rows].max()))
         part = encoder_out[rows, :longest], lens[rows]
-        hypotheses += _search_group(model, *part, options, allowed, unrestricted[rows])
-    return hypotheses
+        searched += _search_group(model, *part, options, allowed, unrestricted[rows])
+    return searched
 
 
 def _groups(lens: list[int], allowed: Grammar, num_durations: int) -> Iterator[slice]:
@@ -73,8 +91,8 @@ def _search_group(
     options: SearchConfig,
     allowed: Grammar,
     unrestricted: list[Hypothesis],
-) -> list[Hypothesis]:
-    """`grammar` for utterances that are composed at once; `unrestricted` are their hypotheses by viterbi."""
+) -> list[Searched]:
+    """`_search` for utterances that are composed at once; `unrestricted` are their hypotheses by viterbi."""
     composed = grammar_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, allowed)
     best = shortest_path(composed)
     hypotheses = hypotheses_from_lattice(best, lens, composed)
@@ -82,7 +100,7 @@ def _search_group(
         outputs = path_outputs(best, allowed.outputs)
         hypotheses = [replace(h, output=output) for h, output in zip(hypotheses, outputs)]
     grammar_scores = path_sums(best, best.lm_scores).tolist()
-    return [note_outside(*each, options, "viterbi") for each in zip(hypotheses, unrestricted, grammar_scores)]
+    return list(zip(hypotheses, unrestricted, grammar_scores))
 
 
 def grammar_lattice(model: Hainan, projected: Tensor, lens: Tensor, options: SearchConfig, allowed: Grammar) -> Fsa:

@@ -25,9 +25,11 @@ NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
 RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
 
-# Defaults of searches in which a long duration may skip what the language model or grammar makes expensive, chosen on
-# the development sets of both recipes (recipes/librispeech/RESULTS.md).
-RESTRICTED = {"skip_scale": 0.2, "token_bonus": 1.0}
+# Defaults where a long duration may skip what a language model or grammar makes expensive, and of CTC searches, chosen
+# on the development sets of both recipes (recipes/librispeech/RESULTS.md).
+IN_GRAMMAR = {"skip_scale": 0.2, "token_bonus": 1.0}
+WITH_LM = {"skip_scale": 0.2, "token_bonus": 2.0, "lm_scale": 0.8}
+CTC_WITH_LM = {"token_bonus": 1.0, "lm_scale": 0.8}
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -97,6 +99,7 @@ _TABLE = (
         description="best path of the CTC lattice composed with an n-gram language model",
         parts=("ctc",),
         options=(*PENALTIES, *PRUNED, "lm_scale", "lodr_scale"),
+        defaults=CTC_WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -108,6 +111,7 @@ _TABLE = (
         description="best path of the CTC lattice through a word graph (HLG)",
         parts=("ctc",),
         options=(*PENALTIES, *IN_GRAPH),
+        defaults=CTC_WITH_LM,
         needs=("graph",),
         limit=COMPOSED,
     ),
@@ -128,7 +132,7 @@ _TABLE = (
         needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
-        defaults={**RESTRICTED, "lm_scale": 0.6},
+        defaults=WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -150,7 +154,7 @@ _TABLE = (
         needs_k2=True,
         description="best path in a closed grammar, with its output side",
         options=(*NAR_SCORES, "grammar_threshold", "grammar_fallback"),
-        defaults=RESTRICTED,
+        defaults=IN_GRAMMAR,
         needs=("grammar",),
         limit=COMPOSED,
     ),
@@ -160,7 +164,7 @@ _TABLE = (
         needs_k2=True,
         description="best path through a word graph: lexicon and word-level language model",
         options=(*NAR_SCORES, *IN_GRAPH),
-        defaults={**RESTRICTED, "lm_scale": 0.6},
+        defaults=WITH_LM,
         needs=("graph",),
         limit=COMPOSED,
     ),

@@ -20,7 +20,7 @@ def test_one_value_of_everything_makes_a_row_per_method():
 
 def test_a_method_has_defaults_of_its_own_for_what_is_not_given():
     graph, viterbi = make_rows(["graph", "viterbi"], chosen("--lm-scale", "0.3"))
-    assert graph.options == SearchConfig(lm_scale=0.3, skip_scale=0.2, token_bonus=1.0)
+    assert graph.options == SearchConfig(lm_scale=0.3, skip_scale=0.2, token_bonus=2.0)
     assert viterbi.options == SearchConfig(lm_scale=0.3)
     given = make_rows(["graph"], chosen("--token-bonus", "0"))[0].options
     assert given == METHODS["graph"].config(token_bonus=0.0) and given.skip_scale == 0.2

@@ -23,6 +23,22 @@ from hainan_k2.fsa.lattices.topology import compile_tdt_graph
 KIND = Kind("decoding graph", "hainan-compile-graph")
 
 
+class _Composed:
+    """A composition with a topology, to be searched with one weight after another."""
+
+    def __init__(self, fsa: Fsa) -> None:
+        self.fsa, self.scores = fsa, fsa.scores.clone()
+        self.weights: Optional[tuple[float, float]] = None  # those that the fsa has
+
+    def weighted(self, scale: float, token_bonus: float = 0.0) -> Fsa:
+        """The graph with its scores times `scale`, also as lm_scores; the bonus is added where `tokens` has a token."""
+        if self.weights != (scale, token_bonus):
+            self.fsa.lm_scores = scale * self.scores
+            bonus = token_bonus * (self.fsa.tokens > 0) if token_bonus else 0.0
+            self.fsa.scores, self.weights = self.fsa.lm_scores + bonus, (scale, token_bonus)
+        return self.fsa
+
+
 @dataclass(frozen=True, eq=False)
 class DecodingGraph:
     """A decoding graph in plain tensors.
@@ -42,7 +58,7 @@ class DecodingGraph:
     words: tuple[str, ...]
     pieces: tuple[str, ...]
     durations: Optional[tuple[int, ...]] = None
-    _cache: dict[str, tuple[Any, Fsa]] = field(default_factory=dict, repr=False)  # the last graph for each topology
+    _cache: dict[str, tuple[Any, _Composed]] = field(default_factory=dict, repr=False)  # the last, by topology
     _token_graphs: dict[torch.device, TokenGraph] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -52,7 +68,8 @@ class DecodingGraph:
         """From the k2.Fsa of spell_out, or of compile_tdt_graph with these durations."""
         state = fsa.as_dict()
         durations = None if durations is None else tuple(durations)
-        return cls(state["arcs"].cpu(), state["aux_labels"].cpu(), tuple(words), tuple(pieces), durations)
+        arcs = state["arcs"].to("cpu", copy=True)  # k2 writes scores into those of the fsa
+        return cls(arcs, state["aux_labels"].cpu(), tuple(words), tuple(pieces), durations)
 
     def fsa(self) -> Fsa:
         """The graph as a k2.Fsa."""
@@ -65,7 +82,8 @@ class DecodingGraph:
         """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`. `lm_scores` is a
         copy of them, which keeps them apart from those of the model after the composition.
 
-        The last result is cached. ValueError if the graph was composed for other durations.
+        The composition is made once; a call with another scale changes the result of the last call. ValueError if the
+        graph was composed for other durations.
         """
         durations, device = tuple(durations), torch.device(device)
         if self.durations not in (None, durations):
@@ -75,33 +93,28 @@ class DecodingGraph:
             )
 
         def make() -> Fsa:
-            fsa = self.fsa() if self.durations else compile_tdt_graph(self.fsa(), len(self.pieces), durations)
-            fsa.scores = scale * fsa.scores
-            fsa.lm_scores = fsa.scores.clone()
-            return fsa.to(device)
+            return self.fsa() if self.durations else compile_tdt_graph(self.fsa(), len(self.pieces), durations)
 
-        return self._cached("tdt", (durations, scale, device), make)
+        return self._composed(durations, device, make).weighted(scale)
 
     def ctc_graph(self, scale: float = 1.0, token_bonus: float = 0.0, device: Union[str, torch.device] = "cpu") -> Fsa:
         """The k2.Fsa for intersect_ctc: composed with the CTC topology, its scores multiplied by `scale`, which are
         also its `lm_scores`, and the bonus added to every token.
 
-        The last result is cached. ValueError if the graph was composed with the TDT topology.
+        As in search_graph, the composition is made once. ValueError if the graph was composed with the TDT topology.
         """
         device = torch.device(device)
+        composed = self._composed(None, device, lambda: compile_ctc_graph(self._alone(), len(self.pieces)))
+        return composed.weighted(scale, token_bonus)
 
-        def make() -> Fsa:
-            fsa = compile_ctc_graph(self._alone(), len(self.pieces))
-            fsa.lm_scores = scale * fsa.scores
-            fsa.scores = fsa.lm_scores + token_bonus * (fsa.tokens > 0)
-            return fsa.to(device)
-
-        return self._cached("ctc", (scale, token_bonus, device), make)
-
-    def _cached(self, topology: str, key: Any, make: Callable[[], Fsa]) -> Fsa:
+    def _composed(
+        self, durations: Optional[tuple[int, ...]], device: torch.device, make: Callable[[], Fsa]
+    ) -> _Composed:
+        """What `make` gives, on the device; the last one is kept for TDT and, where `durations` is None, for CTC."""
+        topology, key = "ctc" if durations is None else "tdt", (durations, device)
         if topology not in self._cache or self._cache[topology][0] != key:
             self._cache.pop(topology, None)  # before the next one needs memory
-            self._cache[topology] = key, make()
+            self._cache[topology] = key, _Composed(make().to(device))
         return self._cache[topology][1]
 
     def _alone(self) -> Fsa:
