@@ -164,6 +164,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     from hainan_k2.data.batches import EvaluationData
     from hainan_k2.data.config import DataConfig
     from hainan_k2.device import pick_device
+    from hainan_k2.formats.model_dir import find_model, read_settings
     from hainan_k2.inference.engine import decode_batches
     from hainan_k2.inference.spread import spread_cuts
     from hainan_k2.report.decoding import RecogsStream, report
@@ -176,7 +177,9 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     model, tokenizer = load(config)
     tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources, windows = load_resources(files, tokenizer), window_config.windows()
-    rows = make_rows(choose_methods(config.method, resources, model.config, options.lattice), options)
+    methods = choose_methods(config.method, resources, model.config, options.lattice)
+    settings = read_settings(find_model(config.model) if config.model else pathlib.Path(config.exp_dir))
+    rows = make_rows(methods, options, settings, resources.given())
     labels = [row.label for row in rows]
     device = pick_device(config.device)
     model.to(device)
