@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hainan_k2.fsa.lattices.paths import shortest_path as shortest_path
     from hainan_k2.fsa.lattices.store import load_lattice as load_lattice
     from hainan_k2.fsa.lattices.store import save_lattice as save_lattice
+    from hainan_k2.fsa.lattices.times import lattice_times as lattice_times
     from hainan_k2.fsa.lattices.times import texts_with_times as texts_with_times
     from hainan_k2.fsa.losses.options import LossOptions as LossOptions
     from hainan_k2.fsa.losses.pruning import tdt_prune as tdt_prune
@@ -66,7 +67,7 @@ PUBLIC = {  # the names by the module that defines them
     "fsa.lattices.nbest": ("best_texts", "text_scores"),
     "fsa.lattices.paths": ("hypotheses_from_lattice", "shortest_path"),
     "fsa.lattices.store": ("load_lattice", "save_lattice"),
-    "fsa.lattices.times": ("texts_with_times",),
+    "fsa.lattices.times": ("lattice_times", "texts_with_times"),
     "fsa.losses.options": ("LossOptions",),
     "fsa.losses.pruning": ("tdt_prune", "tdt_prune_bounds"),
     "fsa.losses.sequence_scores": ("mwer_loss", "tdt_sequence_scores"),

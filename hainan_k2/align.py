@@ -97,9 +97,10 @@ def run(config: AlignConfig, windows: WindowConfig) -> list[str]:
 
 def from_audio(config: AlignConfig, aligner: Aligner) -> Iterator[tuple[str, str, Transcription]]:
     """The id of every recording, its path below the folder that was named, without ending, and its result."""
+    from hainan_k2.files.text_tables import read_text
     from hainan_k2.inference.inputs import Inputs, utterance_id
     from hainan_k2.result import Transcription
-    from hainan_k2.scoring.references import References, read_text
+    from hainan_k2.scoring.references import References
 
     inputs = Inputs(config.audio, lambda path: False)
     alone = len(config.audio) == 1 and Path(config.audio[0]).is_file() and Path(config.text).suffix == ".txt"

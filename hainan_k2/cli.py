@@ -17,7 +17,9 @@ from typing import Any, NoReturn, Optional, get_args, get_type_hints
 
 from hainan_k2 import __version__
 from hainan_k2.config import bounds_in_words, checked, from_dict
+from hainan_k2.named_functions import allow_function
 
+NORMALISE = "normalise"  # the option of every command that names a Python function
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -66,7 +68,15 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
     parser = Parser(description=description, epilog=page.epilog)
     parser.add_argument("--config", metavar="FILE", help="YAML file with options, underscores for dashes")
     switches: set[str] = set()  # flags whose value may be left out
-    valued = {"--config"}
+    valued = {"--config", "--normalise"}
+    chosen_here = any(f.name == NORMALISE for cls in every for f in fields(cls))
+    if not chosen_here:
+        parser.add_argument(
+            "--normalise",
+            metavar="MODULE:FUNCTION",
+            default=argparse.SUPPRESS,
+            help="the Python function that the model's texts are normalised by, where its tokenizer names one",
+        )
     positional: list[str] = []
     for cls in every:
         group = parser.add_argument_group(getattr(cls, "help_title", cls.__name__))
@@ -89,6 +99,9 @@ def parse(argv: Optional[Sequence[str]], description: str, *classes: type, **opt
     flags = vars(parser.parse_args(arranged(argv, switches, valued, bool(positional))))
     path = flags.pop("config", None)
     with errors_in_one_line():
+        named = flags.get(NORMALISE, "") if chosen_here else flags.pop(NORMALISE, "")
+        if named and (":" in named or not chosen_here):
+            allow_function(named)  # a flag, not a key of a file: only the user may have code imported
         values = {**(read_yaml(path) if path else {}), **flags}
         known = {f.name for cls in every for f in fields(cls)}
         unknown = sorted({str(name) for name in values} - known)

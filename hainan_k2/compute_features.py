@@ -22,7 +22,7 @@ from hainan_k2.cli import Parser, errors_in_one_line, start_logging
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--manifest-dir", type=Path, required=True, help="folder of prepare_manifests.py's manifests")
+    parser.add_argument("--manifest-dir", type=Path, required=True, help="folder of prepare_data.py's manifests")
     parser.add_argument("--out-dir", type=Path, required=True, help="folder for features and their manifests")
     parser.add_argument("--split", nargs="+", required=True, help="splits to compute, e.g. train dev test")
     parser.add_argument(
@@ -32,7 +32,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         metavar="SPLIT",
         help="splits that also get copies at 0.9 and 1.1 times the speed",
     )
-    parser.add_argument("--prefix", default="librispeech", help="first part of the names of manifests")
+    parser.add_argument("--prefix", default="", help="first part of the names of manifests")
     parser.add_argument(
         "--features",
         choices=("fbank", "nemo", "sherpa-onnx"),
@@ -62,6 +62,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
     from hainan_k2.data.augment import SPEED_FACTORS
     from hainan_k2.data.cuts import ENCODER
+    from hainan_k2.data.manifests import manifest_name
     from hainan_k2.data.precompute import precompute
 
     torch.set_num_threads(1)
@@ -72,11 +73,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
         extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights, options.encoder)
         for split in options.split:
-            name = f"{options.prefix}_cuts_{split}"
+            manifest = manifest_name(options.prefix, "cuts", split)
             precompute(
-                options.manifest_dir / f"{name}.jsonl.gz",
+                options.manifest_dir / manifest,
                 options.out_dir,
-                name,
+                manifest.split(".")[0],
                 extractor,
                 speed_factors=SPEED_FACTORS if split in options.speed_perturb else (),
                 num_jobs=options.num_jobs,

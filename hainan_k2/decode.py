@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -30,7 +31,11 @@ from hainan_k2.search.sweep import SearchGrid
 from hainan_k2.writers import WRITERS
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hainan_k2.model.hainan import Hainan
+    from hainan_k2.search.resources import DecodingResources
+    from hainan_k2.search.sweep import Row
     from hainan_k2.text.tokenizer import Tokenizer
 
 WINDOWS = WindowConfig()
@@ -56,6 +61,11 @@ class DecodeConfig:
     max_duration: float = option(200.0, "seconds of audio in a batch, padding included", above=0)
     num_workers: int = option(1, "processes that read features; 0 reads in the main one", at_least=0, at_most=1000)
     repeats: int = option(1, "times to decode everything, for a confidence interval of the search seconds", at_least=1)
+    lattices: str = option(
+        "",
+        "file for the lattices of all utterances, with the decoding resources: .ark and .ark.txt for Kaldi's lattice "
+        "tools, .fst.ark and .fst.txt as FSTs, .pt for k2, .safetensors with a checksum; needs k2",
+    )
     draw_lattice: str = option("", "id of an utterance to draw: OUT_DIR/lattice-ID.svg, .txt without graphviz")
     report: str = option(
         "",
@@ -95,6 +105,30 @@ def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
     return model, tokenizer
 
 
+@contextmanager
+def lattice_stream(
+    config: DecodeConfig, model: Hainan, rows: Sequence[Row], resources: DecodingResources
+) -> Iterator[Optional[Callable[[Sequence[str], Tensor, Tensor], None]]]:
+    """A context with the function that writes the lattices of a batch to --lattices; None without that option.
+
+    Raises ValueError where k2 does not work, and if the rows have different options.
+    """
+    if not config.lattices:
+        yield None
+        return
+    from hainan_k2.fsa.lattices.store import LatticeWriter
+    from hainan_k2.search.lattices import search_lattice
+
+    if any(row.options != rows[0].options for row in rows):
+        raise ValueError("--lattices: give every search option one value")
+    with LatticeWriter(config.lattices) as writer:
+
+        def write(names: Sequence[str], encoder_out: Tensor, lens: Tensor) -> None:
+            writer.write(search_lattice(model, encoder_out, lens, rows[0].options, resources), names, lens)
+
+        yield write
+
+
 def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_config: WindowConfig = WINDOWS) -> int:
     """Decode, write the results, print the table.
 
@@ -117,6 +151,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
 
     check_methods(config.method)
     model, tokenizer = load(config)
+    tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources, windows = load_resources(files, tokenizer), window_config.windows()
     rows = make_rows(choose_methods(config.method, resources, model.config, options.lattice), options)
     labels = [row.label for row in rows]
@@ -132,10 +167,13 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
 
         print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, resources, windows))
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *labels)}
-    with RecogsStream(out_dir, set_name, labels) as recogs:
+    with RecogsStream(out_dir, set_name, labels) as recogs, lattice_stream(config, model, rows, resources) as write:
         for repeat in range(config.repeats):
-            watch, decoded = Stopwatch(synchronise=True), []
-            for batch in decode_batches(model, data, rows, tokenizer.pieces, watch, resources, windows):
+            watch, decoded, also = Stopwatch(synchronise=True), [], None if repeat else write
+            batches = decode_batches(
+                model, data, rows, tokenizer.pieces, watch, resources, windows, tokenizer.scoring, also
+            )
+            for batch in batches:
                 decoded += batch
                 if not repeat:
                     recogs.write(batch)

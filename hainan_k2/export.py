@@ -5,8 +5,8 @@ those with the lowest dev WER; with --use-averaged-model the mean over all updat
 average that training keeps. Heads that only training uses are left out.
 
 --format model writes a model directory, nemo the archive model.nemo, onnx a folder that sherpa-onnx and onnx-asr read.
-Models on NeMo's features run in onnx-asr, and in sherpa-onnx on an approximation of them; models on sherpa-onnx's
-features (train.py --features sherpa-onnx) run in sherpa-onnx alone: --runtime sherpa-onnx.
+Models on NeMo's features run in onnx-asr, and in sherpa-onnx on an approximation of them; models on
+sherpa-onnx's features (train.py --features sherpa-onnx) run in sherpa-onnx alone: --runtime sherpa-onnx.
 """
 
 from __future__ import annotations
@@ -174,7 +174,9 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
     """WER in percent of every method."""
     data = EvaluationData(cuts, DataConfig(num_workers=0), model.config, longest=DEFAULT_WINDOWS.seconds)
-    batches = decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
+    batches = decode_batches(
+        model, data, make_rows(methods), tokenizer.pieces, Stopwatch(), normalise=tokenizer.scoring
+    )
     decoded = [utterance for batch in batches for utterance in batch]
     return {name: round(100 * score(utterance.texts(name) for utterance in decoded).wer, 2) for name in methods}
 

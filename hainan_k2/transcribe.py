@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
@@ -133,6 +133,8 @@ def transcribe(
     set_num_threads(config.num_threads)
     references = References(config.reference) if config.reference else None
     recognizer = Recognizer.load(config.model, config.device, windows, config.precision)
+    if references:
+        recognizer.tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources = load_resources(files, recognizer.tokenizer)
     rows = make_rows(choose_methods(config.method, resources, recognizer.model.config, options.lattice), options)
     labels = [row.label for row in rows]
@@ -150,7 +152,7 @@ def transcribe(
         for results in recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch):
             source = inputs.by_path[results[0].name]
             reference = references.of(source) if references and results[0].seconds else None
-            decoded = collect(results, rows, reference)
+            decoded = collect(results, rows, reference, recognizer.tokenizer.scoring)
             errors = list(dict.fromkeys(decoded.failures.values()))
             if decoded.hypotheses:
                 errors += filter(None, [out.write(source, decoded)])
@@ -167,20 +169,25 @@ def transcribe(
     return tally.failures
 
 
-def collect(results: Sequence[Transcription], rows: Sequence[Row], reference: Optional[str]) -> Decoded:
-    """Gather the results of all rows for a recording. An oracle's result is the alternative nearest to `reference`."""
+def collect(
+    results: Sequence[Transcription], rows: Sequence[Row], reference: Optional[str], normalise: Callable[[str], str]
+) -> Decoded:
+    """Gather the results of all rows for a recording. An oracle's result is the alternative nearest to `reference`.
+
+    `normalise` is applied to the texts that are compared.
+    """
     from hainan_k2.inference.decoded import Decoded, nearest
     from hainan_k2.inference.inputs import utterance_id
 
     path = results[0].name
-    decoded = Decoded(utterance_id(path), reference or "", results[0].seconds, {}, {})
+    decoded = Decoded(utterance_id(path), reference or "", results[0].seconds, {}, {}, normalise)
     for row, result in zip(rows, results):
         hypothesis, failure = result.hypothesis, result.failure
         if hypothesis is not None and METHODS[row.method].oracle:
             if reference is None:
                 failure = f"{path}: {row.label}: no reference"
             else:
-                hypothesis = nearest(hypothesis, reference)
+                hypothesis = nearest(hypothesis, reference, normalise)
         if failure or hypothesis is None:
             decoded.failures[row.label] = failure
         else:
@@ -228,7 +235,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         WindowConfig,
         StreamConfig,
     )
-    from hainan_k2.inference.inputs import shown
+    from hainan_k2.files.text_tables import printable
 
     start_logging()
     try:
@@ -236,11 +243,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             return stream(config, options, files, stream_windows)
         failures = transcribe(config, options, files, windows)
     except (ValueError, OSError) as error:
-        fail(shown(str(error)))
+        fail(printable(str(error)))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     if failures:
-        print(f"{len(failures)} failed:", *map(shown, failures), sep="\n  ", file=sys.stderr)
+        print(f"{len(failures)} failed:", *map(printable, failures), sep="\n  ", file=sys.stderr)
         raise SystemExit(1)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from lhotse.cut import Cut
 
 from hainan_k2.data.cuts import open_cuts
-from hainan_k2.data.manifests import read_librispeech
+from hainan_k2.data.librispeech import read_librispeech
 from hainan_k2.formats.model_dir import read_model
 from hainan_k2.frontend.audio import audio_blocks, decode_audio
 from hainan_k2.text.tokenizer import Tokenizer

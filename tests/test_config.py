@@ -216,7 +216,7 @@ def test_version(capsys):
     assert stopped.value.code == 0 and capsys.readouterr().out.endswith(f" {__version__}\n")
 
 
-@pytest.mark.parametrize("script", ["train", "score", "bench", "compute_features", "prepare_manifests"])
+@pytest.mark.parametrize("script", ["train", "score", "bench", "compute_features", "prepare_data"])
 def test_version_of_scripts(script, request):
     path = request.config.rootpath / "hainan_k2" / f"{script}.py"
     shown = subprocess.run([sys.executable, path, "--version"], capture_output=True, text=True, cwd="/")

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from lhotse import CutSet
 
 from hainan_k2 import decode
 from hainan_k2.bench.decode import random_model
@@ -12,6 +13,7 @@ from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
 from hainan_k2.scoring.results import read_recogs
 from hainan_k2.search import METHODS
+from hainan_k2.text.piece_model import PieceModel
 from hainan_k2.text.tokenizer import Tokenizer
 
 
@@ -141,3 +143,35 @@ def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path, capsys):
         err = capsys.readouterr().err.splitlines()
         assert stopped.value.code == 2 and str(tmp_path / "file") in err[-1] and "error: " in err[-1]
         assert not any("Traceback" in line for line in err)
+
+
+def test_texts_are_scored_as_the_tokenizer_normalises_them(run, toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hainan_k2.named_functions._ALLOWED", {})
+    (tmp_path / "rules_of_decoding.py").write_text("def first(text):\n    return text[:1].upper() + text[1:]\n")
+    content = (toy / "lang" / "bpe.model").read_bytes()
+    cuts = CutSet.from_file(toy / "dev.jsonl.gz").subset(first=2)
+    for cut in cuts:
+        cut.supervisions[0].text = "ALFA, bravo!"
+    cuts.to_file(tmp_path / "cuts_dev.jsonl.gz")
+    function = "rules_of_decoding:first"
+    written = {}
+    for name in ("english", "lower", "none", function):
+        (tmp_path / "lang").mkdir(exist_ok=True)
+        (tmp_path / "lang" / "bpe.model").write_bytes(PieceModel.read(content, "").with_normalisation(name).write())
+        options = ["--lang-dir", str(tmp_path / "lang"), "--cuts", str(tmp_path / "cuts_dev.jsonl.gz")]
+        options += ["--method", "nar-greedy"]
+        if name == function:
+            with pytest.raises(SystemExit):
+                run(*options)
+            assert f"if you trust it, give --normalise {function}" in capsys.readouterr().err
+            options += ["--normalise", function]
+        results = read_recogs(run(*options) / "recogs-dev-nar-greedy.txt")
+        assert all(text and text[:1].isupper() == (name == function) for *_, text in results)
+        written[name] = results[0][1]
+    assert written == {
+        "english": "alfa bravo",
+        "lower": "alfa, bravo!",
+        "none": "ALFA, bravo!",
+        function: "ALFA, bravo!",
+    }

@@ -16,12 +16,12 @@ def exp(toy):
     manifests = toy / "nemo-manifests"
     manifests.mkdir()
     for split in ("train", "dev"):
-        CutSet.from_file(toy / f"{split}.jsonl.gz").to_file(manifests / f"librispeech_cuts_{split}.jsonl.gz")
+        CutSet.from_file(toy / f"{split}.jsonl.gz").to_file(manifests / f"cuts_{split}.jsonl.gz")
     compute_features.main(
         ["--manifest-dir", str(manifests), "--out-dir", str(toy / "nemo"), "--split", "train", "dev"]
         + ["--features", "nemo", "--num-mel-bins", "40"]
     )
-    stored = [f"--{split}-cuts={toy}/nemo/librispeech_cuts_{split}.jsonl.gz" for split in ("train", "dev")]
+    stored = [f"--{split}-cuts={toy}/nemo/cuts_{split}.jsonl.gz" for split in ("train", "dev")]
     options = ["--features", "nemo", "--num-mel-bins", "40", "--dropout", "0", "--max-duration", "8"]
     train.main(train_command(toy, "nemo-exp", *stored, *options, "--num-epochs", "16"))
     return toy / "nemo-exp"
@@ -34,7 +34,7 @@ def texts(folder):
 
 def test_stored_and_computed_features_give_the_same_texts_in_all_commands(exp, toy, tmp_path):
     found = {}
-    for kind, cuts in (("stored", toy / "nemo" / "librispeech_cuts_dev.jsonl.gz"), ("audio", toy / "dev.jsonl.gz")):
+    for kind, cuts in (("stored", toy / "nemo" / "cuts_dev.jsonl.gz"), ("audio", toy / "dev.jsonl.gz")):
         decode.main(
             ["--exp-dir", str(exp), "--lang-dir", str(toy / "lang"), "--cuts", str(cuts), "--out-dir"]
             + [str(tmp_path / kind), "--method", "ar-greedy"]
@@ -57,7 +57,7 @@ def test_stored_and_computed_features_give_the_same_texts_in_all_commands(exp, t
 
 def test_features_of_another_kind_are_refused(exp, toy, capsys):
     with pytest.raises(SystemExit) as stop:
-        cuts = str(toy / "nemo" / "librispeech_cuts_train.jsonl.gz")
+        cuts = str(toy / "nemo" / "cuts_train.jsonl.gz")
         train.main(train_command(toy, "other-exp", "--train-cuts", cuts, "--num-epochs", "1"))
     assert stop.value.code == 2
     assert "stored features of type hainan-nemo, 40 bins; this encoder expects hainan-fbank" in capsys.readouterr().err

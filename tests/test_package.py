@@ -32,7 +32,8 @@ def test_commands_lead_to_functions(name):
     module, function = COMMANDS[name].split(":")
     assert callable(getattr(importlib.import_module(module), function))
     command = module.split(".")[-1].replace("_", "-")
-    assert name == "hainan-" + command.replace("import-model", "import")  # import is a word of Python
+    shorter = {"import-model": "import", "prepare-data": "data"}  # a word of Python, and a room: files have other names
+    assert name == "hainan-" + shorter.get(command, command)
 
 
 def test_lhotse_s_undeclared_dependency_is_declared():

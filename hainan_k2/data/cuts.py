@@ -36,11 +36,14 @@ def open_cuts(cuts: Cuts) -> CutSet:
 class StoredCuts:
     """The cuts of a .jsonl or .jsonl.gz file, read again by every iteration.
 
-    Raises ValueError with the file and the number of the line where a line is not a cut.
+    Args:
+      commands: take cuts whose audio is the output of a shell command, which lhotse runs whenever it is read.
+    Raises:
+      ValueError: with the file and the number of the line, where a line is not a cut, or names a command.
     """
 
-    def __init__(self, path: Union[str, Path]):
-        self.path = path
+    def __init__(self, path: Union[str, Path], commands: bool = False):
+        self.path, self.commands = path, commands
 
     def __iter__(self) -> Iterator[Cut]:
         number = 0
@@ -59,7 +62,22 @@ class StoredCuts:
             raise ValueError(f"{self.path}:{number}: not a lhotse cut ({reason})") from None
         if not isinstance(cut, Cut):
             raise ValueError(f"{self.path}:{number}: a {type(cut).__name__}, not a lhotse cut")
+        if not self.commands and has_command(cut):
+            raise ValueError(
+                f"{self.path}:{number}: the audio of cut {cut.id} is a shell command: hainan-data --allow-pipes true "
+                "runs it once and stores the audio"
+            )
         return cut
+
+
+def has_command(cut: Cut) -> bool:
+    """Whether reading the cut may run a shell command: one that is its audio, or one in a Kaldi archive's index."""
+    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
+    recordings = [part.recording for part in parts if getattr(part, "recording", None) is not None]
+    features = [part.features for part in parts if getattr(part, "features", None) is not None]
+    return any(source.type == "command" for r in recordings for source in r.sources) or any(
+        f.storage_type == "kaldiio" for f in features
+    )
 
 
 def _at_sampling_rate(cut: Cut) -> Cut:
@@ -121,13 +139,13 @@ def check_cut(cut: Cut, stored: bool, spec: FeatureSpec) -> None:
         raise ValueError(
             f"cut {cut.id} has stored features; those with a {spec.window} window and pre-emphasis "
             f"{spec.preemphasis:g}, which this encoder expects, are never stored: give cuts without features, as "
-            "prepare_manifests.py writes them, and they are computed from the audio"
+            "hainan-data writes them, and they are computed from the audio"
         )
     if stored and (cut.num_features != spec.num_bins or feature_type(cut) not in types):
         raise ValueError(
             f"cut {cut.id} has stored features of type {feature_type(cut)}, {cut.num_features} bins; this "
             f"encoder expects {types[0]}, {spec.num_bins} bins: give cuts without features, "
-            "as prepare_manifests.py writes them, and they are computed from the audio"
+            "as hainan-data writes them, and they are computed from the audio"
         )
     if spec.kind == "encoded":
         check_encoder_output(cut, spec)

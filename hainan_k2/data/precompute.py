@@ -114,7 +114,7 @@ def _with_fields(cut: Cut, custom: Mapping[str, str]) -> Cut:
 
 def _digest(path: Path) -> str:
     if not path.is_file():
-        raise ValueError(f"{path}: no such cut manifest; hainan-prepare-manifests writes it")
+        raise ValueError(f"{path}: no such cut manifest; hainan-data writes it")
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

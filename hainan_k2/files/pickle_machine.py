@@ -1,7 +1,7 @@
 """PickleMachine: an interpreter for the pickle programs of PyTorch checkpoints, which executes nothing else.
 
-It knows only the instructions that dicts of tensors need, and builds only dicts, lists, tuples, numbers, texts and
-tensors. Anything else is refused by name.
+It knows only the instructions that dicts of tensors need, and builds only dicts, lists, tuples, numbers, texts, tensors
+and the ragged tensors of k2. Anything else is refused by name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,19 @@ _TYPES = {
     "torch.ByteStorage": torch.uint8,
     "torch.BoolStorage": torch.bool,
 }
+_RAGGED = "_k2.ragged.RaggedTensor"
 _ADVICE = ": only dicts of tensors, lists, numbers and texts are read"
+
+
+class Ragged:
+    """A k2.RaggedTensor as its file has it; the rows of axis 0 are lists of rows of axis 1, and so on.
+
+    row_splits: for every axis but the last (N + 1,) int32, where its rows begin and end; values: (M,).
+    """
+
+    def __init__(self) -> None:
+        self.row_splits: tuple[Tensor, ...] = ()
+        self.values = torch.empty(0, dtype=torch.int32)
 
 
 class _Name(NamedTuple):
@@ -106,7 +118,7 @@ class PickleMachine:
 
     def name(self, argument: str) -> None:
         name = argument.replace(" ", ".", 1)
-        if name not in _FUNCTIONS and name not in _TYPES:
+        if name not in _FUNCTIONS and name not in _TYPES and name != _RAGGED:
             raise ValueError(f"it uses {name[:100]}{_ADVICE}")
         self.push(_Name(name))
 
@@ -116,10 +128,22 @@ class PickleMachine:
             raise ValueError("its data.pkl calls an object that is not a function")
         self.push(_FUNCTIONS[function.name](self, *arguments))
 
+    def new_object(self, _: Any) -> None:
+        kind, arguments = self.last(2)
+        if type(kind) is not _Name or kind.name != _RAGGED or type(arguments) is not tuple or arguments:
+            raise ValueError(f"its data.pkl makes an object that is no tensor{_ADVICE}")
+        self.push(Ragged())
+
     def set_attributes(self, _: Any) -> None:
-        self.stack.pop()  # version numbers of modules in a state dict, not needed
-        if type(self.stack[-1]) is not dict:
-            raise ValueError(f"its data.pkl sets attributes of a {type(self.stack[-1]).__name__}{_ADVICE}")
+        state, target = self.last(2)[::-1]
+        if type(target) is Ragged:  # row splits, each with the name of the row ids that are left out, and values
+            tensors = state[::2] if type(state) is tuple and len(state) % 2 else ()
+            if len(tensors) < 2 or not all(isinstance(x, Tensor) and x.dim() == 1 for x in tensors):
+                raise ValueError("its data.pkl describes an impossible ragged tensor")
+            target.row_splits, target.values = tuple(tensors[:-1]), tensors[-1]
+        elif type(target) is not dict:  # of a dict: version numbers of modules in a state dict, not needed
+            raise ValueError(f"its data.pkl sets attributes of a {type(target).__name__}{_ADVICE}")
+        self.push(target)
 
     def load_storage(self, _: Any) -> None:
         """Push the storage of ("storage", type, name of the file in data/, device, number of values)."""
@@ -195,6 +219,7 @@ _INSTRUCTIONS: dict[str, Callable[[PickleMachine, Any], None]] = {
         ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"), PickleMachine.push
     ),
     "NONE": lambda m, _: m.push(None),
+    "NEWOBJ": PickleMachine.new_object,
     "NEWTRUE": lambda m, _: m.push(True),
     "NEWFALSE": lambda m, _: m.push(False),
     "EMPTY_DICT": lambda m, _: m.push({}),

@@ -91,7 +91,7 @@ def write_weights(
             "format": FORMAT,
             "precision": precision,
             "features": features_of(config),
-            "text": {"normalisation": tokenizer.normalisation},
+            "text": tokenizer.text_rules,
             "model": as_dict(config),
             "sha256": {name: sha256_of(folder / name) for name in _SIGNED},
         },
@@ -127,7 +127,7 @@ def read_model(
     tokenizer = Tokenizer(folder / "bpe.model")
     if tokenizer.vocab_size != dimensions.vocab_size:
         raise ValueError(f"{folder / 'bpe.model'} has {tokenizer.vocab_size} pieces, the model {dimensions.vocab_size}")
-    text, stated = {"normalisation": tokenizer.normalisation}, config.get("text", {"normalisation": "english"})
+    text, stated = tokenizer.text_rules, config.get("text", {"normalisation": "english"})
     if stated != text:
         raise ValueError(
             f"{folder / 'config.json'}: text is {json.dumps(stated)[:200]}, bpe.model takes {json.dumps(text)}"

@@ -9,7 +9,7 @@ that is scored is the text that users get:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Optional
 
@@ -26,6 +26,7 @@ from hainan_k2.model.hainan import Hainan
 from hainan_k2.search import METHODS, NO_RESOURCES, DecodingResources
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
+from hainan_k2.text.normalise import normalise as english
 
 if TYPE_CHECKING:
     from hainan_k2.data.batch import Batch
@@ -120,17 +121,23 @@ def decode_batches(
     watch: Stopwatch,
     resources: DecodingResources = NO_RESOURCES,
     windows: Windows = DEFAULT_WINDOWS,
+    normalise: Callable[[str], str] = english,
+    also: Optional[Callable[[Sequence[str], Tensor, Tensor], None]] = None,
 ) -> Iterator[list[Decoded]]:
     """Decode every batch with every row, from one pass of the encoder.
 
     `watch` adds up the seconds of "encoder" and, under its label, of every row's search. `model` is in eval mode.
+    `normalise` is what texts go through before they are compared, Tokenizer.scoring of the model. `also` is called with
+    the ids, the encoder output (B, T, C) and the lens (B,) of every batch.
     """
     device = next(model.parameters()).device
     for batch in batches:
         batch = batch.to(device)
         with watch.section("encoder"):
             encoder_out, lens = encode_batch(model, batch, windows)
-        yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, resources)
+        if also is not None:
+            also(batch.ids, encoder_out, lens)
+        yield decode_encoded(model, batch, encoder_out, lens, rows, pieces, watch, resources, normalise)
 
 
 @torch.no_grad()
@@ -143,10 +150,11 @@ def decode_encoded(
     pieces: Sequence[str],
     watch: Stopwatch,
     resources: DecodingResources = NO_RESOURCES,
+    normalise: Callable[[str], str] = english,
 ) -> list[Decoded]:
     """Decode a batch whose encoder output (B, T, C) and lens (B,) are there already; see `decode_batches`."""
     listed = search_encoded(model, encoder_out, lens, rows, pieces, batch.ids, resources, watch)
-    decoded = [Decoded(*utterance, {}, {}) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
+    decoded = [Decoded(*utterance, {}, {}, normalise) for utterance in zip(batch.ids, batch.texts, batch.seconds)]
     for utterance, outcomes in zip(decoded, listed):
         for row, outcome in zip(rows, outcomes):
             utterance.add(row, outcome, pieces)

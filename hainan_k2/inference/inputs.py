@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from hainan_k2.files.text_tables import printable
 from hainan_k2.frontend.audio import is_audio_name
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Inputs:
     def __iter__(self) -> Iterator[Input]:
         for item in find_audio(self.arguments):
             if item.skipped:
-                logger.warning("skipped: %s: %s", shown(item.path), shown(item.skipped))
+                logger.warning("skipped: %s: %s", printable(item.path), printable(item.skipped))
                 self.left_out["skipped"] += 1
             elif item.path in self.by_path:
                 self.left_out["named more than once"] += 1
@@ -81,7 +82,7 @@ def _named(argument: str) -> Iterator[Input]:
         audio = [match for match in matches if is_audio_name(match)]
         if len(matches) > len(audio):
             logger.info(
-                "%s: left out %d matches without an audio file ending", shown(argument), len(matches) - len(audio)
+                "%s: left out %d matches without an audio file ending", printable(argument), len(matches) - len(audio)
             )
         if not audio:
             yield Input(argument, failure=f"{argument}: no audio file matches this pattern")
@@ -150,15 +151,10 @@ def search_folder(folder: str) -> list[Input]:
             else:
                 items.append(Input(entry.path, skipped=kind))
     if others:
-        logger.info("%s: left out %d files without an audio file ending", shown(folder), others)
+        logger.info("%s: left out %d files without an audio file ending", printable(folder), others)
     if not any(item.place or item.failure for item in items):
         items.append(Input(folder, failure=f"{folder}: no audio files in this folder"))
     return sorted(items, key=lambda item: item.path.split(os.sep))
-
-
-def shown(text: str) -> str:
-    """Text with file names, made printable: bytes that are not UTF-8 and unprintable characters become \\xNN."""
-    return "".join(c if c.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in text)
 
 
 def utterance_id(path: str) -> str:

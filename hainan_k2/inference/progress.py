@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from hainan_k2.files.text_tables import printable
 from hainan_k2.inference.decoded import Decoded
-from hainan_k2.inference.inputs import Input, shown
+from hainan_k2.inference.inputs import Input
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +34,10 @@ class Progress:
         self.bar.update()
         self.bar.set_postfix_str(f"{self.speed():.0f} x real time")
         for error in errors:
-            tqdm.write(f"failed: {shown(error)}", file=sys.stderr)
+            tqdm.write(f"failed: {printable(error)}", file=sys.stderr)
         if decoded.hypotheses and not errors and self.bar.disable:
             words = ", ".join(str(len(hypothesis.words)) for hypothesis in decoded.hypotheses.values())
-            logger.info("%s: %.1f s, %s words", shown(source.path), decoded.seconds, words)
+            logger.info("%s: %.1f s, %s words", printable(source.path), decoded.seconds, words)
 
     def speed(self) -> float:
         """Seconds of audio per second."""

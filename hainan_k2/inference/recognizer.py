@@ -239,9 +239,10 @@ class Recognizer:
         """The lattices of the encoder-only joint, a k2.FsaVec, alone or with decoding resources.
 
         Args:
-          options: top_k, scales and pruning, as for viterbi and viterbi-lm.
-          files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar": files of decoding resources, in place
-            of `resources` that are loaded already.
+          options: top_k, scales and pruning, as for viterbi and viterbi-lm; lattice="ar" makes the lattices of ar-beam.
+          files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar", graph="LG.safetensors": files of
+            decoding resources, in place of `resources` that are loaded already. The lattice of a graph has words as
+            aux_labels, the indices of `resources.graph.words`.
         Raises:
           ValueError: naming an input or a file that cannot be read, and where k2 does not work.
 

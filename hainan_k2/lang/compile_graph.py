@@ -7,7 +7,8 @@
 The first writes `LG.safetensors`, and for other compositions `L.safetensors`, the transducer of the lexicon with
 disambiguation symbols: `k2.Fsa.from_dict(safetensors.torch.load_file("L.safetensors"))` loads it; the id of `#k` is the
 number of tokens + k. The second also writes `TLG.safetensors`, LG composed with the TDT topology of these durations,
-which decode.py otherwise composes at every start.
+which decode.py otherwise composes at every start. `--format k2` adds `LG.pt`, which
+`k2.Fsa.from_dict(torch.load("LG.pt"))` loads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.k2 import why_no_k2
+from hainan_k2.fsa.k2_file import write_k2
 from hainan_k2.fsa.language.acceptor import read_acceptor
 from hainan_k2.fsa.language.lexicon import lexicon_fst, read_lexicon
 from hainan_k2.fsa.language.openfst import read_text
@@ -43,6 +45,7 @@ class GraphConfig:
     durations: tuple[int, ...] = option(
         (), "the model's durations, e.g. 0,1,2,4,8: also writes TLG.safetensors", at_least=0, at_most=1000
     )
+    format: tuple[str, ...] = option((), "k2: also write LG.pt", ("k2",))
 
 
 def compile_graph(config: GraphConfig) -> None:
@@ -63,6 +66,8 @@ def compile_graph(config: GraphConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     transducer = lexicon_fst(lexicon, tokenizer.vocab_size).as_dict()
     write_container(folder / "L.safetensors", KIND, {name: transducer[name] for name in ("arcs", "aux_labels")}, {})
+    if config.format:
+        write_k2(folder / "LG.pt", fsa)
     graphs = {"LG.safetensors": DecodingGraph.of(fsa, lexicon.words, tokenizer.pieces)}
     if config.durations:
         composed = compile_tdt_graph(fsa, tokenizer.vocab_size, config.durations)

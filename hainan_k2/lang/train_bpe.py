@@ -16,7 +16,8 @@ from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer
+from hainan_k2.text import Normalisation, Tokenizer
+from hainan_k2.text.piece_model import PieceModel
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,11 @@ class BpeConfig:
     cuts: tuple[str, ...] = option((), "cut manifests to take the text from, separated by commas")
     text: tuple[str, ...] = option((), "text files, one sentence per line, separated by commas")
     vocab_size: int = option(500, "number of pieces, <blk> and <unk> included", at_least=3, at_most=10**6)
+    normalise: str = option(
+        "english",
+        "what is done to texts, now and whenever the tokenizer is used: english, lower, none, or a Python function as "
+        "module:function",
+    )
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> bytes:
@@ -83,8 +89,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if not config.lang_dir or not (config.cuts or config.text):
         fail("give --lang-dir, and --cuts or --text")
     try:
-        texts = list(read_texts(config.cuts, config.text))
-        tokenizer = write_lang(train_bpe(texts, config.vocab_size), Path(config.lang_dir))
+        normalisation = Normalisation(config.normalise)
+        texts = list(read_texts(config.cuts, config.text, normalisation))
+        model = train_bpe(texts, config.vocab_size)
+        if normalisation.name != "english":
+            model = PieceModel.read(model, "").with_normalisation(normalisation.name).write()
+        tokenizer = write_lang(model, Path(config.lang_dir))
     except (ValueError, OSError) as error:
         fail(str(error))
     words = [word for text in texts for word in text.split()]

@@ -22,9 +22,9 @@ from typing import Any, Optional
 from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.files.atomic import atomic_text
-from hainan_k2.fsa.language.lexicon import BACKOFF, EPSILON, read_words
+from hainan_k2.fsa.language.lexicon import NO_WORDS, read_words
 from hainan_k2.lang.texts import read_texts
-from hainan_k2.text import Tokenizer, normalise
+from hainan_k2.text import Normalisation, Tokenizer
 
 BOS, EOS = "<s>", "</s>"
 
@@ -41,6 +41,9 @@ class LmConfig:
     order: int = option(3, "longest n-gram", at_least=1, at_most=20)
     lang_dir: str = option("", "folder with bpe.model: train on pieces instead of words")
     words: str = option("", "words.txt of hainan-make-lexicon: words outside the text that get a probability too")
+    normalise: str = option(
+        "", "what is done to texts: english, lower, none, module:function; default: as the tokenizer does, else english"
+    )
 
 
 def split(texts: Iterable[str], config: LmConfig, tokenizer: Optional[Tokenizer]) -> tuple[list[list[str]], list[str]]:
@@ -48,7 +51,7 @@ def split(texts: Iterable[str], config: LmConfig, tokenizer: Optional[Tokenizer]
     if tokenizer is not None:
         return [[tokenizer.pieces[i] for i in tokenizer.encode(text)] for text in texts], tokenizer.pieces[1:]
     known = read_words(Path(config.words)) if config.words else ()
-    return [text.split() for text in texts], [word for word in known if word not in (EPSILON, BACKOFF, BOS, EOS)]
+    return [text.split() for text in texts], [word for word in known if word not in NO_WORDS]
 
 
 def train_lm(sentences: Iterable[Sequence[str]], order: int, vocabulary: Iterable[str]) -> Any:
@@ -120,7 +123,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         fail("give --arpa, --text or --cuts, and --order above 0")
     try:
         tokenizer = Tokenizer(config.lang_dir) if config.lang_dir else None
-        normal_form = tokenizer.normalise if tokenizer else normalise
+        if tokenizer and config.normalise not in ("", tokenizer.normalisation):
+            raise ValueError(
+                f"--normalise {config.normalise}: the tokenizer of {config.lang_dir} has {tokenizer.normalisation}"
+            )
+        normal_form = tokenizer.normalise if tokenizer else Normalisation(config.normalise or "english")
         excluded = set(read_texts(config.exclude_cuts, config.exclude, normal_form))
         texts = list(read_texts(config.cuts, config.text, normal_form))
         kept = [text for text in texts if text not in excluded]

@@ -45,7 +45,7 @@ class TransformerLayer(nn.Module):
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
         """x (B, T, W), padding (B, T) True where there is no state -> (B, T, W)."""
         x = x + self.attend(self.norm_attention(x), padding)
-        return x + self.linear2(nn.functional.gelu(self.linear1(self.norm_feed_forward(x))))
+        return x + self.linear2(gelu(self.linear1(self.norm_feed_forward(x))))
 
     def attend(self, x: Tensor, padding: Tensor) -> Tensor:
         """Self-attention over the states of each utterance; arguments as for `forward`."""
@@ -70,15 +70,27 @@ class WhisperEncoder(nn.Module):
 
     def forward(self, features: Tensor, lens: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, T, 80) from hainan_k2.frontend.log_mel, lens (B,) -> states (B, ceil(T / 2), W), their lens."""
-        x = nn.functional.gelu(self.conv1(_zero_padding(features, lens).transpose(1, 2)))
+        x = gelu(self.conv1(_zero_padding(features, lens).transpose(1, 2)))
         x = _zero_padding(x.transpose(1, 2), lens).transpose(1, 2)
-        x = nn.functional.gelu(self.conv2(x)).transpose(1, 2)
+        x = gelu(self.conv2(x)).transpose(1, 2)
         lens = torch.div(lens + 1, 2, rounding_mode="floor")
         x = x + sinusoids(x.shape[1], self.width, x.device)  # float32, also under autocast
         padding = torch.arange(x.shape[1], device=x.device) >= lens[:, None]
         for layer in self.layers:
             x = layer(x, padding)
         return self.norm_out(x), lens
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU, with a gradient that is right on the CPU in torch 1.13 too.
+
+    There its backward pass reads memory that was never written where the gradient is a transposed tensor, as it is
+    between convolutions.
+    """
+    y = nn.functional.gelu(x)
+    if y.requires_grad:
+        y.register_hook(torch.Tensor.contiguous)
+    return y
 
 
 def _zero_padding(x: Tensor, lens: Tensor) -> Tensor:

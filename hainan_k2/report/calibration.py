@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Optional
 
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.wer import ScoredUtterance
-from hainan_k2.text import normalise
 
 BINS = 10
 
@@ -63,7 +62,9 @@ def calibration(words: Iterable[tuple[float, bool]]) -> Calibration:
     )
 
 
-def judged_words(scored: ScoredUtterance, hypothesis: Hypothesis) -> Optional[list[tuple[float, bool]]]:
+def judged_words(
+    scored: ScoredUtterance, hypothesis: Hypothesis, normalise: Callable[[str], str]
+) -> Optional[list[tuple[float, bool]]]:
     """(confidence, correct) of every recognised word. A word is correct if it is aligned with an equal reference word.
 
     Returns None if the scored words do not match the hypothesis's words one to one, which happens where normalising

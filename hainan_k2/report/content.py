@@ -94,8 +94,12 @@ def _results(page: Page, label: str) -> list[tuple[str, str, str]]:
 
 def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
     """The method's row of the summary, with the data of its charts."""
-    hypotheses = {d.id: d.hypotheses[label] for d in page.decoded if label in d.hypotheses}
-    judged = [judged_words(u, hypotheses[u.id]) for u in scored.utterances if u.id in hypotheses]
+    recognised = {d.id: d for d in page.decoded if label in d.hypotheses}
+    judged = [
+        judged_words(u, recognised[u.id].hypotheses[label], recognised[u.id].normalise)
+        for u in scored.utterances
+        if u.id in recognised
+    ]
     calibrated = calibration(pair for words in judged if words is not None for pair in words)
     confused = Counter(pair for u in scored.utterances for pair in u.pairs() if pair[0] != pair[1])
     kinds: dict[str, list[tuple[Optional[str], Optional[str], int]]] = {
@@ -103,9 +107,9 @@ def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
         "deletions": [],
         "insertions": [],
     }
-    for (word, recognised), count in sorted(confused.items(), key=lambda item: (-item[1], str(item[0]))):
-        kind = "insertions" if word is None else "deletions" if recognised is None else "substitutions"
-        kinds[kind].append((word, recognised, count))
+    for (word, instead), count in sorted(confused.items(), key=lambda item: (-item[1], str(item[0]))):
+        kind = "insertions" if word is None else "deletions" if instead is None else "substitutions"
+        kinds[kind].append((word, instead, count))
     return {
         "label": label,
         "description": METHODS[label.split(" ")[0]].description,

@@ -13,7 +13,7 @@ from hainan_k2.inference.decoded import Decoded
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
 from hainan_k2.scoring.wer import Score, score
-from hainan_k2.text import Tokenizer, normalise
+from hainan_k2.text import Tokenizer
 from hainan_k2.writers import PER_RECORDING, WRITERS
 
 logger = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def remarks(decoded: Sequence[Decoded], label: str, tokenizer: Tokenizer) -> lis
     lines = []
     for number in range(max((len(h.rounds) for _, h in hypotheses), default=0)):
         ids = [(d, h.rounds[min(number, len(h.rounds) - 1)].ids) for d, h in hypotheses if h.rounds]
-        texts = [(d.id, normalise(d.reference), normalise(tokenizer.decode(after))) for d, after in ids]
+        texts = [(d.id, d.normalise(d.reference), d.normalise(tokenizer.decode(after))) for d, after in ids]
         changed = [h.rounds[number] for _, h in hypotheses if number < len(h.rounds)]
         result = score(texts)
         lines.append(

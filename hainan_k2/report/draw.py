@@ -47,8 +47,7 @@ def draw_utterance(
         encoder_out, lens = (x[row : row + 1] for x in encode_batch(model, batch, windows))
         log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
         grammar = resources.grammar
-        vocabulary, outputs = (grammar.tokens(), grammar.outputs) if grammar else (None, None)
-        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=vocabulary)
+        lattice = nar_lattice(*log_probs, lens, model.durations, vocabulary=grammar.tokens() if grammar else None)
         if grammar:
             lattice = compose(lattice, grammar)
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +55,6 @@ def draw_utterance(
             lattice,
             folder / ("lattice-" + re.sub(r"[^\w.-]", "_", name)),
             tokenizer.pieces,
-            outputs=outputs,
+            outputs=grammar.outputs if grammar and grammar.transduces else None,
         )
     raise ValueError(f"no utterance {name!r} to draw among the cuts")

@@ -117,7 +117,7 @@ def write_transcription(
     for file, decoded in evenly(results):
         samples = read_audio(file)
         if not referenced:
-            decoded = Decoded(decoded.id, "", decoded.seconds, {}, {})
+            decoded = Decoded(decoded.id, "", decoded.seconds, {}, {}, decoded.normalise)
             (outcomes,) = recognizer.decode([file], rows, resources, watch=watch)
             for row, outcome in zip(rows, outcomes):
                 if outcome.hypothesis is None:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Optional
 
+from hainan_k2.files.text_tables import printable
 from hainan_k2.inference.decoded import Decoded
-from hainan_k2.inference.inputs import Inputs, shown
+from hainan_k2.inference.inputs import Inputs
 from hainan_k2.report.decoding import table
 from hainan_k2.scoring.references import References
 from hainan_k2.scoring.wer import score
@@ -55,7 +56,7 @@ class Tally:
         if references is None:
             return
         for line in references.missing:
-            logger.warning("no reference: %s", shown(line))
+            logger.warning("no reference: %s", printable(line))
         logger.info(
             "%d recordings are scored, %d have no reference; %d references belong to no recording",
             len(self.known),

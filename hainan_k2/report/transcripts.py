@@ -14,8 +14,9 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from hainan_k2.files.jsonl import append_line
+from hainan_k2.files.text_tables import printable
 from hainan_k2.inference.decoded import Decoded
-from hainan_k2.inference.inputs import Input, shown
+from hainan_k2.inference.inputs import Input
 from hainan_k2.result import Hypothesis
 from hainan_k2.writers import PER_RECORDING, WRITERS
 
@@ -42,7 +43,7 @@ class Printed:
         """Print the result. Returns "", because this cannot fail."""
         lines = []
         for label, hypothesis in decoded.hypotheses.items():
-            lines.append(f"{shown(source.path)}{f' ({label})' if self.several else ''}: {hypothesis.text}")
+            lines.append(f"{printable(source.path)}{f' ({label})' if self.several else ''}: {hypothesis.text}")
             lines += [f"{w.start:9.2f} {w.end:8.2f} {w.confidence:6.2f}  {w.text}" for w in hypothesis.words]
         tqdm.write("\n".join(lines), file=sys.stdout)  # tqdm moves its progress bar out of the way
         sys.stdout.flush()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from hainan_k2.inference.inputs import Input, shown, utterance_id
+from hainan_k2.files.text_tables import read_keyed_lines, read_rows, read_text
+from hainan_k2.inference.inputs import Input, utterance_id
 
 
 class References:
@@ -45,7 +44,9 @@ class References:
             raise ValueError(f"--reference {source}: no *.trans.txt in this folder")
         self.folder = str(path if path.is_dir() else path.parent)
         for file in files:
-            for key, text, where in read_table(file) if file.suffix.lower() in (".csv", ".tsv") else read_lines(file):
+            for key, text, where in (
+                read_table(file) if file.suffix.lower() in (".csv", ".tsv") else read_keyed_lines(file)
+            ):
                 if key in self.texts:
                     raise ValueError(f"{where}: a second text of {key}")
                 self.texts[key] = text
@@ -84,48 +85,7 @@ class References:
         return len(self.texts) - len(self.owners)
 
 
-def read_text(path: Path) -> str:
-    """The content of a UTF-8 file, with or without a byte-order mark. Raises ValueError with the file, and the line
-    that is not UTF-8."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{shown(str(path))}: {error.strerror or error}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{shown(str(path))}:{number}: not UTF-8") from None
-
-
-def read_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """(ID, text, FILE:LINE) of every line `ID TEXT`; the text may be empty."""
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        key, *text = line.split(maxsplit=1)[:2] or [""]
-        if key:
-            yield key, "".join(text).strip(), f"{path}:{number}"
-
-
 def read_table(path: Path) -> Iterator[tuple[str, str, str]]:
-    """(path, text, FILE:LINE) of every row of a .csv or .tsv; in a .tsv, quotation marks are part of the text."""
-    tabs = path.suffix.lower() == ".tsv"
-    rows = csv.reader(
-        io.StringIO(read_text(path), newline=""),
-        delimiter="\t" if tabs else ",",
-        quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-        strict=True,
-    )
-    columns: list[str] = []
-    try:
-        for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if not columns:
-                columns = [name.strip().lower() for name in row]
-                if columns.count("path") != 1 or columns.count("text") != 1:
-                    raise ValueError(f"{where}: the first line should name the columns, path and text among them")
-            elif row:
-                if len(row) != len(columns):
-                    raise ValueError(f"{where}: {len(row)} values in {len(columns)} columns")
-                yield os.path.normpath(row[columns.index("path")].strip()), row[columns.index("text")].strip(), where
-    except csv.Error as error:
-        raise ValueError(f"{path}:{rows.line_num}: {error}") from None
+    """(path, text, FILE:LINE) of every row of a .csv or .tsv."""
+    for row, where in read_rows(path):
+        yield os.path.normpath(row["path"]), row["text"], where

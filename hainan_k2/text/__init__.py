@@ -5,7 +5,9 @@
 'call doctor smith at ten thirty'
 """
 
+from hainan_k2.named_functions import allow_function
+from hainan_k2.text.normalisation import Normalisation
 from hainan_k2.text.normalise import normalise
 from hainan_k2.text.tokenizer import Tokenizer
 
-__all__ = ["Tokenizer", "normalise"]
+__all__ = ["Normalisation", "Tokenizer", "allow_function", "normalise"]

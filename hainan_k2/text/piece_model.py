@@ -18,14 +18,13 @@ BLANK, UNKNOWN = "<blk>", "<unk>"
 
 # Types of pieces, and numbers of fields, in sentencepiece_model.proto.
 NORMAL_PIECE, UNKNOWN_PIECE, CONTROL_PIECE, USER_PIECE, UNUSED_PIECE, BYTE_PIECE = range(1, 7)
-PIECES, TRAINER, NORMALIZER, NORMALISATION = 1, 2, 3, 200  # the last is in the range of extensions: it is ours
+PIECES, TRAINER, NORMALIZER = 1, 2, 3
+NORMALISATION, SCORING = 200, 201  # in the range of extensions: these are ours
 TEXT, SCORE, TYPE = 1, 2, 3
 MODEL_TYPE, VOCAB_SIZE, WORD_END, BYTE_FALLBACK, UNK_ID, BOS_ID, EOS_ID, PAD_ID = 3, 4, 24, 35, 40, 41, 42, 43
 UNK_SURFACE, UNK_PIECE, PAD_PIECE = 44, 45, 48
 CHARSMAP, DUMMY_PREFIX, EXTRA_SPACES, ESCAPE = 2, 3, 4, 5
 UNIGRAM, BPE = 1, 2
-
-NORMALISATIONS = ("english", "none")
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,22 @@ class PieceModel:
 
     @property
     def normalisation(self) -> str:
-        """What is done to a text before it is encoded: english (hainan_k2.text.normalise) or none.
+        """The name of what is done to a text before it is encoded (hainan_k2.text.normalisation).
 
-        Raises ValueError for a value that this version does not know.
+        Raises ValueError for a value that is not a text.
         """
-        value = _last(self.rest, NORMALISATION, b"english")
-        for name in NORMALISATIONS:
-            if value == name.encode():
-                return name
-        raise ValueError(f"text normalisation {shown(value)}: this version knows {', '.join(NORMALISATIONS)}")
+        return _text(_last(self.rest, NORMALISATION, b"english"), "normalisation")
+
+    @property
+    def scoring(self) -> str:
+        """The same for texts before they are scored: an imported model, as it is written, is scored as English."""
+        default = b"english" if self.normalisation == "none" else self.normalisation.encode()
+        return _text(_last(self.rest, SCORING, default), "scoring")
+
+    def with_normalisation(self, name: str) -> PieceModel:
+        """This model, with texts normalised as `name` says, to be encoded and to be scored."""
+        value = name.encode("utf-8")
+        return replace(self, rest=tuple(_with(self.rest, {NORMALISATION: value, SCORING: value})))
 
     def with_blank(self, where: str) -> PieceModel:
         """This model of another toolkit in our form: `<blk>` first, the unknown piece named `<unk>`, text as it is.
@@ -131,7 +137,7 @@ class PieceModel:
             self.pieces[1:],
             tuple(field for field in trainer if field.number not in padding),
             self.normalizer,
-            tuple(field for field in self.rest if field.number != NORMALISATION),
+            tuple(field for field in self.rest if field.number not in (NORMALISATION, SCORING)),
         )
 
     def _check_importable(self, where: str) -> None:
@@ -159,6 +165,13 @@ class PieceModel:
         ):
             if _last(self.normalizer, number, default) != wanted:
                 raise ValueError(f"{where}: a tokenizer with {name} false is not supported")
+
+
+def _text(value: Union[int, bytes, float], what: str) -> str:
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        raise ValueError(f"{what} {shown(value)} is not UTF-8 text") from None
 
 
 def _message(field: Field) -> bytes:

@@ -1,8 +1,8 @@
 """The tokenizer: text to token ids and back.
 
 Id 0 is `<blk>`, the blank of the transducer; `<unk>` is for letters that the tokenizer was not trained on, and has id 1
-in tokenizers of hainan-train-bpe. These take normalised text. Imported tokenizers (hainan_k2.text.piece_model) take
-text as it is written, with its casing and punctuation.
+in tokenizers of hainan-train-bpe. These normalise a text as they were told in training. Imported tokenizers
+(hainan_k2.text.piece_model) take text as it is written, with its casing and punctuation.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hainan_k2.result import letters
-from hainan_k2.text.normalise import normalise
+from hainan_k2.text.normalisation import Normalisation
 from hainan_k2.text.piece_model import BLANK, UNKNOWN, PieceModel
 
 
@@ -26,7 +26,9 @@ class Tokenizer:
       path: the file `bpe.model`, or the folder that holds it.
     Attributes:
       pieces: (V,) the text of every id; the first piece of a word begins with "▁".
-      normalisation: what is done to a text before it is encoded: english (hainan_k2.text.normalise) or none.
+      normalisation: what is done to a text before it is encoded, by its name (hainan_k2.text.normalisation).
+      scoring: the same for reference and recognised text before they are scored; an imported tokenizer, whose
+        normalisation is none, is scored in the normal form of English.
     Raises:
       ValueError: if there is no model at `path`, its id 0 is not `<blk>`, or it has no `<unk>`.
     """
@@ -61,9 +63,21 @@ class Tokenizer:
                 "or import the model that it belongs to"
             )
         try:
-            self.normalisation = PieceModel.read(content, where).normalisation
+            model = PieceModel.read(content, where)
+            self._normalise = Normalisation(model.normalisation)
+            self.scoring = Normalisation(model.scoring)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
+
+    @property
+    def normalisation(self) -> str:
+        return self._normalise.name
+
+    @property
+    def text_rules(self) -> dict[str, str]:
+        """How texts are normalised, as config.json of a model directory states it."""
+        rules = {"normalisation": self.normalisation}
+        return rules if self.normalisation != "none" or self.scoring.name != "none" else {**rules, "scoring": "none"}
 
     @property
     def vocab_size(self) -> int:
@@ -75,8 +89,11 @@ class Tokenizer:
         return bytes(self._model.serialized_model_proto())
 
     def normalise(self, text: str) -> str:
-        """The text as it is encoded: its normal form, or the text itself for an imported tokenizer."""
-        return normalise(text) if self.normalisation == "english" else " ".join(text.split())
+        """The text as it is encoded: its normal form, or the text itself for an imported tokenizer.
+
+        Raises ValueError where the normalisation is a Python function that the user has not named.
+        """
+        return self._normalise(text)
 
     def encode(self, text: str) -> list[int]:
         """The token ids of a text, which is normalised first as `normalise` does."""

@@ -52,7 +52,16 @@ class Evaluator:
             batch = batch.with_targets(self.tokenizer).to(device)
             assert batch.targets is not None and batch.target_lens is not None
             encoder_out, lens = encode_batch(model, batch, self.windows)
-            decoded += decode_encoded(model, batch, encoder_out, lens, rows, self.tokenizer.pieces, watch)
+            decoded += decode_encoded(
+                model,
+                batch,
+                encoder_out,
+                lens,
+                rows,
+                self.tokenizer.pieces,
+                watch,
+                normalise=self.tokenizer.scoring,
+            )
             tdt = transducer_losses(model, encoder_out, lens, batch.targets, batch.target_lens, loss, watch)["tdt"]
             aligned = tdt != float("inf")  # inf: no path has these labels; NaN is an error and must stay visible
             not_finite += [name for name, value in zip(batch.ids, tdt.tolist()) if math.isnan(value)]

@@ -156,7 +156,8 @@ if [[ $encoder == whisper ]]; then
     weights=$(fetch_whisper)
     if $changed; then rm -rf "$features_dir"; fi
     python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$features_dir" \
-      --split "${real_splits[@]}" "${dev_splits[@]}" --encoder-weights "$weights" --num-jobs "$num_jobs"
+      --split "${real_splits[@]}" "${dev_splits[@]}" --encoder-weights "$weights" --prefix "$prefix" \
+      --num-jobs "$num_jobs"
     pool_cuts train "${real_splits[@]}"
     pool_cuts dev "${dev_splits[@]}"
     local wide=

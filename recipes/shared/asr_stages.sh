@@ -10,8 +10,14 @@
 #   train_splits, dev_splits, test_splits    arrays of SPLITs; dev splits are pooled, test splits are decoded one by one
 #   perturb_splits    the train_splits that --speed-perturb applies to (default: all)
 #   test_cuts_dir     folder with the manifests of the test_splits (default: the features of stage 2)
+#   prefix            first part of the names of manifests (default: librispeech)
 #   lang_text         comma-separated text files to train the BPE on (default: the training transcripts)
-#   features          fbank, nemo or sherpa-onnx, the features of a FastConformer (default: fbank)
+#   more_text, more_words    text files for BPE, LM and graph beside these; and one for the graph's lexicon only
+#   normalise_args    --normalise NAME: what is done to texts (default: english)
+#   function_args     the same where NAME is a Python function: the commands that load the tokenizer need it
+#   init_from         model to start from (default: none)
+#   features          fbank, nemo or sherpa-onnx, the features of a FastConformer (default: fbank); audio: training and decoding
+#                     compute what the model of init_from expects
 #
 # Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
 # another --method does not train again. If --stage is above 3, they are made before stage 5.
@@ -21,6 +27,7 @@ root=$(cd "$shared/../.." && pwd)
 . "$shared/log.sh"
 . "$shared/options.sh"
 . "$shared/stages.sh"
+prefix=librispeech normalise_args=() function_args=()
 
 asr_options() {
   option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
@@ -52,7 +59,7 @@ run_asr_stages() {  # DEPENDS_ON...
   lang_dir=$data_dir/lang_bpe_$vocab_size
   features=${features:-fbank}
   features_dir=$data_dir/$features feature_args=()
-  if [[ $features != fbank ]]; then feature_args=(--features "$features"); fi
+  if [[ $features != fbank && $features != audio ]]; then feature_args=(--features "$features"); fi
   read -ra decode_options <<<"$decode_args"
   lm='' graph=''
   if [[ $method == all || $method == *-lm* ]] && ! in_decode_args lm; then lm=$lang_dir/lm.arpa; fi
@@ -75,8 +82,9 @@ run_asr_stages() {  # DEPENDS_ON...
 
 make_manifests() {
   if $changed; then rm -rf "$data_dir/manifests"; fi
-  python "$root/hainan_k2/prepare_manifests.py" --corpus-dir "$corpus_dir" --out-dir "$data_dir/manifests" \
-    --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" --num-jobs "$num_jobs"
+  local splits=("${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}")
+  python "$root/hainan_k2/prepare_data.py" "${splits[@]/#/$corpus_dir/}" --out-dir "$data_dir/manifests" \
+    --kind librispeech --prefix "$prefix" --max-left-out 1 --num-jobs "$num_jobs"
 }
 
 make_features() {
@@ -85,7 +93,7 @@ make_features() {
   if $speed_perturb; then perturb=(--speed-perturb "${perturb_splits[@]}"); fi
   python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$features_dir" \
     --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" "${feature_args[@]}" \
-    --num-jobs "$num_jobs"
+    --prefix "$prefix" --num-jobs "$num_jobs"
   pool_cuts train "${train_splits[@]}"
   pool_cuts dev "${dev_splits[@]}"
 }
@@ -94,7 +102,7 @@ make_features() {
 pool_cuts() {  # NAME SPLIT...
   local pool=$features_dir/cuts_$1.jsonl.gz files
   shift
-  files=("${@/#/$features_dir/librispeech_cuts_}")
+  files=("${@/#/$features_dir/${prefix}_cuts_}")
   gunzip -c "${files[@]/%/.jsonl.gz}" | awk 'BEGIN { srand(0) } { printf "%.9f\t%s\n", rand(), $0 }' |
     LC_ALL=C sort -k1,1 | cut -f2- | gzip >"$pool.part"
   mv "$pool.part" "$pool"
@@ -110,12 +118,16 @@ check_decoding() {
 
 make_lang() {
   text_source
-  python "$root/lang/train_bpe.py" "${source[@]}" --vocab-size "$vocab_size" --lang-dir "$lang_dir"
+  python "$root/lang/train_bpe.py" "${source[@]}" "${normalise_args[@]}" --vocab-size "$vocab_size" --lang-dir "$lang_dir"
 }
 
-text_source() {
-  source=(--cuts "$features_dir/cuts_train.jsonl.gz")
-  if [[ -n ${lang_text:-} ]]; then source=(--text "$lang_text"); fi
+# Sets `source` to the options that name the texts: the transcripts, or lang_text; and more_text.
+text_source() {  # [FILES of more texts]
+  local files=${lang_text:-} more
+  source=()
+  if [[ -z $files ]]; then source=(--cuts "$features_dir/cuts_train.jsonl.gz"); fi
+  for more in "${more_text:-}" "${1:-}"; do files+=${more:+${files:+,}$more}; done
+  if [[ -n $files ]]; then source+=(--text "$files"); fi
 }
 
 # Makes the LM and the graph that --method needs. Sets `resources` to the fingerprint of both.
@@ -128,25 +140,27 @@ make_resources() {  # NUMBER of the stage that they belong to
 }
 
 exclude_tests() {
-  local tests=("${test_splits[@]/#/$data_dir/manifests/librispeech_cuts_}")
+  local tests=("${test_splits[@]/#/$data_dir/manifests/${prefix}_cuts_}")
   exclude=(--exclude-cuts "$(IFS=,; echo "${tests[*]/%/.jsonl.gz}")")
 }
 
-# Trains an LM on the training transcripts, without sentences of the test sets. A recipe with more text defines its own.
+# Trains an LM on the texts, without sentences of the test sets. A recipe with more text defines its own.
 make_lm() {
+  text_source
   exclude_tests
-  python "$root/lang/train_lm.py" --cuts "$features_dir/cuts_train.jsonl.gz" --lang-dir "$lang_dir" --order 3 \
+  python "$root/lang/train_lm.py" "${source[@]}" "${normalise_args[@]}" --lang-dir "$lang_dir" --order 3 \
     "${exclude[@]}" --arpa "$lm"
 }
 
 # Makes lexicon and word-level LM from the text that the BPE is trained on, and compiles both into one graph.
 make_graph() {
   local dir=${graph%/*}
+  text_source "${more_words:-}"
+  python "$root/lang/make_lexicon.py" "${source[@]}" "${function_args[@]}" --lang-dir "$lang_dir"
   text_source
   exclude_tests
-  python "$root/lang/make_lexicon.py" "${source[@]}" --lang-dir "$lang_dir"
-  python "$root/lang/train_lm.py" "${source[@]}" --words "$lang_dir/words.txt" --order 3 "${exclude[@]}" \
-    --arpa "$dir/words.arpa"
+  python "$root/lang/train_lm.py" "${source[@]}" "${normalise_args[@]}" --words "$lang_dir/words.txt" --order 3 \
+    "${exclude[@]}" --arpa "$dir/words.arpa"
   python "$root/lang/arpa_to_fst.py" --arpa "$dir/words.arpa" --words "$lang_dir/words.txt" --out-dir "$dir"
   python "$root/lang/compile_graph.py" --lang-dir "$lang_dir" --g "$dir/G.fst.txt" --out-dir "$dir"
 }
@@ -158,7 +172,7 @@ train_model() {
   local args
   read -ra args <<<"$train_args"
   if $profile; then args+=(--profile true); fi
-  args=("${feature_args[@]}" "${args[@]}")
+  args=("${feature_args[@]}" "${function_args[@]}" ${init_from:+--init-from "$init_from"} "${args[@]}")
   python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
     --train-cuts "$features_dir/cuts_train.jsonl.gz" --dev-cuts "$features_dir/cuts_dev.jsonl.gz" "${args[@]}"
 }
@@ -169,8 +183,8 @@ decode_tests() {
     log "decoding $split"
     python "$root/hainan_k2/decode.py" --exp-dir "$exp_dir" --avg "$avg" --method "$method" ${lm:+--lm "$lm"} \
       ${graph:+--graph "$graph"} --lang-dir "$lang_dir" \
-      --cuts "${test_cuts_dir:-$features_dir}/librispeech_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
-      "${decode_options[@]}"
+      --cuts "${test_cuts_dir:-$features_dir}/${prefix}_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
+      "${function_args[@]}" "${decode_options[@]}"
   done
 }
 

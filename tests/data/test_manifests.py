@@ -9,15 +9,19 @@ from lhotse import CutSet, RecordingSet, SupervisionSet
 from lhotse.recipes import prepare_librispeech
 from lhotse.supervision import AlignmentItem
 
-from hainan_k2.data.manifests import Utterance, read_librispeech, write_manifests
-from hainan_k2.prepare_manifests import main
+from hainan_k2.data.checks import check_utterances
+from hainan_k2.data.librispeech import read_librispeech
+from hainan_k2.data.manifests import write_manifests
+from hainan_k2.data.utterances import Audio, Utterance
+from hainan_k2.prepare_data import main
 from tests.data.corpus import babble, write_corpus
 
-SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "prepare_manifests.py"
+SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "prepare_data.py"
 
 
 def prepare(corpus: Path, out_dir: Path, *splits: str) -> None:
-    main(["--corpus-dir", str(corpus), "--out-dir", str(out_dir), "--split", *splits])
+    sources = [str(corpus / split) for split in splits]
+    main([*sources, "--kind", "librispeech", "--out-dir", str(out_dir), "--max-left-out", "1"])
 
 
 def chapter_of(corpus: Path, split: str = "train") -> Path:
@@ -32,7 +36,7 @@ def edit_transcript(corpus: Path, old: str, new: str) -> None:
 
 
 def kept_ids(out_dir: Path, split: str = "train") -> list[str]:
-    return [cut.id for cut in CutSet.from_file(out_dir / f"librispeech_cuts_{split}.jsonl.gz")]
+    return [cut.id for cut in CutSet.from_file(out_dir / f"cuts_{split}.jsonl.gz")]
 
 
 @pytest.mark.parametrize("aligned", [False, True])
@@ -44,12 +48,12 @@ def test_manifests_of_a_corpus_without_problems_equal_those_of_lhotse(tmp_path, 
         )
     prepare(corpus, tmp_path / "out", "train")
     theirs = prepare_librispeech(corpus, dataset_parts=["train"])["train"]
-    recordings = RecordingSet.from_file(tmp_path / "out" / "librispeech_recordings_train.jsonl.gz")
-    supervisions = SupervisionSet.from_file(tmp_path / "out" / "librispeech_supervisions_train.jsonl.gz")
+    recordings = RecordingSet.from_file(tmp_path / "out" / "recordings_train.jsonl.gz")
+    supervisions = SupervisionSet.from_file(tmp_path / "out" / "supervisions_train.jsonl.gz")
     assert list(recordings) == list(theirs["recordings"])
     assert list(supervisions) == list(theirs["supervisions"])
     assert any(s.alignment for s in supervisions) == aligned
-    for cut in CutSet.from_file(tmp_path / "out" / "librispeech_cuts_train.jsonl.gz"):
+    for cut in CutSet.from_file(tmp_path / "out" / "cuts_train.jsonl.gz"):
         assert cut.supervisions == [theirs["supervisions"][cut.id]]
         assert cut.load_audio().shape == (1, cut.num_samples)
 
@@ -62,18 +66,19 @@ def test_utterances_with_problems_are_named_and_the_others_kept(tmp_path):
     edit_transcript(corpus, "1-10-0003 ALFA BRAVO COCOA DELTA\n", "")
     edit_transcript(corpus, "1-10-0004 ALFA BRAVO COCOA DELTA ECHO", "1-10-0004  ")
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--corpus-dir", corpus, "--out-dir", "manifests", "--split", "train"],
+        [sys.executable, SCRIPT, corpus / "train", "--out-dir", "manifests", "--max-left-out", "0.5"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert f"WARNING bad audio: {truncated}: truncated" in done.stderr
+    assert f"WARNING bad audio: {chapter / '1-10.trans.txt'}:2: 1-10-0001: {truncated}: truncated" in done.stderr
     assert f"WARNING missing transcript: {chapter / '1-10-0003.flac'}: 1-10.trans.txt has no" in done.stderr
     assert f"WARNING empty transcript: {chapter / '1-10.trans.txt'}:4: 1-10-0004 has no text" in done.stderr
     assert done.stderr.count("WARNING") == 3
     counts = "1 bad audio, 1 empty transcript, 1 missing transcript"
-    assert f"train: 3 utterances, 0.00 h; 3 left out ({counts})" in done.stderr
+    assert f"train (librispeech): 3 left out ({counts})" in done.stderr
+    assert "train: 3 utterances, 0.00 h" in done.stderr
     assert kept_ids(tmp_path / "manifests") == ["1-10-0000", "1-10-0002", "1-10-0005"]
 
 
@@ -99,9 +104,9 @@ def test_other_problems(tmp_path, caplog):
         f"blank line: {transcript}:3: ",
         f"unreadable transcript: {transcript}:4: the text of 1-10-0003 is not UTF-8",
         f"missing audio: {transcript}:5: there is no 1-10-0004.flac beside it",
-        f"bad audio: {chapter / '1-10-0005.flac'}: 2 channels instead of one",
-        f"bad audio: {chapter / '1-10-0006.flac'}: only 300 samples at 16000 Hz",
-        f"bad audio: {chapter / '1-10-0007.flac'}: not an audio file",
+        f"bad audio: {transcript}:6: 1-10-0005: {chapter / '1-10-0005.flac'} has 2 channels instead of one",
+        f"bad audio: {transcript}:7: 1-10-0006: {chapter / '1-10-0006.flac'}: only 300 samples at 16000 Hz",
+        f"bad audio: {transcript}:8: 1-10-0007: {chapter / '1-10-0007.flac'}: not an audio file",
         f"missing transcript: {chapter / '1-10-0001.flac'}: 1-10.trans.txt has no line for it",
         f"missing transcript: {lost}: 2-20.trans.txt is not there",
     ]:
@@ -123,13 +128,14 @@ def test_a_list_of_utterances(tmp_path):
     path = tmp_path / "line.wav"
     soundfile.write(path, babble(11025, seed=1), 11025)
     utterances = [
-        Utterance("joe-1", path, "JOE", " hello  there "),
-        Utterance("joe-2", path, "JOE", " "),
-        Utterance("joe-3", tmp_path / "none.wav", "JOE", "hello"),
+        Utterance("joe-1", Audio("joe-1", path), " hello  there ", "JOE"),
+        Utterance("joe-2", Audio("joe-2", path), " ", "JOE"),
+        Utterance("joe-3", Audio("joe-3", tmp_path / "none.wav"), "hello", "JOE"),
     ]
-    report = write_manifests(utterances, tmp_path / "out", "train", prefix="queen")
-    assert (report.kept, report.seconds) == (1, 1.0)
-    assert sorted(p.kind for p in report.problems) == ["bad audio", "empty transcript"]
+    checked = check_utterances(utterances)
+    write_manifests(checked.cuts, tmp_path / "out", "train", prefix="queen")
+    assert [cut.duration for cut in checked.cuts] == [1.0]
+    assert sorted(p.kind for p in checked.problems) == ["empty transcript", "missing audio"]
     (cut,) = CutSet.from_file(tmp_path / "out" / "queen_cuts_train.jsonl.gz")
     assert (cut.supervisions[0].speaker, cut.supervisions[0].text) == ("JOE", "hello  there")
     assert cut.sampling_rate == 11025
@@ -148,9 +154,9 @@ def test_a_split_without_utterances_is_an_error_after_the_other_splits_are_writt
     corpus = write_corpus(tmp_path, "train", 2)
     write_corpus(tmp_path, "dev", 2, speaker=2)
     (chapter_of(corpus) / "1-10.trans.txt").unlink()
-    assert "nothing is left of train" in failure(capsys, corpus, tmp_path / "out", "train", "dev")
+    assert "nothing is left of " in failure(capsys, corpus, tmp_path / "out", "train", "dev")
     assert len(kept_ids(tmp_path / "out", "dev")) == 2
-    assert not (tmp_path / "out" / "librispeech_cuts_train.jsonl.gz").exists()
+    assert not (tmp_path / "out" / "cuts_train.jsonl.gz").exists()
 
 
 def test_no_such_folder(tmp_path, capsys):
@@ -182,8 +188,8 @@ def test_a_second_run_writes_the_same_files_and_leaves_no_partial_ones(tmp_path)
     contents = []
     for _ in range(2):
         prepare(corpus, tmp_path / "out", "train")
-        contents.append(list(CutSet.from_file(tmp_path / "out" / "librispeech_cuts_train.jsonl.gz")))
+        contents.append(list(CutSet.from_file(tmp_path / "out" / "cuts_train.jsonl.gz")))
     assert contents[0] == contents[1]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        f"librispeech_{kind}_train.jsonl.gz" for kind in ("cuts", "recordings", "supervisions")
+        f"{kind}_train.jsonl.gz" for kind in ("cuts", "recordings", "supervisions")
     ]

@@ -23,17 +23,17 @@ SCRIPT = Path(__file__).parents[2] / "hainan_k2" / "compute_features.py"
 
 @pytest.fixture
 def manifests(tmp_path):
-    """manifests/librispeech_cuts_{train,dev}.jsonl.gz of 8 and 3 cuts."""
+    """manifests/cuts_{train,dev}.jsonl.gz of 8 and 3 cuts."""
     folder = tmp_path / "manifests"
     folder.mkdir()
-    write_cuts(tmp_path / "train", 8).to_file(folder / "librispeech_cuts_train.jsonl.gz")
-    write_cuts(tmp_path / "dev", 3).to_file(folder / "librispeech_cuts_dev.jsonl.gz")
+    write_cuts(tmp_path / "train", 8).to_file(folder / "cuts_train.jsonl.gz")
+    write_cuts(tmp_path / "dev", 3).to_file(folder / "cuts_dev.jsonl.gz")
     return folder
 
 
 def command(manifests: Path, *options: str) -> CutSet:
     main(["--manifest-dir", str(manifests), "--out-dir", str(manifests.parent / "fbank"), *options])
-    return CutSet.from_file(manifests.parent / "fbank" / "librispeech_cuts_train.jsonl.gz").to_eager()
+    return CutSet.from_file(manifests.parent / "fbank" / "cuts_train.jsonl.gz").to_eager()
 
 
 def test_features_are_those_of_the_audio_at_three_speeds(manifests):
@@ -45,7 +45,7 @@ def test_features_are_those_of_the_audio_at_three_speeds(manifests):
         stored, computed = cut.load_features(), Fbank().extract(cut.load_audio()[0], 16000)
         assert stored.shape == computed.shape == (cut.num_frames, 80)
         assert np.abs(stored - computed).max() < 0.05
-    dev = CutSet.from_file(manifests.parent / "fbank" / "librispeech_cuts_dev.jsonl.gz")
+    dev = CutSet.from_file(manifests.parent / "fbank" / "cuts_dev.jsonl.gz")
     assert sorted(dev.ids) == names[:3]
 
 
@@ -84,26 +84,26 @@ def test_finished_features_are_not_computed_again(manifests, caplog, monkeypatch
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
         patch.setattr(module, "perturb_speed", None)
         assert list(command(manifests, "--split", "train")) == list(first)
-    assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
+    assert "cuts_train.jsonl.gz: done already" in caplog.text
 
 
 def test_finished_features_of_an_older_version_are_not_computed_again(manifests, caplog, monkeypatch):
     command(manifests, "--split", "train")
-    marker = manifests.parent / "fbank" / "librispeech_cuts_train.done"
+    marker = manifests.parent / "fbank" / "cuts_train.done"
     options = json.loads(marker.read_text())
     options["features"].update(device="cpu", backend="auto")
     marker.write_text(json.dumps(options))
     with monkeypatch.context() as patch, caplog.at_level("INFO"):
         patch.setattr(module, "perturb_speed", None)
         command(manifests, "--split", "train")
-    assert "librispeech_cuts_train.jsonl.gz: done already" in caplog.text
+    assert "cuts_train.jsonl.gz: done already" in caplog.text
 
 
 def test_features_of_other_options_or_cuts_are_computed_again(manifests):
     assert len(command(manifests, "--split", "train")) == 8
     assert len(command(manifests, "--split", "train", "--speed-perturb", "train")) == 24
     assert command(manifests, "--split", "train", "--num-mel-bins", "40")[0].num_features == 40
-    write_cuts(manifests.parent / "more", 9).to_file(manifests / "librispeech_cuts_train.jsonl.gz")
+    write_cuts(manifests.parent / "more", 9).to_file(manifests / "cuts_train.jsonl.gz")
     assert len(command(manifests, "--split", "train")) == 9
 
 
@@ -126,7 +126,7 @@ def test_an_interrupted_run_is_not_taken_as_finished(manifests, monkeypatch):
             raise KeyboardInterrupt
         return extract(self, samples, sampling_rate)
 
-    (out / "librispeech_cuts_train.done").unlink()
+    (out / "cuts_train.done").unlink()
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(Fbank, "extract", interrupted)
         command(manifests, "--split", "train")
@@ -157,7 +157,7 @@ def test_several_jobs_give_the_same_features_in_the_same_order(manifests):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    together = CutSet.from_file(manifests.parent / "fbank2" / "librispeech_cuts_train.jsonl.gz")
+    together = CutSet.from_file(manifests.parent / "fbank2" / "cuts_train.jsonl.gz")
     for a, b in zip(alone, together):
         assert a.id == b.id and np.array_equal(a.load_features(), b.load_features())
 
@@ -175,7 +175,7 @@ def test_missing_audio_is_an_error(manifests, capsys):
     "options, message",
     [
         (["--split", "train", "--speed-perturb", "dev"], "--speed-perturb dev is not among the splits"),
-        (["--split", "test"], "librispeech_cuts_test.jsonl.gz: no such cut manifest; hainan-prepare-manifests"),
+        (["--split", "test"], "cuts_test.jsonl.gz: no such cut manifest; hainan-data"),
         (["--split", "train", "--num-mel-bins", "200"], "num_mel_bins is 200"),
     ],
 )

@@ -1,4 +1,4 @@
-"""500 damaged files: each is read or refused in one line, without a crash, an endless loop or a C++ trace."""
+"""560 damaged files: each is read or refused in one line, without a crash, an endless loop or a C++ trace."""
 
 import subprocess
 import sys
@@ -36,16 +36,17 @@ def originals(tmp_path):
     lattice = nar_lattice(*tables(1, [4, 2], 3, (1, 2)), torch.tensor([4, 2]), (1, 2))
     save_lattice(lattice, tmp_path / "lattice.safetensors")
     save_lattice(lattice, tmp_path / "lattice.txt")
+    save_lattice(lattice, tmp_path / "lattice.pt")
     return tmp_path
 
 
 def test_mutations(originals):
-    command = [sys.executable, "-m", "tests.fsa.fuzz_files", str(originals), "7", "500"]
+    command = [sys.executable, "-m", "tests.fsa.fuzz_files", str(originals), "7", "560"]
     shown = subprocess.run(command, capture_output=True, cwd=ROOT, timeout=900)
     lines = shown.stdout.decode("utf-8", "replace").splitlines()
     assert shown.returncode == 0, f"after {lines[-1:]}: {shown.stderr.decode('utf-8', 'replace')[-2000:]}"
     assert b"Stack-Trace" not in shown.stderr
-    assert len(lines) == 500
+    assert len(lines) == 560
     outcomes = Counter((line.split()[1], line.split()[2]) for line in lines)
     for name in sorted(path.name for path in originals.iterdir() if path.is_file()):
         assert outcomes[name, "refused:"] >= 20, outcomes

@@ -145,11 +145,11 @@ def test_stored_fbank_features_give_nearly_the_output_of_audio(tmp_path):
     samples = babble(16000 * 12, seed=4).astype(np.float32)
     soundfile.write(tmp_path / "long.wav", samples, 16000, subtype="FLOAT")
     (tmp_path / "manifests").mkdir()
-    write_cut(tmp_path / "long.wav", tmp_path / "manifests" / "librispeech_cuts_x.jsonl.gz")
+    write_cut(tmp_path / "long.wav", tmp_path / "manifests" / "cuts_x.jsonl.gz")
     folders = ["--manifest-dir", tmp_path / "manifests", "--out-dir", tmp_path / "fbank"]
     assert run(compute_features.main, *folders, "--split", "x") == 0
     model, windows = random_model("tiny", 40, seed=1), Windows(40, 30, 10, 10)
-    stored = str(tmp_path / "fbank" / "librispeech_cuts_x.jsonl.gz")
+    stored = str(tmp_path / "fbank" / "cuts_x.jsonl.gz")
     (batch,) = EvaluationData(stored, DataConfig(num_workers=0), model.config, longest=windows.seconds)
     assert batch.long.recording.shape == (1200, 80)
     encoded, lens = encode_batch(model, batch, windows)

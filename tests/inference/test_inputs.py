@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hainan_k2.inference.inputs import Inputs, find_audio, search_folder, shown, utterance_id
+from hainan_k2.files.text_tables import printable
+from hainan_k2.inference.inputs import Inputs, find_audio, search_folder, utterance_id
 
 
 def touch(path):
@@ -143,19 +144,20 @@ def test_ids_are_distinct_without_spaces_and_give_back_the_path(names):
     for name, utterance in zip(names, ids):
         assert urllib.parse.unquote(utterance, errors="surrogateescape") == name
         assert utterance.split() == [utterance] * bool(name) and utterance.encode() is not None
-        assert shown(name).isprintable()
+        assert printable(name).isprintable()
     assert utterance_id("talks/interview-01.wav") == "talks/interview-01.wav"
 
 
 def test_names_are_shown_with_their_bytes():
-    assert shown("caf\udce9 no. 1\n.wav") == "caf\\xe9 no. 1\\x0a.wav"
+    assert printable("caf\udce9 no. 1\n.wav") == "caf\\xe9 no. 1\\x0a.wav"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
 def test_a_name_in_the_arguments_of_a_process_may_be_bytes(tmp_path):
     code = (
-        "import sys; from hainan_k2.inference.inputs import find_audio, shown\n"
-        "print(shown(next(find_audio(sys.argv[1:])).failure))"
+        "import sys; from hainan_k2.files.text_tables import printable\n"
+        "from hainan_k2.inference.inputs import find_audio\n"
+        "print(printable(next(find_audio(sys.argv[1:])).failure))"
     )
     run = subprocess.run([sys.executable, "-c", code, b"/caf\xe9.wav"], capture_output=True, text=True, check=True)
     assert run.stdout == "/caf\\xe9.wav: no such file\n"

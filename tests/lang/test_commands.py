@@ -166,7 +166,7 @@ def test_words_that_the_tokenizer_cannot_spell_are_reported(lang, tmp_path):
     shown = succeed("make_lexicon", "--text", tmp_path / "list.txt", "--lang-dir", tmp_path)
     assert "9 words, 8 spelled" in shown and "1 words have letters that the tokenizer lacks: żółw" in shown
     pytest.importorskip("k2")
-    (tmp_path / "G.fst.txt").write_text("0 1 1 1 0.5\n0 1 9 9\n1\n")
+    (tmp_path / "G.fst.txt").write_text("0 1 2 2 0.5\n0 1 10 10\n1\n")
     shown = succeed("compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path)
     assert "1 of 2 word arcs" in shown and "left out (żółw)" in shown
 

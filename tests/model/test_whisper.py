@@ -113,3 +113,19 @@ def test_sizes_that_cannot_be():
         Hainan(ModelConfig(**SMALL, num_mel_bins=64))
     with pytest.raises(ValueError, match="encoder is 'wav2vec': choose from fastconformer, whisper"):
         ModelConfig(encoder="wav2vec")
+
+
+def test_gradients_are_those_of_float64():
+    """torch 1.13's GELU reads memory that was never written, which here holds large numbers."""
+    torch.manual_seed(0)
+    features, lens = torch.randn(2, 100, 80), torch.tensor([100, 61])
+    encoder, double = WhisperEncoder(24, 1, 2), WhisperEncoder(24, 1, 2).double()
+    double.load_state_dict(encoder.state_dict())
+    states, _ = double(features.double(), lens)
+    weights = torch.randn(states.shape)
+    (states * weights.double()).sum().backward()
+    for exponent in range(8, 20):
+        torch.full((2**exponent,), 1e30)
+    (encoder(features, lens)[0] * weights).sum().backward()
+    for parameter, expected in zip(encoder.parameters(), double.parameters()):
+        torch.testing.assert_close(parameter.grad.double(), expected.grad, atol=1e-4, rtol=1e-4)

@@ -11,6 +11,7 @@ from hainan_k2.report.differences import columns
 from hainan_k2.report.make import SHOWN, evenly
 from hainan_k2.result import Hypothesis, Token, Word
 from hainan_k2.scoring.wer import score
+from hainan_k2.text import normalise
 from tests.report.pages import PIECES, data_in, page_of, texts
 
 
@@ -28,9 +29,9 @@ def test_calibration_by_hand():
 def test_words_are_correct_if_aligned_with_equal_words():
     hypothesis = Hypothesis((), 0.0, 9, (Word("a", 0, 1, 0.5), Word("Mr", 1, 2, 0.25), Word("sat", 2, 3, 0.75)))
     (scored,) = score([("u", "the mister sat down", "a mister sat")]).utterances
-    assert judged_words(scored, hypothesis) == [(0.5, False), (0.25, True), (0.75, True)]
+    assert judged_words(scored, hypothesis, normalise) == [(0.5, False), (0.25, True), (0.75, True)]
     (split,) = score([("u", "twenty one", "twenty one")]).utterances
-    assert judged_words(split, Hypothesis((), 0.0, 9, (Word("2", 0, 1, 0.5), Word("1", 1, 2, 0.5)))) is None
+    assert judged_words(split, Hypothesis((), 0.0, 9, (Word("2", 0, 1, 0.5), Word("1", 1, 2, 0.5))), normalise) is None
 
 
 def test_summary_by_hand():

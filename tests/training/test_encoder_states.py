@@ -25,7 +25,7 @@ def small(monkeypatch, tmp_path):
     encoder = WhisperEncoder(WIDTH, 1, 2).eval()
     (tmp_path / "model.bin").write_bytes(ct2_file(encoder.state_dict()))
     (tmp_path / "manifests").mkdir()
-    write_cuts(tmp_path / "audio", 5).to_file(tmp_path / "manifests" / "librispeech_cuts_x.jsonl.gz")
+    write_cuts(tmp_path / "audio", 5).to_file(tmp_path / "manifests" / "cuts_x.jsonl.gz")
     config = encoder_states.WhisperStatesConfig
     monkeypatch.setattr(encoder_states, "WhisperStatesConfig", lambda path: config(path, WIDTH, 1, 2))
     return tmp_path
@@ -44,7 +44,7 @@ def compute(folder):
             str(folder / "model.bin"),
         ]
     )
-    return folder / "states" / "librispeech_cuts_x.jsonl.gz"
+    return folder / "states" / "cuts_x.jsonl.gz"
 
 
 def test_stored_states_give_the_encoder_output_of_audio(small):
@@ -62,7 +62,7 @@ def test_stored_states_give_the_encoder_output_of_audio(small):
         vocab_size=10,
     )
     assert feature_spec(config, str(manifest)).kind == "states"
-    audio = small / "manifests" / "librispeech_cuts_x.jsonl.gz"
+    audio = small / "manifests" / "cuts_x.jsonl.gz"
     assert feature_spec(config, str(audio)).kind == "log-mel"
     model = Hainan(config).eval()
     encoder_states.load_whisper(model.pretrained, small / "model.bin")

@@ -10,6 +10,7 @@ from hainan_k2.data.batch import Batch
 from hainan_k2.data.long_utterance import LongUtterance
 from hainan_k2.frontend.spec import FBANK
 from hainan_k2.inference.window_sizes import Windows
+from hainan_k2.text import normalise
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.validation import Evaluator
 from tests.data.corpus import babble
@@ -19,6 +20,7 @@ class Letters:
     """A tokenizer of two words."""
 
     pieces = ["<blk>", "<unk>", "▁a", "▁b", "c", "▁d"]
+    scoring = staticmethod(normalise)
 
     def encode(self, text):
         return [2 + "ab".index(word) for word in text.split()]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.language.openfst import FstFinal, is_number, read_fst_lines, shown
 
 
@@ -34,6 +35,11 @@ class Acceptor:
         ends = np.stack([ending, np.full_like(ending, len(self.final)), np.full_like(ending, -1)], axis=1)
         arcs = np.stack([self.source, self.target, self.label], axis=1)
         return k2_arcs(np.concatenate([arcs, ends]), np.concatenate([self.score, self.final[ending]]))[0]
+
+    def fsa(self) -> Fsa:
+        """The acceptor as a k2.Fsa, with aux_labels that are the labels, as icefall has G."""
+        arcs = self.arcs()
+        return load_k2().Fsa(arcs, arcs[:, 2].contiguous())
 
     def text(self) -> str:
         """OpenFst text with label ids and costs, the start state first."""

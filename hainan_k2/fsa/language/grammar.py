@@ -58,10 +58,15 @@ class Grammar:
         """(W,) int64: the tokens that are labels of arcs, ascending."""
         return self.arcs[:, 2][self.arcs[:, 2] > 0].unique().long()
 
-    def fsa(self, device: Union[str, torch.device] = "cpu") -> Fsa:
-        """The grammar as a k2.Fsa, made once per device.
+    @property
+    def aux_labels(self) -> Tensor:
+        """(A,) int32: output ids, or the tokens where there are no other outputs; -1 on arcs into the final state."""
+        return torch.where(self.arcs[:, 2] == -1, -1, self.arcs[:, 3 if self.transduces else 2]).int()
 
-        `aux_labels` are output ids; `lm_scores` are a copy of its scores, which keeps them apart from those of the
+    def fsa(self, device: Union[str, torch.device] = "cpu") -> Fsa:
+        """The grammar as a k2.Fsa with `aux_labels`, made once per device.
+
+        `lm_scores` are a copy of its scores, which keeps them apart from those of the
         lattice after composition.
         """
         k2 = load_k2()
@@ -69,16 +74,16 @@ class Grammar:
         if device not in self._made:
             fsa = k2.Fsa(torch.cat([self.arcs[:, :3], torch.zeros_like(self.arcs[:, :1])], dim=1).contiguous())
             fsa.scores = self.scores
-            fsa.aux_labels = torch.where(self.arcs[:, 2] == -1, -1, self.arcs[:, 3]).int()
+            fsa.aux_labels = self.aux_labels
             fsa.lm_scores = self.scores.clone()
             self._made[device] = fsa.to(device)
         return self._made[device]
 
     def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
-        """The grammar for a search that goes arc by arc, made once per device; outputs are output ids."""
+        """The grammar for a search that goes arc by arc, made once per device; outputs are `aux_labels`."""
         key = "tokens", torch.device(device)
         if key not in self._made:
-            self._made[key] = TokenGraph.of(self.arcs, self.scores, self.arcs[:, 3]).to(device)
+            self._made[key] = TokenGraph.of(self.arcs, self.scores, self.aux_labels).to(device)
         return self._made[key]
 
     def save(self, path: Union[str, Path]) -> None:

@@ -1,9 +1,9 @@
 """The lexicon: words and their spellings in tokens, its files, and its transducer L.
 
-words.txt is a symbol table in Kaldi's form: `<eps>` is 0, then come the words, then `#0`, `<s>`, `</s>`. lexicon.txt
-has a line `word piece piece ...` for every spelling. In lexicon_disambig.txt a spelling that is also that of another
-word, or the beginning of a longer one, ends in `#1`, `#2` ..., so that L composed with a deterministic word graph can
-be determinized. `#0` is the label of back-off arcs in word graphs.
+words.txt is a symbol table in Kaldi's form: `<eps>` is 0, then come `<UNK>`, as icefall names the unknown word, the
+words, `#0`, `<s>`, `</s>`. lexicon.txt has a line `word piece piece ...` for every spelling. In lexicon_disambig.txt a
+spelling that is also that of another word, or the beginning of a longer one, ends in `#1`, `#2` ..., so that L composed
+with a deterministic word graph can be determinized. `#0` is the label of back-off arcs in word graphs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from pathlib import Path
 
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.fsa.k2 import Fsa, load_k2
-from hainan_k2.fsa.language.spelling import Vocabulary, is_epsilon
+from hainan_k2.fsa.language.spelling import UNKNOWN, Vocabulary, is_epsilon
+from hainan_k2.result import WORD_START
 
 EPSILON, BACKOFF, BLANK_NAME = "<eps>", "#0", "<blk>"
+UNKNOWN_WORD = "<UNK>"
+NO_WORDS = (EPSILON, UNKNOWN_WORD, BACKOFF, "<s>", "</s>")  # the symbols of words.txt that no text has
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,19 @@ class Lexicon:
 def make_lexicon(words: Iterable[str], tokenizer: Vocabulary) -> tuple[Lexicon, list[str]]:
     """The lexicon of the distinct words of `words`, and the words that the tokenizer cannot spell.
 
-    Words that cannot be spelled are in the symbol table, but have no spelling. ValueError if there is no word.
+    Words that cannot be spelled are in the symbol table, but have no spelling. The unknown word is spelled as the
+    unknown token behind the token "▁". ValueError if there is no word.
     """
-    table = sorted(set(words))
+    table = sorted(set(words) - set(NO_WORDS))
     if not table:
         raise ValueError("no words to make a lexicon of: the text is empty")
-    unknown = tokenizer.pieces.index("<unk>")
-    spelled = [(word, tuple(tokenizer.encode(name))) for word, name in enumerate(table, 1)]
+    unknown = tokenizer.pieces.index(UNKNOWN)
+    spelled = [(word, tuple(tokenizer.encode(name))) for word, name in enumerate(table, 2)]
     known = tuple((word, pieces) for word, pieces in spelled if pieces and unknown not in pieces)
-    missing = set(range(1, len(table) + 1)) - {word for word, _ in known}
-    return Lexicon((EPSILON, *table, BACKOFF, "<s>", "</s>"), known), [table[word - 1] for word in sorted(missing)]
+    missing = set(range(2, len(table) + 2)) - {word for word, _ in known}
+    start = (tokenizer.pieces.index(WORD_START),) if WORD_START in tokenizer.pieces else ()
+    symbols = (EPSILON, UNKNOWN_WORD, *table, BACKOFF, "<s>", "</s>")
+    return Lexicon(symbols, ((1, (*start, unknown)), *known)), [symbols[word] for word in sorted(missing)]
 
 
 def write_lexicon(lexicon: Lexicon, pieces: Sequence[str], folder: Path) -> None:
@@ -89,7 +95,9 @@ def write_lexicon(lexicon: Lexicon, pieces: Sequence[str], folder: Path) -> None
 
 
 def read_words(path: Path) -> tuple[str, ...]:
-    """The symbols of a words.txt, index = id; of a tokens.txt, which begins with `<blk>`, with #0, <s>, </s> appended.
+    """The symbols of a words.txt, index = id; of a tokens.txt, which begins with `<blk>`, with #0, <s>, </s> behind it.
+
+    A tokens.txt of icefall has disambiguation symbols #0, #1 ... already.
 
     Raises:
       ValueError: "FILE:LINE: ..." for a line that is not `symbol id` with the next id, "FILE: ..." for a table without
@@ -107,7 +115,7 @@ def read_words(path: Path) -> tuple[str, ...]:
     if repeated:
         raise ValueError(f"{path}: {repeated[0]!r} is in it twice")
     if words[:1] == [BLANK_NAME]:
-        words += [BACKOFF, "<s>", "</s>"]
+        words += [symbol for symbol in (BACKOFF, "<s>", "</s>") if symbol not in words]
     elif words[:1] != [EPSILON] or not {BACKOFF, "<s>", "</s>"} <= set(words):
         raise ValueError(
             f"{path}: should begin with `{EPSILON} 0` and hold {BACKOFF}, <s> and </s>: make it with "
@@ -145,7 +153,14 @@ def read_lexicon(folder: Path, pieces: Sequence[str]) -> Lexicon:
     return Lexicon(words, tuple(sorted(spellings)))
 
 
-def lexicon_fst(lexicon: Lexicon, vocab_size: int) -> Fsa:
+def token_table(lexicon: Lexicon, pieces: Sequence[str]) -> str:
+    """A tokens.txt with the disambiguation symbols of the lexicon behind the tokens, as icefall has it."""
+    most = max(ids[-1] for _, ids in lexicon.disambiguated(len(pieces)))
+    names = [*pieces, *(f"#{k}" for k in range(max(0, most - len(pieces)) + 1))]
+    return "".join(f"{name} {i}\n" for i, name in enumerate(names))
+
+
+def lexicon_fst(lexicon: Lexicon, vocab_size: int, disambiguate: bool = True) -> Fsa:
     """L, the closure of all words: a k2.Fsa from tokens (labels) to words (aux_labels), arc-sorted.
 
         (0) --- first token : word ---> (n) --- token : epsilon ---> ... --- last token : epsilon ---> (0)
@@ -153,14 +168,14 @@ def lexicon_fst(lexicon: Lexicon, vocab_size: int) -> Fsa:
         (0) --- -1 : -1 ---> (final)
 
     State 0 is the start. A word of one token is a loop at state 0. Spellings end in their disambiguation symbols, of
-    which #k has the label vocab_size + k.
+    which #k has the label vocab_size + k. Without `disambiguate` there are no such symbols, nor the loop of #0.
     """
     import torch
 
     k2 = load_k2()
-    arcs = [(0, 0, vocab_size, lexicon.backoff)]
+    arcs = [(0, 0, vocab_size, lexicon.backoff)] if disambiguate else []
     state = 0
-    for word, pieces in lexicon.disambiguated(vocab_size):
+    for word, pieces in lexicon.disambiguated(vocab_size) if disambiguate else lexicon.spellings:
         path = [0, *range(state + 1, state + len(pieces)), 0]
         state += len(pieces) - 1
         outputs = [word, *[0] * (len(pieces) - 1)]

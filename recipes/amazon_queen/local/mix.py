@@ -93,7 +93,7 @@ def shares(text: str) -> dict[str, float]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__.split("\n")[0])
-    parser.add_argument("--manifest-dir", type=Path, required=True, help="output folder of prepare_manifests.py")
+    parser.add_argument("--manifest-dir", type=Path, required=True, help="output folder of prepare_data.py")
     parser.add_argument("--real", required=True, help="splits of real speech, used at seven speeds, comma-separated")
     parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, comma-separated")
     parser.add_argument("--joined", type=float, default=0.0, help="additional hours of joined utterances")

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterable
 
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 # The positions of pauses. The full stop of a title or of an initial is none.
 PAUSE = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\b[A-Za-z])\.(?=\s)|[,;:?!]+(?=[\s\"])|--+|\"")

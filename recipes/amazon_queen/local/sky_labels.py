@@ -20,7 +20,7 @@ from steel_sky import RATE, SteelSky
 from whisper_decoder import WhisperDecoder
 
 from hainan_k2.frontend.audio import SAMPLING_RATE, resample
-from hainan_k2.text.tokenizer import normalise
+from hainan_k2.text import normalise
 
 logger = logging.getLogger(__name__)
 

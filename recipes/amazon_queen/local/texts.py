@@ -21,7 +21,7 @@ from brown import read_brown
 
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
-from hainan_k2.data.manifests import read_librispeech
+from hainan_k2.data.librispeech import read_librispeech
 from hainan_k2.text import normalise
 
 logger = logging.getLogger(__name__)
