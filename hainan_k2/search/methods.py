@@ -28,8 +28,8 @@ RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  #
 # Defaults where a long duration may skip what a language model or grammar makes expensive, and of CTC searches, chosen
 # on the development sets of both recipes (recipes/librispeech/RESULTS.md).
 IN_GRAMMAR = {"skip_scale": 0.2, "token_bonus": 1.0}
-WITH_LM = {"skip_scale": 0.2, "token_bonus": 2.0, "lm_scale": 0.8}
-CTC_WITH_LM = {"token_bonus": 1.0, "lm_scale": 0.8}
+WITH_LM = {"token_bonus": 2.0, "lm_scale": 0.8}
+SKIPPING_WITH_LM = {"skip_scale": 0.2, **WITH_LM}
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -99,7 +99,7 @@ _TABLE = (
         description="best path of the CTC lattice composed with an n-gram language model",
         parts=("ctc",),
         options=(*PENALTIES, *PRUNED, "lm_scale", "lodr_scale"),
-        defaults=CTC_WITH_LM,
+        defaults=WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -111,7 +111,7 @@ _TABLE = (
         description="best path of the CTC lattice through a word graph (HLG)",
         parts=("ctc",),
         options=(*PENALTIES, *IN_GRAPH),
-        defaults=CTC_WITH_LM,
+        defaults=WITH_LM,
         needs=("graph",),
         limit=COMPOSED,
     ),
@@ -132,7 +132,7 @@ _TABLE = (
         needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
-        defaults=WITH_LM,
+        defaults=SKIPPING_WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -164,7 +164,7 @@ _TABLE = (
         needs_k2=True,
         description="best path through a word graph: lexicon and word-level language model",
         options=(*NAR_SCORES, *IN_GRAPH),
-        defaults=WITH_LM,
+        defaults=SKIPPING_WITH_LM,
         needs=("graph",),
         limit=COMPOSED,
     ),
