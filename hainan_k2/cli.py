@@ -207,8 +207,8 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def start_logging(*handlers: logging.Handler) -> None:
-    """Log messages of level INFO and above to stderr and to `handlers`."""
+def start_logging(*handlers: logging.Handler, level: int = logging.INFO) -> None:
+    """Log messages of `level` and above to stderr and to `handlers`."""
     logging.basicConfig(
-        level=logging.INFO, format=LOG_FORMAT, force=bool(handlers), handlers=[logging.StreamHandler(), *handlers]
+        level=level, format=LOG_FORMAT, force=bool(handlers), handlers=[logging.StreamHandler(), *handlers]
     )

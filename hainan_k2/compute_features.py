@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -18,6 +19,8 @@ if __package__ in (None, ""):  # run as a script
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from hainan_k2.cli import Parser, errors_in_one_line, start_logging
+from hainan_k2.cluster import HELP as CLUSTER
+from hainan_k2.cluster import Cluster
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -54,6 +57,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         help="a model directory: store the output of its encoder instead, for training with --freeze-encoder",
     )
     parser.add_argument("--num-jobs", type=int, default=1, help="processes")
+    parser.add_argument("--dask", default="", metavar="ADDRESS", help=CLUSTER)
     options = parser.parse_args(argv)
     start_logging()
     import torch
@@ -67,11 +71,12 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that lhotse starts
-    with errors_in_one_line():
+    with errors_in_one_line(), ExitStack() as stack:
         unknown = sorted(set(options.speed_perturb) - set(options.split))
         if unknown:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
         extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights, options.encoder)
+        cluster = stack.enter_context(Cluster(options.dask)) if options.dask else None
         for split in options.split:
             manifest = manifest_name(options.prefix, "cuts", split)
             precompute(
@@ -84,6 +89,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
                 # exact: rounding by lilcom would change the losses that are computed from encoder output
                 storage=NumpyFilesWriter if options.encoder else LilcomChunkyWriter,
                 custom={ENCODER: extractor.config.sha256} if options.encoder else {},
+                cluster=cluster,
             )
 
 

@@ -13,17 +13,20 @@ Exit codes: 0; 1 if a search failed on an utterance, all others being decoded; 2
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.cluster import HELP as CLUSTER
+from hainan_k2.cluster import Cluster
 from hainan_k2.config import option
 from hainan_k2.inference.window_sizes import WindowConfig
 from hainan_k2.search.resources import ResourceConfig
@@ -33,6 +36,7 @@ from hainan_k2.writers import WRITERS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hainan_k2.inference.spread import Job
     from hainan_k2.model.hainan import Hainan
     from hainan_k2.search.resources import DecodingResources
     from hainan_k2.search.sweep import Row
@@ -51,7 +55,7 @@ class DecodeConfig:
     exp_dir: str = option("exp", "experiment folder of train.py")
     epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
-    cuts: str = option("", "lhotse cuts to decode, .jsonl.gz")
+    cuts: str = option("", "lhotse cuts to decode: .jsonl.gz, or a Shar folder")
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     method: tuple[str, ...] = option(
         ("ar-greedy", "nar-greedy"), "methods, comma between, of the list below; all: every one that can run"
@@ -73,10 +77,13 @@ class DecodeConfig:
         "error rates, calibration and speed of all",
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
+    dask: str = option("", CLUSTER)
 
     help_title, help_example = "input and output", "--exp-dir exp --lang-dir lang --cuts cuts_test.jsonl.gz"
 
     def __post_init__(self) -> None:
+        if self.dask and self.lattices:
+            raise ValueError("--lattices are written by a single process: leave out --dask")
         unknown = [kind for kind in self.write if kind not in WRITERS]
         if unknown:
             raise ValueError(f"--write {','.join(unknown)}: there are {', '.join(WRITERS)}")
@@ -105,26 +112,41 @@ def load(config: DecodeConfig) -> tuple[Hainan, Tokenizer]:
     return model, tokenizer
 
 
+def job_of(config: DecodeConfig, rows: Sequence[Row], files: ResourceConfig, windows: WindowConfig) -> Job:
+    """What the workers of a cluster load: the model that `load` loads, and the resources."""
+    from hainan_k2.formats.checkpoint import select_checkpoints
+    from hainan_k2.inference.spread import Job
+
+    job = Job(tuple(rows), files, windows, device=config.device, folder=os.getcwd())
+    if config.model:
+        return replace(job, model=config.model)
+    paths = select_checkpoints(pathlib.Path(config.exp_dir), config.epoch, config.avg)
+    return replace(job, checkpoints=tuple(map(str, paths)), lang_dir=config.lang_dir)
+
+
 @contextmanager
 def lattice_stream(
     config: DecodeConfig, model: Hainan, rows: Sequence[Row], resources: DecodingResources
 ) -> Iterator[Optional[Callable[[Sequence[str], Tensor, Tensor], None]]]:
     """A context with the function that writes the lattices of a batch to --lattices; None without that option.
 
-    Raises ValueError where k2 does not work, and if the rows have different options.
+    The search options are those of the row whose method searches such lattices, else of all rows. Raises ValueError
+    where k2 does not work, and for rows with different options.
     """
     if not config.lattices:
         yield None
         return
     from hainan_k2.fsa.lattices.store import LatticeWriter
-    from hainan_k2.search.lattices import search_lattice
+    from hainan_k2.search.lattices import lattice_method, search_lattice
 
-    if any(row.options != rows[0].options for row in rows):
+    same = [row for row in rows if row.method == lattice_method(resources, row.options.lattice)] or rows
+    options = same[0].options
+    if any(row.options != options for row in same):
         raise ValueError("--lattices: give every search option one value")
     with LatticeWriter(config.lattices) as writer:
 
         def write(names: Sequence[str], encoder_out: Tensor, lens: Tensor) -> None:
-            writer.write(search_lattice(model, encoder_out, lens, rows[0].options, resources), names, lens)
+            writer.write(search_lattice(model, encoder_out, lens, options, resources), names, lens)
 
         yield write
 
@@ -142,7 +164,9 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     from hainan_k2.data.batches import EvaluationData
     from hainan_k2.data.config import DataConfig
     from hainan_k2.device import pick_device
+    from hainan_k2.formats.model_dir import find_model, read_settings
     from hainan_k2.inference.engine import decode_batches
+    from hainan_k2.inference.spread import spread_cuts
     from hainan_k2.report.decoding import RecogsStream, report
     from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.resources import load_resources
@@ -153,7 +177,9 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     model, tokenizer = load(config)
     tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources, windows = load_resources(files, tokenizer), window_config.windows()
-    rows = make_rows(choose_methods(config.method, resources, model.config, options.lattice), options)
+    methods = choose_methods(config.method, resources, model.config, options.lattice)
+    settings = read_settings(find_model(config.model) if config.model else pathlib.Path(config.exp_dir))
+    rows = make_rows(methods, options, settings, resources.given())
     labels = [row.label for row in rows]
     device = pick_device(config.device)
     model.to(device)
@@ -161,18 +187,24 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     pin = device.type == "cuda"
     data = EvaluationData(config.cuts, data_config, model.config, pin_memory=pin, longest=windows.seconds)
     out_dir = pathlib.Path(config.out_dir or ("decode" if config.model else f"{config.exp_dir}/decode"))
-    set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1]
+    set_name = pathlib.Path(config.cuts).name.split(".")[0].split("cuts_")[-1].split("shar_")[-1]
     if config.draw_lattice:
         from hainan_k2.report.draw import draw_utterance
 
         print(draw_utterance(model, data, config.draw_lattice, out_dir, tokenizer, resources, windows))
     seconds: dict[str, list[float]] = {name: [] for name in ("encoder", *labels)}
-    with RecogsStream(out_dir, set_name, labels) as recogs, lattice_stream(config, model, rows, resources) as write:
+    with ExitStack() as stack:
+        recogs = stack.enter_context(RecogsStream(out_dir, set_name, labels))
+        write = stack.enter_context(lattice_stream(config, model, rows, resources))
+        cluster = stack.enter_context(Cluster(config.dask)) if config.dask else None
         for repeat in range(config.repeats):
             watch, decoded, also = Stopwatch(synchronise=True), [], None if repeat else write
-            batches = decode_batches(
-                model, data, rows, tokenizer.pieces, watch, resources, windows, tokenizer.scoring, also
-            )
+            if cluster is None:
+                batches = decode_batches(
+                    model, data, rows, tokenizer.pieces, watch, resources, windows, tokenizer.scoring, also
+                )
+            else:
+                batches = spread_cuts(cluster, job_of(config, rows, files, window_config), data, watch)
             for batch in batches:
                 decoded += batch
                 if not repeat:

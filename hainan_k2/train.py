@@ -1,6 +1,9 @@
 """Train a HAINAN model: `python hainan_k2/train.py --exp-dir exp --train-cuts ... --dev-cuts ... --lang-dir ...`.
 
-After a stop or a kill, the same command continues from the last checkpoint, with the same results.
+`--mask-prob 0` trains a plain TDT, `--objective rnnt` an RNN-T, `--objective ctc` the encoder with a CTC head alone.
+After a stop or a kill, the same command continues from the last checkpoint, with the same results. On several GPUs or
+machines: `torchrun --nproc_per_node 8 --max_restarts 3 hainan_k2/train.py ...`, which starts a process for each, and
+starts them again where one is killed.
 """
 
 from __future__ import annotations
@@ -20,8 +23,7 @@ import torch
 from hainan_k2.cli import errors_in_one_line, parse, start_logging
 from hainan_k2.config import PRESETS, ModelConfig, as_dict, option
 from hainan_k2.data.batches import EvaluationData, TrainingData, Unreadable
-from hainan_k2.data.config import DataConfig
-from hainan_k2.device import pick_device
+from hainan_k2.data.config import DataConfig, Part
 from hainan_k2.files.atomic import remove_partial_files
 from hainan_k2.formats.checkpoint import load_newest
 from hainan_k2.formats.whisper_weights import load_whisper
@@ -34,6 +36,8 @@ from hainan_k2.training.encoder_output import encoder_sha256
 from hainan_k2.training.initial import Initial, choose_dimensions, load_initial, read_initial
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.precision import check_precision
+from hainan_k2.training.ranks import Ranks, lost_a_rank
 from hainan_k2.training.trainer import LoopConfig, Trainer
 from hainan_k2.training.validation import Evaluator
 from hainan_k2.version import code_version
@@ -48,8 +52,8 @@ class TrainConfig:
     help_title = "input and output"
 
     exp_dir: str = option(MISSING, "folder for checkpoints and logs")
-    train_cuts: str = option(MISSING, "lhotse cuts to train on, .jsonl.gz")
-    dev_cuts: str = option(MISSING, "lhotse cuts for validation")
+    train_cuts: str = option(MISSING, "lhotse cuts to train on: .jsonl.gz, or a Shar folder")
+    dev_cuts: str = option(MISSING, "lhotse cuts for validation: .jsonl.gz, or a Shar folder")
     lang_dir: str = option(
         "", "folder with bpe.model, made by hainan-train-bpe; default: the model directory in --init-from"
     )
@@ -110,11 +114,13 @@ def train(
     loss: LossConfig,
     optim: OptimConfig,
     dimensions: dict[str, Any],
+    ranks: Ranks,
 ) -> None:
     """Train to the end.
 
     Args:
       dimensions: options of ModelConfig that override the preset's.
+      ranks: the processes of this training.
 
     Raises:
       ValueError: where options or files do not fit together.
@@ -123,18 +129,23 @@ def train(
     """
     exp_dir = pathlib.Path(config.exp_dir)
     exp_dir.mkdir(parents=True, exist_ok=True)
-    start_logging(logging.FileHandler(exp_dir / "train.log"))
-    device = pick_device(config.device)
+    if ranks.main:
+        start_logging(logging.FileHandler(exp_dir / "train.log"))
+    else:
+        start_logging(level=logging.WARNING)
+    check_precision(ranks.device, loop.precision)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     torch.manual_seed(config.seed)
     initial, tokenizer = start_from(config)
     dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
+    loss.check_model(model.config)
     logger.info(
-        "%s on %s: %.2f M parameters, %s",
+        "%s on %d x %s: %.2f M parameters, %s",
         config.preset or config.init_from or "M",
-        device,
+        ranks.size,
+        ranks.device,
         sum(p.numel() for p in model.parameters()) / 1e6,
         code_version(),
     )
@@ -143,7 +154,7 @@ def train(
     if initial is not None and not config.lang_dir:
         options["lang_dir"] = initial.source  # for hainan-export
     trainer = Trainer(
-        model, device, exp_dir, loop, loss, optim, config.seed, {"commit": code_version(), "options": options}
+        model, ranks, exp_dir, loop, loss, optim, config.seed, {"commit": code_version(), "options": options}
     )
     newest = load_newest(exp_dir)
     if newest:
@@ -151,27 +162,34 @@ def train(
         trainer.load(state, path)
         logger.info("continuing from %s: epoch %d, update %d", path, trainer.progress.epoch, trainer.progress.updates)
         del newest, state
-    removed = remove_partial_files(exp_dir)
+    p = trainer.progress
+    if len(set(ranks.agreed(lambda: (p.epoch, p.batch, p.updates)))) > 1:
+        raise ValueError(f"{exp_dir}: the ranks found different checkpoints; all nodes must share the folder")
+    removed = remove_partial_files(exp_dir) if ranks.main else 0
     if removed:
         logger.info("removed %d incomplete files of a killed run from %s", removed, exp_dir)
-    unreadable, pin = Unreadable(config.max_unreadable), device.type == "cuda"
+    unreadable, pin = Unreadable(config.max_unreadable), ranks.device.type == "cuda"
+    part = Part(ranks.rank, ranks.size)
     encoder = encoder_sha256(model) if config.freeze_encoder else ""
-    training = TrainingData(config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin, encoder)
+    training = TrainingData(
+        config.train_cuts, data, tokenizer, model.config, config.seed, unreadable, pin, encoder, part
+    )
     longest = DEFAULT_WINDOWS.seconds
-    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, longest, encoder)
+    validation = EvaluationData(config.dev_cuts, data, model.config, unreadable, pin, longest, encoder, part)
     try:
         trainer.run(training, Evaluator(validation, tokenizer))
     finally:
-        if loop.profile:
+        if loop.profile and ranks.main:
             print(trainer.watch.table())
-    draw_curves([exp_dir], exp_dir / "curves.png")
-    logger.info("done: checkpoints and curves.png are in %s", exp_dir)
+    if ranks.main:
+        draw_curves([exp_dir], exp_dir / "curves.png")
+        logger.info("done: checkpoints and curves.png are in %s", exp_dir)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, data, loop, loss, optim, dimensions = parse(
         argv,
-        "Train a HAINAN speech recogniser.",
+        "Train a HAINAN speech recogniser, or a TDT, RNN-T or CTC one (--objective).",
         TrainConfig,
         DataConfig,
         LoopConfig,
@@ -180,7 +198,15 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         dimensions=ModelConfig,
     )
     with errors_in_one_line():
-        train(config, data, loop, loss, optim, dimensions)
+        ranks = Ranks.of_environment(config.device)
+        try:
+            train(config, data, loop, loss, optim, dimensions, ranks)
+        except RuntimeError as error:
+            if ranks.size == 1 or not lost_a_rank(error):
+                raise
+            raise ValueError(f"rank {ranks.rank} stops, because another rank has ended: see its message") from error
+        finally:
+            ranks.close()
 
 
 if __name__ == "__main__":

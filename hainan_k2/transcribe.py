@@ -8,16 +8,19 @@ are paths in which spaces are %20 (inference/inputs.py: utterance_id). Every res
 there; --resume continues a run with the same options that was stopped. --reference prints error rates at the end.
 
 Audio of any length: what is longer than --window seconds is encoded in overlapping windows. --stream true takes 16-bit
-mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive (inference/streaming.py).
+mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive, with ar-greedy, nar-greedy
+or ar-beam (inference/streaming.py).
 
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 if nothing can be transcribed.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
@@ -25,6 +28,8 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from hainan_k2.cli import fail, parse, start_logging
+from hainan_k2.cluster import HELP as CLUSTER
+from hainan_k2.cluster import Cluster
 from hainan_k2.config import as_dict, option
 from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
 from hainan_k2.search.methods import METHODS
@@ -75,6 +80,7 @@ class TranscribeConfig:
         "float32", "in which the encoder computes; int8: matrices on CPUs", ("float32", "float16", "bfloat16", "int8")
     )
     num_threads: int = option(0, "CPU threads of torch; 0: as many as it likes", at_least=0, at_most=1024)
+    dask: str = option("", CLUSTER)
 
     help_title, help_example = "input and output", "talks/ --reference talks.tsv"
 
@@ -84,6 +90,8 @@ class TranscribeConfig:
                 "--stream takes samples from standard input and prints words: no audio, no --write, "
                 "no --report, no --reference"
             )
+        if self.stream and self.dask:
+            raise ValueError("--stream decodes in this process: no --dask")
         if self.stream and len(self.method) != 1:
             raise ValueError("--stream takes one --method")
         if "" in self.audio:
@@ -120,12 +128,14 @@ def transcribe(
     from hainan_k2.inference.inputs import Inputs
     from hainan_k2.inference.progress import Progress
     from hainan_k2.inference.recognizer import Recognizer
+    from hainan_k2.inference.spread import Job, spread_files
     from hainan_k2.report.tally import Tally
     from hainan_k2.report.transcripts import Printed, Transcripts
     from hainan_k2.result import Transcription
     from hainan_k2.scoring.references import References
     from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.resources import load_resources
+    from hainan_k2.search.settings import as_section
     from hainan_k2.search.sweep import make_rows
     from hainan_k2.stopwatch import Stopwatch
 
@@ -136,10 +146,13 @@ def transcribe(
     if references:
         recognizer.tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources = load_resources(files, recognizer.tokenizer)
-    rows = make_rows(choose_methods(config.method, resources, recognizer.model.config, options.lattice), options)
+    methods = choose_methods(config.method, resources, recognizer.model.config, options.lattice)
+    rows = make_rows(methods, options, recognizer.settings, resources.given())
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
+    if recognizer.settings:
+        settings["decoding"] = as_section(recognizer.settings)
     # The next path on standard input may take its time: a file does not wait for others to fill a batch.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
     out: Union[Transcripts, Printed] = Printed(labels)
@@ -148,8 +161,15 @@ def transcribe(
     inputs = Inputs(config.audio, out.has)
     audio = (Transcription(item.path, failure=item.failure) if item.failure else item.path for item in inputs)
     watch, tally = Stopwatch(synchronise=True), Tally(out.failures)
-    with out, Progress() as progress:
-        for results in recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch):
+    with out, Progress() as progress, ExitStack() as stack:
+        if config.dask:
+            cluster, name = stack.enter_context(Cluster(config.dask)), str(config.model)
+            where = (config.device, config.precision, os.getcwd())
+            job = Job(tuple(rows), files, windows, name, (), "", *where)
+            every = spread_files(cluster, job, audio, max_duration, watch)
+        else:
+            every = recognizer.decode(audio, rows, resources, max_duration=max_duration, watch=watch)
+        for results in every:
             source = inputs.by_path[results[0].name]
             reference = references.of(source) if references and results[0].seconds else None
             decoded = collect(results, rows, reference, recognizer.tokenizer.scoring)
@@ -207,12 +227,12 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     from hainan_k2.search.sweep import make_rows
 
     streaming_search(config.method[0])
-    row, *more = make_rows(config.method, options)
-    if more:
-        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device, precision=config.precision)
     resources = load_resources(files, recognizer.tokenizer)
+    row, *more = make_rows(config.method, options, recognizer.settings, resources.given())
+    if more:
+        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
     show(recognizer.transcribe_stream(blocks, row.method, row.options, resources, windows), sys.stdout)
 

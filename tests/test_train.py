@@ -15,7 +15,7 @@ import torch
 from hainan_k2 import decode, train
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, epoch_checkpoints, load_checkpoint
-from hainan_k2.training import trainer
+from hainan_k2.training import trainer, updater
 from tests.toy import ROOT, train_command
 
 PATIENCE = 1800  # seconds until a run counts as hung: on a busy machine its start alone can take minutes
@@ -212,14 +212,14 @@ def test_ctrl_c_waits_for_the_step_in_progress(toy, monkeypatch, ctrl_c_interrup
 
 
 def test_a_non_finite_loss_is_reported_with_its_cuts_and_skipped(toy, monkeypatch):
-    original, calls = trainer.hainan_losses, []
+    original, calls = updater.hainan_losses, []
 
     def broken(*arguments):
         result = original(*arguments)
         calls.append(1)
         return replace(result, total=result.total * float("nan")) if len(calls) == 3 else result
 
-    monkeypatch.setattr(trainer, "hainan_losses", broken)
+    monkeypatch.setattr(updater, "hainan_losses", broken)
     train.main(train_command(toy, "nan", "--loss", "full", "--num-epochs", "1"))
     log = (toy / "nan" / "train.log").read_text()
     assert "1 so far" in log and "loss is not finite; cuts train-" in log

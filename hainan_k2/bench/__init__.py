@@ -18,6 +18,8 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it measures)
     ),
     "lm": ("hainan_k2.bench.lm", "decoding with an n-gram language model: time and memory"),
     "loss": ("hainan_k2.bench.loss", "training losses, full and pruned, on k2 and torch: time and memory"),
+    "plan": ("hainan_k2.bench.plan", "training on many processes, simulated with the measured rates"),
+    "rates": ("hainan_k2.bench.rates", "rates that decide how training and decoding scale"),
     "rejection": (
         "hainan_k2.bench.rejection",
         "rejection of speech outside a grammar: error rates by threshold",

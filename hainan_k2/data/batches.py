@@ -6,18 +6,19 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from lhotse import CutSet
 from lhotse.cut import Cut
+from torch.utils.data import DataLoader
 
 from hainan_k2 import cli
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batch import Batch
-from hainan_k2.data.config import DataConfig
+from hainan_k2.data.config import WHOLE, DataConfig, Part
 from hainan_k2.data.cuts import Cuts, check_cut, feature_type, has_features, open_cuts
-from hainan_k2.data.datamodule import eval_loader, train_loader
-from hainan_k2.data.dataset import UNREADABLE, read_long
+from hainan_k2.data.datamodule import eval_loader, train_loader, train_sampler
+from hainan_k2.data.dataset import UNREADABLE, SpeechDataset, read_long
 from hainan_k2.data.extractors import STORED_TYPES
 from hainan_k2.data.summary import summarise_cuts
 from hainan_k2.frames import subsampled_length
@@ -68,7 +69,7 @@ def feature_spec(model: ModelConfig, cuts: Cuts, encoder: str = "") -> FeatureSp
     Raises:
       ValueError: where the cuts have encoder output stored and `encoder` is empty.
     """
-    first = next(iter(open_cuts(cuts)), None)
+    first = next(iter(open_cuts(cuts, metadata=True)), None)
     stored = feature_type(first) if first is not None and first.has_features else ""
     if stored in STORED_TYPES["encoded"]:
         if not encoder:
@@ -87,10 +88,11 @@ class TrainingData:
     counted in the log.
 
     Args:
-      cuts: the path of a cut manifest.
+      cuts: the path of a cut manifest or of a Shar folder.
       unreadable: collects the cuts that cannot be read; by default none is allowed.
       pin_memory: as of `train_loader`.
       encoder: SHA-256 of the model's frozen encoder, whose stored output the cuts may have.
+      part: as of `train_loader`.
     Raises:
       ValueError: where no cut is left, or a cut cannot be used.
     """
@@ -105,6 +107,7 @@ class TrainingData:
         unreadable: Optional[Unreadable] = None,
         pin_memory: bool = False,
         encoder: str = "",
+        part: Part = WHOLE,
     ):
         def fits(num_frames: int, text: str) -> bool:
             frames, labels = subsampled_length(num_frames), len(tokenizer.encode(text))
@@ -112,7 +115,7 @@ class TrainingData:
 
         self.cuts, self.config, self.tokenizer, self.seed = cuts, config, tokenizer, seed
         self.spec = feature_spec(model, cuts, encoder)
-        self.unreadable, self.pin_memory = unreadable or Unreadable(), pin_memory
+        self.unreadable, self.pin_memory, self.part = unreadable or Unreadable(), pin_memory, part
         summary = summarise_cuts(cuts, config, fits, spec=self.spec)
         logger.info("training data: %s", summary)
         if not summary.kept:
@@ -133,10 +136,46 @@ class TrainingData:
             exclude=self.exclude,
             spec=self.spec,
             pin_memory=self.pin_memory,
+            part=self.part,
         )
         for batch in loader:
             self.unreadable.add(batch["left_out"])
-            yield Batch.of_supervisions(batch, self.spec.kind == "encoded").with_targets(self.tokenizer)
+            yield self._of_supervisions(batch)
+
+    def largest(self) -> Iterator[tuple[str, Batch]]:
+        """The batches of the first epoch that need most memory, each once: by what makes it large ("max num cuts"),
+        the batch. They are lhotse's pessimistic batches."""
+        from lhotse.dataset import find_pessimistic_batches
+
+        dataset = SpeechDataset(self.spec, stored=has_features(open_cuts(self.cuts, metadata=True)))
+        found, _ = find_pessimistic_batches(train_sampler(self.cuts, self.config, self.exclude, self.seed, epoch=1))
+        seen: list[list[str]] = []
+        for why, chosen in found.items():
+            ids = sorted(chosen.ids)
+            if ids not in seen:
+                seen.append(ids)
+                yield why.replace("_", " "), self._of_supervisions(dataset[chosen])
+
+    def _of_supervisions(self, batch: dict[str, Any]) -> Batch:
+        return Batch.of_supervisions(batch, self.spec.kind == "encoded").with_targets(self.tokenizer)
+
+
+def read_chunk(
+    chunk: tuple[list[Cut], bool], stored: bool, spec: FeatureSpec
+) -> tuple[Optional[Batch], list[tuple[str, str]]]:
+    """Read a chunk of `EvaluationData.chunks`: its batch, None where no cut can be read, and the (id, reason) of cuts
+    that cannot."""
+    cuts, is_long = chunk
+    if is_long:
+        (cut,) = cuts
+        try:
+            long = read_long(cut, stored, spec)
+        except UNREADABLE as error:
+            return None, [(cut.id, cli.reason(error))]
+        return Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration), []
+    read = SpeechDataset(spec, stored=stored)[CutSet.from_cuts(cuts)]
+    batch = Batch.of_supervisions(read, spec.kind == "encoded")
+    return batch if batch.ids else None, read["left_out"]
 
 
 def _is_short(longest: float, cut: Cut) -> bool:
@@ -147,10 +186,11 @@ class EvaluationData:
     """Every utterance of a cut manifest, once, in a fixed order.
 
     Utterances of more than `longest` seconds come last, each as a batch with `Batch.long`, which the encoder reads in
-    windows; with stored encoder output none is long. Other arguments as of TrainingData. Raises ValueError, naming the
-    cut, for a long cut that does not suit.
+    windows; with stored encoder output none is long. Of several processes each reads its `part` of the batches, which
+    may be none. Other arguments as of TrainingData. Raises ValueError, naming the cut, for a long cut that does not
+    suit.
     Iteration raises TooManyUnreadable where more cuts cannot be read than `unreadable` allows, and ValueError where
-    none can be read.
+    none of all can be read.
     """
 
     def __init__(
@@ -162,20 +202,26 @@ class EvaluationData:
         pin_memory: bool = False,
         longest: float = math.inf,
         encoder: str = "",
+        part: Part = WHOLE,
     ):
-        self.cuts, self.unreadable = cuts, unreadable or Unreadable()
+        self.cuts, self.unreadable, self.part = cuts, unreadable or Unreadable(), part
         self.spec = feature_spec(model, cuts, encoder)
         if self.spec.kind == "encoded":
             longest = math.inf
         opened = open_cuts(cuts)
-        self.stored = has_features(opened)
-        self.long: list[Cut] = [cut for cut in opened if cut.duration > longest] if longest < math.inf else []
+        listed = open_cuts(cuts, metadata=True)
+        self.stored = has_features(listed)
+        self.long: list[Cut] = []
+        short: Cuts = cuts
+        if longest < math.inf and any(cut.duration > longest for cut in listed):
+            self.long = [cut for cut in opened if cut.duration > longest]
+            short = opened.filter(partial(_is_short, longest))
         for cut in self.long:
             check_cut(cut, self.stored, self.spec)
-        short = opened.filter(partial(_is_short, longest)) if self.long else opened
-        self.loader: Iterable[dict[str, Any]] = ()
-        if next(iter(short), None) is not None:
-            self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory)
+        self.long = self.long[part.rank :: part.size]
+        self.loader: Union[DataLoader, tuple[()]] = ()
+        if any(cut.duration <= longest for cut in listed):
+            self.loader = eval_loader(short, config, spec=self.spec, pin_memory=pin_memory, part=part)
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
@@ -185,13 +231,21 @@ class EvaluationData:
                 count += 1
                 yield Batch.of_supervisions(batch, self.spec.kind == "encoded")
         for cut in self.long:
-            try:
-                long = read_long(cut, self.stored, self.spec)
-            except UNREADABLE as error:
-                self.unreadable.add([(cut.id, cli.reason(error))])
-                continue
-            count += 1
-            yield Batch.of_long(long, cut.id, cut.supervisions[0].text, cut.duration)
-        if not count:
+            long, left_out = read_chunk(([cut], True), self.stored, self.spec)
+            self.unreadable.add(left_out)
+            if long is not None:
+                count += 1
+                yield long
+        self.check_count(count)
+
+    def chunks(self) -> Iterator[tuple[list[Cut], bool]]:
+        """The cuts of every batch, in order, for `read_chunk` in another process; True for a long cut."""
+        if isinstance(self.loader, DataLoader):
+            yield from ((list(cuts), False) for cuts in self.loader.sampler)
+        yield from (([cut], True) for cut in self.long)
+
+    def check_count(self, count: int) -> None:
+        """Raises ValueError where `count`, of batches or utterances that could be read, is 0, of all parts."""
+        if not count and self.part.size == 1:
             manifest = "the cuts" if isinstance(self.cuts, CutSet) else self.cuts
             raise ValueError(f"{manifest}: none can be read")

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hainan_k2.config import check_options, option
+
+
+class Part(NamedTuple):
+    """Part number `rank` of the batches, which `size` processes share."""
+
+    rank: int = 0
+    size: int = 1
+
+
+WHOLE = Part()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 from lhotse import CutSet
 from lhotse.cut import Cut, MixedCut
@@ -15,6 +16,7 @@ from lhotse.serialization import deserialize_item, open_best
 from lhotse.utils import compute_num_frames, compute_num_samples
 
 from hainan_k2.data.extractors import stored_types
+from hainan_k2.data.shar import SharCuts, is_shar
 from hainan_k2.frames import ENCODER_FRAME_SHIFT, FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.frontend.nemo_mel import HOP
@@ -24,9 +26,19 @@ Cuts = Union[str, Path, CutSet]
 ENCODER = "encoder_sha256"  # the custom field of a cut with stored encoder output: which encoder made it
 
 
-def open_cuts(cuts: Cuts) -> CutSet:
-    """A manifest (.jsonl, .jsonl.gz), read lazily, with audio resampled to 16 kHz; ValueError where there is none."""
+def open_cuts(cuts: Cuts, *, metadata: bool = False, shuffle_seed: Optional[int] = None) -> CutSet:
+    """A manifest (.jsonl, .jsonl.gz) or a Shar folder, read lazily, with audio resampled to 16 kHz.
+
+    Args:
+      metadata: the audio and features of a Shar folder are not read.
+      shuffle_seed: as of SharCuts; manifests keep their order.
+    Raises:
+      ValueError: where there is neither.
+    """
     if not isinstance(cuts, CutSet):
+        if is_shar(cuts):
+            cuts = CutSet(LazyMapper(SharCuts(cuts, metadata, shuffle_seed), partial(_without_command, str(cuts))))
+            return CutSet(LazyMapper(cuts, _at_sampling_rate))
         if not Path(cuts).is_file():
             raise ValueError(f"{cuts}: no such cut manifest (hainan-compute-features writes it)")
         cuts = StoredCuts(cuts)
@@ -62,12 +74,7 @@ class StoredCuts:
             raise ValueError(f"{self.path}:{number}: not a lhotse cut ({reason})") from None
         if not isinstance(cut, Cut):
             raise ValueError(f"{self.path}:{number}: a {type(cut).__name__}, not a lhotse cut")
-        if not self.commands and has_command(cut):
-            raise ValueError(
-                f"{self.path}:{number}: the audio of cut {cut.id} is a shell command: hainan-data --allow-pipes true "
-                "runs it once and stores the audio"
-            )
-        return cut
+        return cut if self.commands else _without_command(f"{self.path}:{number}", cut)
 
 
 def has_command(cut: Cut) -> bool:
@@ -78,6 +85,15 @@ def has_command(cut: Cut) -> bool:
     return any(source.type == "command" for r in recordings for source in r.sources) or any(
         f.storage_type == "kaldiio" for f in features
     )
+
+
+def _without_command(place: str, cut: Cut) -> Cut:
+    if has_command(cut):
+        raise ValueError(
+            f"{place}: the audio of cut {cut.id} is a shell command: hainan-data --allow-pipes true runs it once and "
+            "stores the audio"
+        )
+    return cut
 
 
 def _at_sampling_rate(cut: Cut) -> Cut:

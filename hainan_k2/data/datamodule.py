@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Optional
 
 from lhotse import CutSet
 from lhotse.cut import Cut
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from hainan_k2.data.augment import NoiseMix, SpecAugment, generator
 from hainan_k2.data.compatibility import check_lhotse
-from hainan_k2.data.config import DataConfig
+from hainan_k2.data.config import WHOLE, DataConfig, Part
 from hainan_k2.data.cuts import Cuts, check_cut, has_features, open_cuts
 from hainan_k2.data.dataset import SpeechDataset
 from hainan_k2.data.waves import WaveAugment
@@ -40,8 +40,7 @@ def train_loader(
     exclude: Collection[str] = (),
     spec: FeatureSpec = FBANK,
     pin_memory: bool = False,
-    rank: int = 0,
-    world_size: int = 1,
+    part: Part = WHOLE,
 ) -> DataLoader:
     """The batches (see `SpeechDataset`) of one training epoch.
 
@@ -52,22 +51,12 @@ def train_loader(
       skip_batches: batches at the start of the epoch that are left out without being read.
       spec: the features that the encoder expects.
       pin_memory: put batches into page-locked memory, for a faster copy to a CUDA device.
-      rank, world_size: each rank gets every `world_size`-th batch.
+      part: each of `part.size` processes gets every `part.size`-th batch. All get the same number: lhotse shares out
+        the cuts of the last ones and, where there are fewer cuts than processes, gives some of them twice.
     Raises:
       ValueError: for cuts that cannot be used, here or with their batch.
     """
-    cuts = open_cuts(cuts)
-    excluded = frozenset(exclude)
-
-    def wanted(cut: Cut) -> bool:
-        return config.min_duration <= cut.duration <= config.max_cut_duration and cut.id not in excluded
-
-    # lhotse orders an epoch by seed + epoch: neighbouring seeds would give each other's epochs.
-    order_seed = generator(seed, 0, "order").getrandbits(40)
-    sampler = _bucketing_sampler(
-        cuts, wanted, config, shuffle=config.shuffle, seed=order_seed, rank=rank, world_size=world_size
-    )
-    sampler.set_epoch(epoch)
+    sampler = train_sampler(cuts, config, exclude, seed, epoch, part)
     noise = None
     if config.noise_cuts and spec.kind == "encoded":
         raise ValueError("noise_cuts needs audio or features, and these cuts have stored encoder output")
@@ -76,7 +65,7 @@ def train_loader(
         noise = NoiseMix(open_cuts(config.noise_cuts), (low, high), config.noise_prob)
     dataset = SpeechDataset(
         spec,
-        stored=has_features(cuts),
+        stored=has_features(open_cuts(cuts, metadata=True)),
         seed=seed,
         epoch=epoch,
         spec_augment=_spec_augment(config) if config.spec_augment and spec.kind != "encoded" else None,
@@ -86,30 +75,51 @@ def train_loader(
     return _loader(dataset, EpochSampler(sampler, skip_batches), config, pin_memory)
 
 
-def eval_loader(cuts: Cuts, config: DataConfig, *, spec: FeatureSpec = FBANK, pin_memory: bool = False) -> DataLoader:
+def train_sampler(
+    cuts: Cuts, config: DataConfig, exclude: Collection[str], seed: int, epoch: int, part: Part = WHOLE
+) -> DynamicBucketingSampler:
+    """The batches of cuts of an epoch; arguments as of `train_loader`."""
+    excluded = frozenset(exclude)
+
+    def wanted(cut: Cut) -> bool:
+        return config.min_duration <= cut.duration <= config.max_cut_duration and cut.id not in excluded
+
+    # lhotse orders an epoch by seed + epoch: neighbouring seeds would give each other's epochs.
+    order_seed = generator(seed, 0, "order").getrandbits(40)
+    options = {"shuffle": config.shuffle, "seed": order_seed, "rank": part.rank, "world_size": part.size}
+    sampler = _bucketing_sampler(cuts, wanted, config, order_seed + epoch if config.shuffle else None, **options)
+    sampler.set_epoch(epoch)
+    return sampler
+
+
+def eval_loader(
+    cuts: Cuts, config: DataConfig, *, spec: FeatureSpec = FBANK, pin_memory: bool = False, part: Part = WHOLE
+) -> DataLoader:
     """Every cut once, in a fixed order, without augmentation or limits, in batches as of `train_loader`.
 
+    Of several processes, each gets every `part.size`-th batch, from number `part.rank` on; none may be left for it.
     Raises ValueError where the first cut cannot be used; where another cannot, with its batch.
     """
-    cuts = open_cuts(cuts)
-    sampler = _bucketing_sampler(cuts, lambda cut: True, config, shuffle=False, seed=0, rank=0, world_size=1)
-    stored = has_features(cuts)
-    check_cut(next(iter(cuts)), stored, spec)
-    return _loader(SpeechDataset(spec, stored=stored), EpochSampler(sampler), config, pin_memory)
+    sampler = _bucketing_sampler(cuts, lambda cut: True, config, None, shuffle=False, seed=0, rank=0, world_size=1)
+    first = open_cuts(cuts, metadata=True)
+    stored = has_features(first)
+    check_cut(next(iter(first)), stored, spec)
+    return _loader(SpeechDataset(spec, stored=stored), EpochSampler(sampler, part=part), config, pin_memory)
 
 
 class EpochSampler:
-    """One epoch of a lhotse sampler without its first `skip` batches; logs how many cuts were left out."""
+    """One epoch of a lhotse sampler without its first `skip` batches, or the batches of a part of it; logs how many
+    cuts were left out."""
 
-    def __init__(self, sampler: DynamicBucketingSampler, skip: int = 0):
-        self.sampler, self.skip = sampler, skip
+    def __init__(self, sampler: DynamicBucketingSampler, skip: int = 0, part: Part = WHOLE):
+        self.sampler, self.skip, self.part = sampler, skip, part
 
     def __iter__(self) -> Iterator[CutSet]:
         # By next alone: a second iter(), such as a for loop's, would set a lhotse sampler back to its start.
         batches, position = iter(self.sampler), 0
         while (batch := next(batches, None)) is not None:
             position += 1
-            if position > self.skip:
+            if position > self.skip and (position - 1) % self.part.size == self.part.rank:
                 yield batch
         if position < self.skip:
             raise ValueError(
@@ -139,10 +149,10 @@ def _spec_augment(config: DataConfig) -> SpecAugment:
 
 
 def _bucketing_sampler(
-    cuts: CutSet, wanted: Callable[[Cut], bool], config: DataConfig, **options: Any
+    cuts: Cuts, wanted: Callable[[Cut], bool], config: DataConfig, shuffle_seed: Optional[int], **options: Any
 ) -> DynamicBucketingSampler:
     check_lhotse()
-    sample = list(islice((cut for cut in cuts if wanted(cut)), CUTS_FOR_BUCKETS))
+    sample = list(islice((cut for cut in open_cuts(cuts, metadata=True) if wanted(cut)), CUTS_FOR_BUCKETS))
     if not sample:
         raise ValueError(
             "no cut is left to train on: all are excluded or outside "
@@ -151,7 +161,7 @@ def _bucketing_sampler(
     buckets = min(config.num_buckets, len(sample))
     limits = estimate_duration_buckets(sample, buckets) if buckets > 1 else []
     sampler = DynamicBucketingSampler(
-        cuts,
+        open_cuts(cuts, shuffle_seed=shuffle_seed),
         max_duration=config.max_duration,
         buffer_size=config.shuffle_buffer,
         duration_bins=limits or [max(cut.duration for cut in sample)],

@@ -8,15 +8,18 @@ import logging
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Optional
 
+import torch
 from lhotse import CutSet, LilcomChunkyWriter
 from lhotse.cut import Cut
 from lhotse.features.base import FeatureExtractor
 from lhotse.features.io import FeaturesWriter
 
+from hainan_k2.cluster import Cluster
 from hainan_k2.data.augment import perturb_speed
 from hainan_k2.data.cuts import open_cuts
 from hainan_k2.data.extractors import REMOVED_OPTIONS
@@ -38,6 +41,7 @@ def precompute(
     num_jobs: int = 1,
     storage: type[FeaturesWriter] = LilcomChunkyWriter,
     custom: Mapping[str, str] = MappingProxyType({}),
+    cluster: Optional[Cluster] = None,
 ) -> Path:
     """Compute and store the features of all cuts in `cuts_path` and, given `speed_factors`, of copies at those speeds.
 
@@ -49,6 +53,7 @@ def precompute(
     Args:
       storage: how features are stored; the default, lilcom, quantises them to about 0.01.
       custom: custom fields that every cut gets.
+      cluster: whose workers compute the parts, each in one process; `num_jobs` is then of no account.
 
     Returns the path of the manifest. Raises ValueError where a cut gets no features.
     """
@@ -74,21 +79,13 @@ def precompute(
     every = list(cuts)
     stored: list[Cut] = []
     parts = [out_dir / f"{name}.part-{i // PART}.jsonl.gz" for i in range(0, len(every), PART)]
-    for i, part in enumerate(parts):
-        if not part.is_file():
-            done = (
-                CutSet.from_cuts(every[i * PART : (i + 1) * PART])
-                .compute_and_store_features(
-                    extractor,
-                    (out_dir / f"{name}.feats-{i}").resolve(),
-                    num_jobs=num_jobs,
-                    storage_type=storage,
-                    progress_bar=sys.stderr.isatty(),
-                )
-                .to_eager()
-            )
-            write_manifest(CutSet.from_cuts(_with_fields(cut, custom) for cut in done), part)
-            logger.info("%s: %d of %d cuts", name, min(len(every), (i + 1) * PART), len(every))
+    missing = [i for i, part in enumerate(parts) if not part.is_file()]
+    chunks = ((every[i * PART : (i + 1) * PART], (out_dir / f"{name}.feats-{i}").resolve()) for i in missing)
+    compute = partial(_compute_part, extractor, storage, num_jobs if cluster is None else 1)
+    for i, done in zip(missing, map(compute, chunks) if cluster is None else cluster.map(compute, chunks)):
+        write_manifest(CutSet.from_cuts(_with_fields(cut, custom) for cut in done), parts[i])
+        logger.info("%s: %d of %d cuts", name, min(len(every), (i + 1) * PART), len(every))
+    for part in parts:
         stored += CutSet.from_jsonl_lazy(part)
     lost = sorted(set(cuts.ids) - {cut.id for cut in stored})
     if lost:  # lhotse drops, with no more than a log line, what it cannot read
@@ -104,6 +101,18 @@ def precompute(
         part.unlink()
     logger.info("%s: %d cuts, %.2f h", manifest, len(cuts), sum(cut.duration for cut in cuts) / 3600)
     return manifest
+
+
+def _compute_part(
+    extractor: FeatureExtractor, storage: type[FeaturesWriter], num_jobs: int, chunk: tuple[list[Cut], Path]
+) -> list[Cut]:
+    """Compute the features of cuts and store them under a path, replacing what a killed process left there."""
+    cuts, path = chunk
+    torch.set_num_threads(1)
+    stored = CutSet.from_cuts(cuts).compute_and_store_features(
+        extractor, path, num_jobs=num_jobs, storage_type=storage, progress_bar=sys.stderr.isatty()
+    )
+    return list(stored)
 
 
 def _with_fields(cut: Cut, custom: Mapping[str, str]) -> Cut:

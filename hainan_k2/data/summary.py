@@ -46,7 +46,7 @@ def summarise_cuts(
     """
     kept, seconds, stored = 0, 0.0, None
     dropped: dict[str, list[str]] = defaultdict(list)
-    for cut in open_cuts(cuts):
+    for cut in open_cuts(cuts, metadata=True):
         stored = cut.has_features if stored is None else stored
         check_cut(cut, stored, spec)
         if cut.duration < config.min_duration:

@@ -63,6 +63,15 @@ def audio_blocks(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> 
         yield from resample_blocks(mono, file.samplerate, sampling_rate)
 
 
+def stated_seconds(path: Union[str, Path]) -> float:
+    """The length of a file by its header, in seconds; 0 where it cannot be read."""
+    try:
+        with _open(path) as file:
+            return file.seconds
+    except (ValueError, OSError):
+        return 0.0
+
+
 class Counted:
     """An iterable of blocks (N,) that counts, in `samples`, the samples of the blocks taken so far."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.device import pick_device
-from hainan_k2.formats.model_dir import find_model, read_model
+from hainan_k2.formats.model_dir import find_model, read_model, read_settings
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.fsa.k2 import Fsa
@@ -34,7 +34,8 @@ from hainan_k2.result import Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.search.lattices import search_lattice
 from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
-from hainan_k2.search.sweep import Row
+from hainan_k2.search.settings import Setting
+from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -59,8 +60,10 @@ class Recognizer:
         tokenizer: Tokenizer,
         provenance: Optional[dict[str, Any]] = None,
         windows: WindowConfig = WINDOWS,
+        settings: Sequence[Setting] = (),
     ):
         self.model, self.tokenizer, self.provenance = model.eval(), tokenizer, provenance or {}
+        self.settings = settings  # options that searches take by default
         self.spec, self.windows = FeatureSpec.of_model(model.config), windows.windows()
 
     @classmethod
@@ -81,8 +84,9 @@ class Recognizer:
           ValueError: one line with the file that is missing, damaged or does not fit the others, or a precision that is
             not available.
         """
-        model, tokenizer, provenance = read_model(find_model(name), precision, pick_device(device))
-        return cls(model, tokenizer, provenance, windows)
+        folder = find_model(name)
+        model, tokenizer, provenance = read_model(folder, precision, pick_device(device))
+        return cls(model, tokenizer, provenance, windows, read_settings(folder))
 
     def resources(self, **files: str) -> DecodingResources:
         """Load decoding resources: lm="4gram.arpa", hotwords="names.txt" and the other fields of ResourceConfig."""
@@ -102,7 +106,8 @@ class Recognizer:
         Args:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
-          method: a name in METHODS; `options`, by default its own, and `resources` are what it takes.
+          method: a name in METHODS; `options` and `resources` are what it takes. Without `options`, those stored with
+            the model for these resources, or the method's defaults.
           max_duration: seconds of audio in a batch, padding included; a longer input is a batch of its own.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
@@ -136,9 +141,13 @@ class Recognizer:
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:
             raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
-        row = Row(method, method, options or METHODS[method].config())
-        for (result,) in self.decode(audio, [row], loaded, sampling_rate, max_duration):
+        rows = [Row(method, method, options or self._stored_options(method, loaded))]
+        for (result,) in self.decode(audio, rows, loaded, sampling_rate, max_duration):
             yield result
+
+    def _stored_options(self, method: str, resources: DecodingResources) -> SearchConfig:
+        """The options stored with the model for a method with these resources; those that are not, its defaults."""
+        return make_rows([method], settings=self.settings, given=resources.given())[0].options
 
     def transcribe_stream(
         self,
@@ -154,6 +163,7 @@ class Recognizer:
         """
         loaded = resources or self.resources()
         choose_methods([method], loaded, self.model.config)
+        options = options or self._stored_options(method, loaded)
         pieces = self.tokenizer.pieces
         options = options or METHODS[method].config()
         return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,15 @@ from torch import Tensor, nn
 class MaskedBatchNorm(nn.BatchNorm1d):
     """nn.BatchNorm1d that leaves padding out of the batch statistics, so that training does not depend on padding.
 
-    Weights and running statistics are those of nn.BatchNorm1d, and so is the output in evaluation mode.
+    Weights and running statistics are those of nn.BatchNorm1d, and so is the output in evaluation mode. With a `group`
+    of torch.distributed, the statistics are those of the frames of all its ranks, and gradients flow through them.
 
     >>> norm = MaskedBatchNorm(8)
     >>> norm(torch.randn(2, 8, 5), torch.arange(5) >= torch.tensor([[5], [3]])).shape
     torch.Size([2, 8, 5])
     """
+
+    group: Optional[Any] = None
 
     def forward(self, input: Tensor, padding: Optional[Tensor] = None) -> Tensor:
         """Normalise a padded batch.
@@ -32,12 +35,24 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         frames = padding.numel() - padding.sum()
         no_frame = padding[:, None, :]
         x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input  # sums need float32
-        mean = x.masked_fill(no_frame, 0.0).sum((0, 2)) / frames
+        total = x.masked_fill(no_frame, 0.0).sum((0, 2))
+        if self.group is not None:
+            summed = self._over_ranks(torch.cat([total, frames[None].to(total.dtype)]))
+            total, frames = summed[:-1], summed[-1].detach()
+        mean = total / frames
         centred = (x - mean[:, None]).masked_fill(no_frame, 0.0)
-        variance = centred.square().sum((0, 2)) / frames
+        squares = centred.square().sum((0, 2))
+        variance = (squares if self.group is None else self._over_ranks(squares)) / frames
         self._track(mean.detach(), variance.detach() * (frames / (frames - 1).clamp(min=1)))
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centred * scale[:, None] + self.bias[:, None]).to(input.dtype)
+
+    def _over_ranks(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over the ranks of the group; its gradient is summed over them, too."""
+        from torch.distributed.nn.functional import all_reduce
+
+        summed: Tensor = all_reduce(value, group=self.group)
+        return summed
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Optional
 
 import numpy as np
@@ -65,6 +66,15 @@ class EncoderOutputConfig:
         return EncoderOutputConfig(**data)
 
 
+@lru_cache(maxsize=1)
+def _read(folder: str, sha256: str) -> Hainan:
+    """The model of a directory; ValueError where its encoder is another."""
+    model, _, _ = read_model(find_model(folder))
+    if encoder_sha256(model) != sha256:
+        raise ValueError(f"{folder} has another encoder than when this began: begin again")
+    return model
+
+
 @register_extractor
 class EncoderOutput(FeatureExtractor):
     """lhotse feature extractor: samples (N,) at 16 kHz -> encoder output (T', d_model), one frame per 80 ms.
@@ -89,7 +99,7 @@ class EncoderOutput(FeatureExtractor):
         return extractor
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None}  # every worker process reads its own
+        return {**self.__dict__, "_model": None}  # every worker process reads its own, once
 
     @property
     def frame_shift(self) -> float:
@@ -102,10 +112,7 @@ class EncoderOutput(FeatureExtractor):
     def model(self) -> Hainan:
         """The model, read when it is first used. Raises ValueError where its encoder is not that of the config."""
         if self._model is None:
-            model, _, _ = read_model(find_model(self.config.model))
-            if encoder_sha256(model) != self.config.sha256:
-                raise ValueError(f"{self.config.model} has another encoder than when this began: begin again")
-            self._model = model
+            self._model = _read(self.config.model, self.config.sha256)
         return self._model
 
     @torch.no_grad()

@@ -9,20 +9,32 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def held_interrupts() -> Iterator[list[int]]:
+    """A context that SIGINT does not interrupt: the list that it gives has the signals that arrived inside.
+
+    Only the main thread gets signals; in other threads the context does nothing.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """A context that SIGINT does not interrupt: a signal that arrives inside is raised again at its end.
 
-    Training could not resume exactly from half an update, or from an update that is not counted. Only the main thread
-    gets signals; in other threads the context does nothing.
+    Training could not resume exactly from half an update, or from an update that is not counted.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     received: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
     try:
-        yield
+        with held_interrupts() as received:
+            yield
     finally:
-        signal.signal(signal.SIGINT, before)
         if received:
             signal.raise_signal(signal.SIGINT)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 import pathlib
-from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Optional
 
-import torch
-from torch import Tensor
-
 from hainan_k2.config import ModelConfig, as_dict, option
-from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import TooManyUnreadable, TrainingData
 from hainan_k2.formats.average import RunningAverage
 from hainan_k2.formats.checkpoint import LAST, epoch_name, save_checkpoint
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.stopwatch import Stopwatch
-from hainan_k2.training.interrupts import uninterrupted
-from hainan_k2.training.objective import LossConfig, hainan_losses
+from hainan_k2.training.groups import Group, read_groups
+from hainan_k2.training.interrupts import held_interrupts, uninterrupted
+from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig, learning_rate, make_optimizer, set_learning_rate
 from hainan_k2.training.progress import TrainingProgress
+from hainan_k2.training.ranks import Ranks
+from hainan_k2.training.scan import scan_batches
 from hainan_k2.training.trainlog import TrainLog
+from hainan_k2.training.updater import Updater
 from hainan_k2.training.validation import Evaluator
 
 logger = logging.getLogger(__name__)
@@ -39,10 +38,19 @@ class LoopConfig:
     save_every: int = option(500, "updates between checkpoints within an epoch", at_least=1)
     log_every: int = option(50, "updates between log lines where stderr is no terminal", at_least=1)
     keep_epochs: int = option(10, "newest epoch checkpoints to keep", at_least=1)
+    accumulate: int = option(
+        1,
+        "batches of each process per update; batch norms take their statistics from each batch",
+        at_least=1,
+        at_most=10000,
+    )
     precision: str = option(
         "float32",
-        "bfloat16: encoder and joint network compute in bfloat16 where the device supports it",
-        ("float32", "bfloat16"),
+        "in which encoder and joint network compute; float16, with loss scaling, needs a CUDA device or torch 2.3",
+        ("float32", "bfloat16", "float16"),
+    )
+    scan_batches: Optional[bool] = option(
+        None, "run the largest batches before training, to find lack of memory; none: on a CUDA device"
     )
     average_every: int = option(
         100, "updates between samples of the weights' running average, kept in checkpoints; 0: no average", at_least=0
@@ -51,16 +59,16 @@ class LoopConfig:
 
 
 class Trainer:
-    """Model, optimizer and progress of a training.
+    """Model, optimizer and progress of a training, on the device of this rank.
 
     `run` trains to the end. It writes a checkpoint at the end of every epoch, every `save_every` updates, and when it
-    is interrupted; `load` continues from one.
+    is interrupted; `load` continues from one. Only rank 0 writes.
     """
 
     def __init__(
         self,
         model: Hainan,
-        device: torch.device,
+        ranks: Ranks,
         exp_dir: pathlib.Path,
         loop: LoopConfig,
         loss: LossConfig,
@@ -68,12 +76,13 @@ class Trainer:
         seed: int,
         provenance: dict[str, Any],
     ):
-        self.model, self.device, self.exp_dir = model.to(device), device, exp_dir
-        self.loop, self.loss, self.optim, self.seed, self.provenance = loop, loss, optim, seed, provenance
+        self.model, self.ranks, self.exp_dir = model.to(ranks.device), ranks, exp_dir
+        self.loop, self.loss, self.optim, self.provenance = loop, loss, optim, provenance
         self.optimizer = make_optimizer(model, optim, model.pretrained)
-        self.progress = TrainingProgress()
-        self.average = RunningAverage(loop.average_every)
+        self.progress = TrainingProgress(ranks=ranks.size)
+        self.average = RunningAverage(loop.average_every if ranks.main else 0)
         self.watch = Stopwatch(synchronise=loop.profile)
+        self.updater = Updater(model, self.optimizer, loss, optim.clip_norm, loop.precision, seed, ranks, self.watch)
 
     def state(self) -> dict[str, Any]:
         """The contents of a checkpoint."""
@@ -83,6 +92,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress).copy(),
             "average": self.average.state(),
+            "loss_scaler": self.updater.state(),
             "provenance": self.provenance,
         }
 
@@ -106,11 +116,17 @@ class Trainer:
                 group["peak"] = peak
             self.progress = TrainingProgress.from_dict(state["progress"])
             self.average.load(state.get("average"))
+            self.updater.load(state.get("loss_scaler"))
         except (LookupError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"{path} is not a checkpoint of this training: {' '.join(str(error).split())}") from None
+        if self.progress.ranks != self.ranks.size:
+            logger.info("%s was written by %d processes, now there are %d", path, self.progress.ranks, self.ranks.size)
+            self.progress.share_over(self.ranks.size)
 
     def save(self, name: str = LAST) -> None:
-        """Write a checkpoint into the experiment folder."""
+        """Write a checkpoint into the experiment folder, in rank 0."""
+        if not self.ranks.main:
+            return
         with uninterrupted(), self.watch.section("checkpoints"):
             save_checkpoint(self.exp_dir / name, self.state())
 
@@ -121,128 +137,70 @@ class Trainer:
           KeyboardInterrupt, TooManyUnreadable: after a checkpoint is written.
         """
         p = self.progress
-        log = TrainLog(self.exp_dir, p.updates, p.epoch, self.loop.log_every)
-        log.begin(p.audio_seconds)
-        try:
-            while p.epoch <= self.loop.num_epochs:
-                for batch in self._timed(training.batches(p.epoch, p.batch)):
+        scan = self.ranks.device.type == "cuda" if self.loop.scan_batches is None else self.loop.scan_batches
+        if scan and not p.updates:
+            self.ranks.agreed(lambda: scan_batches(self.updater.plain, training))
+        self.updater.share_gradients()
+        log = TrainLog(self.exp_dir, p.updates, p.epoch, self.loop.log_every) if self.ranks.main else None
+        if log is not None:
+            log.begin(p.audio_seconds)
+        # Ranks are interrupted at different times: they end together, at the end of an update.
+        held: AbstractContextManager[list[int]] = held_interrupts() if self.ranks.size > 1 else nullcontext([])
+        with held as interrupts:
+            try:
+                while p.epoch <= self.loop.num_epochs:
+                    batches = training.batches(p.epoch, p.batch)
+                    for group in read_groups(batches, self.loop.accumulate, self.ranks, self.watch, interrupts):
+                        with uninterrupted():
+                            self._step(group, training.seconds * self.loop.num_epochs, log)
+                        if p.updates % self.loop.save_every == 0:
+                            self.save()
+                    with self.watch.section("validation"):
+                        figures = evaluator.validate(self.model, self.loss, self.ranks)
+                    figures["unreadable"] = sum(self.ranks.agreed(lambda: len(training.unreadable.reasons)))
                     with uninterrupted():
-                        self._step(batch, training.seconds * self.loop.num_epochs, log)
-                    if p.updates % self.loop.save_every == 0:
-                        self.save()
-                with self.watch.section("validation"):
-                    figures = evaluator.validate(self.model, self.loss)
-                figures["unreadable"] = len(training.unreadable.reasons)
-                with uninterrupted():
-                    self._finish_epoch(figures, log)
-        except (KeyboardInterrupt, TooManyUnreadable):
-            self.save()
-            logger.warning(
-                "interrupted at epoch %d, update %d; the same command continues from %s",
-                p.epoch,
-                p.updates,
-                self.exp_dir / LAST,
-            )
-            raise
-        finally:
-            log.close()
+                        self._finish_epoch(figures, log)
+            except (KeyboardInterrupt, TooManyUnreadable):
+                self.save()
+                logger.warning(
+                    "interrupted at epoch %d, update %d; the same command continues from %s",
+                    p.epoch,
+                    p.updates,
+                    self.exp_dir / LAST,
+                )
+                raise
+            finally:
+                if log is not None:
+                    log.close()
 
-    def _timed(self, batches: Iterable[Batch]) -> Iterable[Batch]:
-        iterator = iter(batches)
-        while True:
-            with self.watch.section("data"):
-                batch = next(iterator, None)
-            if batch is None:
-                return
-            yield batch
-
-    def _step(self, batch: Batch, planned: float, log: TrainLog) -> None:
+    def _step(self, group: Group, planned: float, log: Optional[TrainLog]) -> None:
         p = self.progress
-        if not batch.ids:  # no cut of it could be read
-            p.batch += 1
+        p.batch += group.read
+        if not group.batches:  # no cut of them could be read
             return
         fraction = learning_rate(self.optim, p.updates, p.audio_seconds / planned)
         set_learning_rate(self.optimizer, fraction)
-        values = self._update(batch)
-        p.batch += 1
-        seconds = sum(batch.seconds)
-        p.audio_seconds += seconds
-        if values is not None:
-            p.updates += 1
-            with self.watch.section("optimizer"):
-                self.average.update(self.model, p.updates)
+        values = self.updater.update(group.batches, group.labels, p)
+        p.audio_seconds += group.seconds
+        if values is None:
+            return
+        p.updates += 1
+        with self.watch.section("optimizer"):
+            self.average.update(self.model, p.updates)
+        if log is not None:
             values = {"update": p.updates, "epoch": p.epoch, "lr": self.optim.lr * fraction, **values}
             with self.watch.section("log"):
-                log.update(values, p.audio_seconds / planned, seconds)
+                log.update(values, p.audio_seconds / planned, group.seconds)
 
-    def _update(self, batch: Batch) -> Optional[dict[str, float]]:
-        """Make an update and return its losses per label.
-
-        Where the loss, its gradient or the statistics of a batch norm are not finite, it logs the cuts, leaves the
-        model as it was, statistics included, and returns None.
-        """
-        self.model.train()
-        statistics = [buffer.clone() for buffer in self.model.buffers()]
-        # Seeded by the number of the update, so that a resumed run draws the same masks and dropout.
-        torch.manual_seed(self.seed * 1_000_003 + self.progress.updates + self.progress.skipped)
-        batch = batch.to(self.device)
-        assert batch.targets is not None and batch.target_lens is not None  # TrainingData has both
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.precision == "bfloat16"):
-            losses = hainan_losses(
-                self.model,
-                batch.features,
-                batch.lens,
-                batch.targets,
-                batch.target_lens,
-                self.loss,
-                self.progress.updates,
-                self.watch,
-                batch.encoded,
-            )
-        self.progress.unalignable += len(losses.unalignable)
-        if losses.unalignable:
-            logger.warning(
-                "too few frames for the labels of %s: left out of a loss",
-                " ".join(batch.ids[b] for b in losses.unalignable),
-            )
-        if not losses.finite:
-            self._skip("loss", batch, statistics)
-            return None
-        with self.watch.section("backward"):
-            self.optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-        with self.watch.section("optimizer"):
-            norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm))
-            if not math.isfinite(norm):
-                self._skip("gradient", batch, statistics)
-                return None
-            if not all_finite(self.model.buffers()):
-                self._skip("a batch norm", batch, statistics)
-                return None
-            self.optimizer.step()
-        return {"loss": float(losses.total.detach()), "grad_norm": norm, **losses.per_label()}
-
-    def _skip(self, what: str, batch: Batch, statistics: list[Tensor]) -> None:
-        for buffer, before in zip(self.model.buffers(), statistics):
-            buffer.copy_(before)
-        self.progress.skipped += 1
-        logger.warning(
-            "update skipped (%d so far): %s is not finite; cuts %s", self.progress.skipped, what, " ".join(batch.ids)
-        )
-
-    def _finish_epoch(self, figures: dict[str, float], log: TrainLog) -> None:
+    def _finish_epoch(self, figures: dict[str, float], log: Optional[TrainLog]) -> None:
         p = self.progress
-        log.epoch(
-            {"epoch": p.epoch, "update": p.updates, **figures, "skipped": p.skipped, "unalignable": p.unalignable}
-        )
+        if log is not None:
+            log.epoch(
+                {"epoch": p.epoch, "update": p.updates, **figures, "skipped": p.skipped, "unalignable": p.unalignable}
+            )
         p.epoch, p.batch = p.epoch + 1, 0
         self.save(epoch_name(p.epoch - 1))
         self.save()
         stale = self.exp_dir / epoch_name(p.epoch - 1 - self.loop.keep_epochs)
-        if stale.exists():
+        if self.ranks.main and stale.exists():
             stale.unlink()
-
-
-def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number of the tensors is finite; one transfer from the device for all of them."""
-    return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors] or [torch.tensor(True)]).all())

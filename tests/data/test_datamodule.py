@@ -7,7 +7,7 @@ import pytest
 import torch
 from lhotse import CutSet
 
-from hainan_k2.data.config import DataConfig
+from hainan_k2.data.config import DataConfig, Part
 from hainan_k2.data.datamodule import eval_loader, train_loader
 from hainan_k2.data.extractors import Fbank
 from hainan_k2.data.summary import summarise_cuts
@@ -184,7 +184,7 @@ def test_pinned_batches_are_the_same(folder):
 def test_ranks_share_an_epoch(folder):
     path = folder / "fbank.jsonl.gz"
     alone = ids(train_loader(path, CONFIG))
-    shared = [ids(train_loader(path, CONFIG, rank=rank, world_size=2)) for rank in (0, 1)]
+    shared = [ids(train_loader(path, CONFIG, part=Part(rank, 2))) for rank in (0, 1)]
     assert set(shared[0]) | set(shared[1]) == set(alone)
     assert len(shared[0]) + len(shared[1]) <= len(alone) + 1
 

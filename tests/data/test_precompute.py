@@ -54,7 +54,7 @@ def test_features_of_sherpa_onnx_stored_or_computed_are_those_of_the_frontend(ma
     spec, config = FeatureSpec("sherpa-onnx", 128), DataConfig(num_workers=0, num_buckets=2)
     folders = {"fbank": 0.2, "manifests": 0.0}  # lilcom's steps, in bins that vary little
     for folder, tolerance in folders.items():
-        loader = eval_loader(manifests.parent / folder / "librispeech_cuts_train.jsonl.gz", config, spec=spec)
+        loader = eval_loader(manifests.parent / folder / "cuts_train.jsonl.gz", config, spec=spec)
         found = {
             name: row[:frames]
             for batch in loader
@@ -68,7 +68,7 @@ def test_features_of_sherpa_onnx_stored_or_computed_are_those_of_the_frontend(ma
             assert found[cut.id].shape == expected.shape == ((cut.num_samples + 80) // 160, 128)
             assert (found[cut.id] - expected).abs().max() <= tolerance
     with pytest.raises(ValueError, match="of type hainan-sherpa-onnx, 128 bins; this encoder expects hainan-nemo"):
-        eval_loader(manifests.parent / "fbank" / "librispeech_cuts_train.jsonl.gz", config, spec=FeatureSpec("nemo"))
+        eval_loader(manifests.parent / "fbank" / "cuts_train.jsonl.gz", config, spec=FeatureSpec("nemo"))
 
 
 def test_other_rates_and_bins(tmp_path):

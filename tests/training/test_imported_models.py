@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.training.initial import Initial, choose_dimensions
 from hainan_k2.training.objective import LossConfig
 from hainan_k2.training.optim import OptimConfig
+from hainan_k2.training.ranks import Ranks
 from hainan_k2.training.trainer import LoopConfig, Trainer
 
 TDT = ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False, ctc=False)
@@ -38,16 +38,20 @@ def test_training_takes_other_features_only_if_they_are_named():
 
 
 @pytest.mark.parametrize("objective", ["rnnt", "ctc"])
-def test_other_objectives_are_not_trained(objective):
+def test_other_objectives(objective):
+    """They need no --durations; a model of another objective does not start them."""
     other = ModelConfig.preset("tiny", vocab_size=12, objective=objective, durations=(0,))
-    for start, options in ((initial(other), {}), (None, {"objective": objective, "durations": (0,)})):
-        with pytest.raises(ValueError, match=f"objective {objective}: only models of objective tdt are trained"):
-            choose_dimensions(None, options, 12, start)
+    assert choose_dimensions("tiny", {"objective": objective}, 12, None) == other
+    assert choose_dimensions(None, {}, 12, initial(other)) == other
+    with pytest.raises(ValueError, match="imported was trained with another objective, durations"):
+        choose_dimensions(None, {"objective": objective}, 12, initial(TDT))
+    with pytest.raises(ValueError, match="durations is 0"):
+        choose_dimensions("tiny", {"objective": objective, "durations": (0, 1)}, 12, None)
 
 
 def test_checkpoints_of_versions_with_fewer_options(tmp_path):
     model = Hainan(ModelConfig.preset("tiny", vocab_size=12, predictor_masking=False))
-    trainer = Trainer(model, torch.device("cpu"), tmp_path, LoopConfig(), LossConfig(), OptimConfig(), 1, {})
+    trainer = Trainer(model, Ranks(), tmp_path, LoopConfig(), LossConfig(), OptimConfig(), 1, {})
     older = as_dict(model.config)
     for name in ("objective", "predictor_masking", "attention_context", "joiner_activation", "features"):
         del older[name]

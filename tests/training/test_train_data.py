@@ -16,7 +16,7 @@ from hainan_k2.data.datamodule import eval_loader
 from hainan_k2.data.extractors import Fbank
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint, load_model
-from hainan_k2.training import trainer
+from hainan_k2.training import trainer, updater
 from tests.toy import train_command
 
 ONCE = ("--loss", "full", "--num-epochs", "1")
@@ -161,7 +161,7 @@ def test_stored_features_that_are_not_finite_or_cut_short(own):
 @pytest.mark.parametrize("place", ["encoder.pre_encode", "encoder.layers.0.conv.depthwise_conv"])
 def test_a_forward_pass_that_is_nan_leaves_no_trace(toy, monkeypatch, place):
     """The NaN goes through batch norms, whose statistics the forward pass moves before the loss is known."""
-    original, calls = trainer.hainan_losses, []
+    original, calls = updater.hainan_losses, []
 
     def poisoned(model, *arguments):
         calls.append(1)
@@ -179,7 +179,7 @@ def test_a_forward_pass_that_is_nan_leaves_no_trace(toy, monkeypatch, place):
             assert any(not torch.isfinite(b).all() for b in model.buffers()), "the statistics should be hit"
         return result
 
-    monkeypatch.setattr(trainer, "hainan_losses", poisoned)
+    monkeypatch.setattr(updater, "hainan_losses", poisoned)
     exp = toy / f"poisoned-{place}"
     train.main(train_command(toy, exp.name, *ONCE, "--average-every", "1"))
     assert log_of(exp).count("update skipped") == 2
@@ -190,7 +190,7 @@ def test_a_forward_pass_that_is_nan_leaves_no_trace(toy, monkeypatch, place):
 
 
 def test_statistics_that_overflow_under_a_finite_loss_are_not_kept(toy, monkeypatch):
-    original, calls = trainer.hainan_losses, []
+    original, calls = updater.hainan_losses, []
 
     def overflow(model, *arguments):
         calls.append(1)
@@ -199,7 +199,7 @@ def test_statistics_that_overflow_under_a_finite_loss_are_not_kept(toy, monkeypa
             model.encoder.layers[0].conv.batch_norm.running_var.fill_(float("inf"))
         return result
 
-    monkeypatch.setattr(trainer, "hainan_losses", overflow)
+    monkeypatch.setattr(updater, "hainan_losses", overflow)
     train.main(train_command(toy, "overflow", *ONCE))
     assert "a batch norm is not finite; cuts train-" in log_of(toy / "overflow")
     assert all(torch.isfinite(v).all() for v in weights(toy / "overflow").values())

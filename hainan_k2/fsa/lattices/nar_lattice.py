@@ -146,7 +146,7 @@ def _check(
             f"token_log_probs {tuple(sizes)} and duration_log_probs {tuple(duration_log_probs.shape)} should be "
             f"(B, T, V) and (B, T, {len(durations)}) for durations {tuple(durations)}"
         )
-    check_durations(durations)
+    check_durations(durations, rnnt=True)
     batch, longest, vocab_size = sizes
     counts = frame_lens.tolist()
     if not batch:

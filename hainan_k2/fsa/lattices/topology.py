@@ -56,7 +56,7 @@ def tdt_topo(vocab_size: int, durations: Sequence[int]) -> Fsa:
     k2 = load_k2()
     if vocab_size < 2:
         raise ValueError(f"vocab_size is {vocab_size}: there should be a token beside blank")
-    steps = [max(1, duration) for duration in check_durations(durations)]
+    steps = [max(1, duration) for duration in check_durations(durations, rnnt=True)]
     skip, chain = vocab_size + len(steps), 2 * (max(steps) - 1)
     final = chain + 2
     arcs = [(0, 1, v, v) for v in range(vocab_size)] + [(0, final, -1, -1)]

@@ -78,7 +78,7 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="vocab_size is 1"):
         tdt_topo(1, (0, 1))
     with pytest.raises(ValueError, match="durations must be"):
-        tdt_topo(3, (0,))
+        tdt_topo(3, (2, 1))
     with pytest.raises(ValueError, match="label 4: labels should be tokens 1 ... 3"):
         compile_tdt_graph(k2.linear_fsa([4]), 4, (0, 1))
     with pytest.raises(ValueError, match="label 0: .* epsilons removed"):
