@@ -18,9 +18,10 @@ PENALTIES = ("blank_penalty", "token_bonus")
 PATH_SCORES = ("duration_scale", *PENALTIES)
 NAR_SCORES = (*PATH_SCORES, "skip_scale")  # of encoder-only lattices
 AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
+GRAPH_PRUNING = ("search_beam", "output_beam", "min_active_states", "max_active_states")
 PRUNED = ("top_k", "lattice_beam", "lattice_states", "hotword_scale")
 LATTICE = (*NAR_SCORES, *PRUNED)
-IN_GRAPH = ("lm_scale", "nbest", "search_beam", "output_beam", "min_active_states", "max_active_states")
+IN_GRAPH = ("lm_scale", "nbest", "num_paths", "hotword_scale", *GRAPH_PRUNING)
 NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
 RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
@@ -113,6 +114,7 @@ _TABLE = (
         options=(*PENALTIES, *IN_GRAPH),
         defaults=WITH_LM,
         needs=("graph",),
+        uses=("hotwords",),
         limit=COMPOSED,
     ),
     Method(
@@ -166,6 +168,7 @@ _TABLE = (
         options=(*NAR_SCORES, *IN_GRAPH),
         defaults=SKIPPING_WITH_LM,
         needs=("graph",),
+        uses=("hotwords",),
         limit=COMPOSED,
     ),
     Method(

@@ -14,7 +14,7 @@ that no arcs connect. A state's value describes the paths from it to the end.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,6 +55,15 @@ class Nbest:
         keep = order.values < len(rows)
         arc = self.arc[order.indices[keep]]
         return Nbest(self.lattice, self.utterance[rows], self.score[rows], order.values[keep], arc)
+
+    def reordered(self, bonus: Tensor, count: int) -> Nbest:
+        """The `count` best texts of every utterance by score + bonus (N,), with these as their scores."""
+        score = self.score + bonus
+        order = score.sort(descending=True, stable=True).indices
+        order = order[self.utterance[order].sort(stable=True).indices]
+        owner = self.utterance[order]
+        rank = torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
+        return replace(self, score=score).select(order[rank < count])
 
     def outputs(self) -> list[tuple[list[int], int]]:
         """For every text the aux_labels of its tokens, and that of the arc into the final state."""
