@@ -22,7 +22,7 @@ READERS: dict[str, Callable[[Path, bool, Path], Found]] = {
     "table": lambda path, allow_pipes, audio_dir: read_table(path),
     "folder": lambda path, allow_pipes, audio_dir: read_folder(path),
     "cuts": read_cuts,
-    "shar": lambda path, allow_pipes, audio_dir: read_shar(path, audio_dir),
+    "shar": read_shar,
     "librispeech": lambda path, allow_pipes, audio_dir: read_librispeech(path),
 }
 
