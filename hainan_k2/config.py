@@ -60,7 +60,7 @@ class ModelConfig:
 
     objective: str = option(
         "tdt",
-        "what the outputs are: tokens and durations; tokens alone, as a TDT of the only duration 0; a CTC head alone",
+        "what the outputs are: tokens and durations (TDT, HAINAN); tokens alone (RNN-T); a CTC head alone",
         ("tdt", "rnnt", "ctc"),
     )
     predictor_masking: bool = option(

@@ -130,20 +130,23 @@ def lattice_stream(
 ) -> Iterator[Optional[Callable[[Sequence[str], Tensor, Tensor], None]]]:
     """A context with the function that writes the lattices of a batch to --lattices; None without that option.
 
-    Raises ValueError where k2 does not work, and if the rows have different options.
+    The search options are those of the row whose method searches such lattices, else of all rows. Raises ValueError
+    where k2 does not work, and for rows with different options.
     """
     if not config.lattices:
         yield None
         return
     from hainan_k2.fsa.lattices.store import LatticeWriter
-    from hainan_k2.search.lattices import search_lattice
+    from hainan_k2.search.lattices import lattice_method, search_lattice
 
-    if any(row.options != rows[0].options for row in rows):
+    same = [row for row in rows if row.method == lattice_method(resources, row.options.lattice)] or rows
+    options = same[0].options
+    if any(row.options != options for row in same):
         raise ValueError("--lattices: give every search option one value")
     with LatticeWriter(config.lattices) as writer:
 
         def write(names: Sequence[str], encoder_out: Tensor, lens: Tensor) -> None:
-            writer.write(search_lattice(model, encoder_out, lens, rows[0].options, resources), names, lens)
+            writer.write(search_lattice(model, encoder_out, lens, options, resources), names, lens)
 
         yield write
 
@@ -161,6 +164,7 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     from hainan_k2.data.batches import EvaluationData
     from hainan_k2.data.config import DataConfig
     from hainan_k2.device import pick_device
+    from hainan_k2.formats.model_dir import find_model, read_settings
     from hainan_k2.inference.engine import decode_batches
     from hainan_k2.inference.spread import spread_cuts
     from hainan_k2.report.decoding import RecogsStream, report
@@ -173,7 +177,9 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     model, tokenizer = load(config)
     tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources, windows = load_resources(files, tokenizer), window_config.windows()
-    rows = make_rows(choose_methods(config.method, resources, model.config, options.lattice), options)
+    methods = choose_methods(config.method, resources, model.config, options.lattice)
+    settings = read_settings(find_model(config.model) if config.model else pathlib.Path(config.exp_dir))
+    rows = make_rows(methods, options, settings, resources.given())
     labels = [row.label for row in rows]
     device = pick_device(config.device)
     model.to(device)

@@ -5,8 +5,8 @@ those with the lowest dev WER; with --use-averaged-model the mean over all updat
 average that training keeps. Heads that only training uses are left out.
 
 --format model writes a model directory, nemo the archive model.nemo, onnx a folder that sherpa-onnx and onnx-asr read.
-Models on NeMo's features run in onnx-asr, and in sherpa-onnx on an approximation of them; models on
-sherpa-onnx's features (train.py --features sherpa-onnx) run in sherpa-onnx alone: --runtime sherpa-onnx.
+Models on NeMo's features run in onnx-asr, and in sherpa-onnx on an approximation of them; models on sherpa-onnx's
+features (train.py --features sherpa-onnx) run in sherpa-onnx alone: --runtime sherpa-onnx.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hainan_k2.formats.checkpoint import (
     model_of_state,
     select_checkpoints,
 )
-from hainan_k2.formats.model_dir import find_model, read_model, write_model, write_provenance
+from hainan_k2.formats.model_dir import find_model, read_model, read_settings, write_model, write_provenance
 from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
@@ -46,6 +46,7 @@ from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.scoring.wer import score
 from hainan_k2.search import SearchConfig, check_methods
+from hainan_k2.search.settings import Setting
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -100,19 +101,22 @@ OPTIONS_OF_FORMAT = {"model": ("precision", "ctc", "compare"), "onnx": ("runtime
 
 @dataclass(frozen=True)
 class Source:
-    """A model to export, in evaluation mode, with its tokenizer, its provenance and a description of its weights."""
+    """A model to export, in evaluation mode, with its tokenizer, its provenance, a description of its weights, and the
+    options that searches take by default."""
 
     model: Hainan
     tokenizer: Tokenizer
     provenance: dict[str, Any]
     description: str
+    settings: Sequence[Setting] = ()
 
 
 def source_of(config: ExportConfig) -> Source:
     """The model that the options choose; ValueError where it is missing, or of another tokenizer."""
     if config.model:
-        model, tokenizer, provenance = read_model(find_model(config.model))
-        return Source(model, tokenizer, provenance, str(config.model))
+        folder = find_model(config.model)
+        model, tokenizer, provenance = read_model(folder)
+        return Source(model, tokenizer, provenance, str(config.model), read_settings(folder))
     model, last, averaged = choose_weights(config)
     provenance = last.get("provenance", {})
     lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
@@ -137,7 +141,7 @@ def source_of(config: ExportConfig) -> Source:
         "updates": progress.get("updates"),
         "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
     }
-    return Source(model.eval(), tokenizer, provenance, averaged)
+    return Source(model.eval(), tokenizer, provenance, averaged, read_settings(pathlib.Path(config.exp_dir)))
 
 
 def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
@@ -174,9 +178,7 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
     """WER in percent of every method."""
     data = EvaluationData(cuts, DataConfig(num_workers=0), model.config, longest=DEFAULT_WINDOWS.seconds)
-    batches = decode_batches(
-        model, data, make_rows(methods), tokenizer.pieces, Stopwatch(), normalise=tokenizer.scoring
-    )
+    batches = decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
     decoded = [utterance for batch in batches for utterance in batch]
     return {name: round(100 * score(utterance.texts(name) for utterance in decoded).wer, 2) for name in methods}
 
@@ -202,7 +204,9 @@ def export(config: ExportConfig) -> None:
 def export_model(source: Source, out_dir: pathlib.Path, config: ExportConfig) -> None:
     """Write a model directory and print its size and, with `compare`, the word error rates before and after."""
     provenance = {**source.provenance, "precision": config.precision}
-    write_model(out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc)
+    write_model(
+        out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc, settings=source.settings
+    )
     print(f"{out_dir}: {source.description}, {config.precision}, {megabytes(out_dir.iterdir())}")
     exported, tokenizer, provenance = read_model(out_dir)
     if config.compare:

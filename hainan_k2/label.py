@@ -21,8 +21,8 @@ if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but
 from hainan_k2.cli import errors_in_one_line, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.search.methods import METHODS
-from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import ResourceConfig
+from hainan_k2.search.sweep import SearchGrid, make_rows
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -51,9 +51,11 @@ class LabelConfig:
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
 
 
-def label(config: LabelConfig, search: SearchConfig, files: ResourceConfig) -> None:
+def label(config: LabelConfig, search: Any, files: ResourceConfig) -> None:
     """Write the labelled cuts, in the order of the input, and log how many were left out, by reason.
 
+    Args:
+      search: a SearchGrid with one value of every option.
     Raises:
       ValueError: where no cut gets a label, or the model, the cuts or a resource cannot be used.
     """
@@ -87,9 +89,7 @@ def label(config: LabelConfig, search: SearchConfig, files: ResourceConfig) -> N
     logger.info("%s: %d of %d cuts, %.2f h", config.out, len(labelled), len(decoded) + len(unreadable), hours)
 
 
-def recognise(
-    config: LabelConfig, search: SearchConfig, files: ResourceConfig
-) -> tuple[dict[str, Any], dict[str, str]]:
+def recognise(config: LabelConfig, search: Any, files: ResourceConfig) -> tuple[dict[str, Any], dict[str, str]]:
     """By cut id the hypothesis, or the reason why its search failed; and the cuts that cannot be read, with reasons."""
     from lhotse import CutSet
     from lhotse.lazy import LazyMapper
@@ -103,7 +103,6 @@ def recognise(
     from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
     from hainan_k2.search import choose_methods
     from hainan_k2.search.resources import load_resources
-    from hainan_k2.search.sweep import Row
     from hainan_k2.stopwatch import Stopwatch
     from hainan_k2.training.encoder_output import encoder_sha256
 
@@ -119,7 +118,9 @@ def recognise(
         longest=DEFAULT_WINDOWS.seconds,
         encoder=encoder_sha256(model),
     )
-    rows = [Row(config.method, config.method, search)]
+    rows = make_rows([config.method], search)
+    if len(rows) > 1:
+        raise ValueError(f"{len(rows)} labels for every cut: give each option one value")
     found: dict[str, Any] = {}
     model.to(pick_device(config.device))
     for batch in decode_batches(model, data, rows, tokenizer.pieces, Stopwatch(), resources):
@@ -176,9 +177,7 @@ def confidence(hypothesis: Hypothesis) -> float:
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
-    config, search, files = parse(
-        argv, "Label cuts with a model's own words.", LabelConfig, SearchConfig, ResourceConfig
-    )
+    config, search, files = parse(argv, "Label cuts with a model's own words.", LabelConfig, SearchGrid, ResourceConfig)
     start_logging()
     with errors_in_one_line():
         label(config, search, files)

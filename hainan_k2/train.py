@@ -1,5 +1,6 @@
 """Train a HAINAN model: `python hainan_k2/train.py --exp-dir exp --train-cuts ... --dev-cuts ... --lang-dir ...`.
 
+`--mask-prob 0` trains a plain TDT, `--objective rnnt` an RNN-T, `--objective ctc` the encoder with a CTC head alone.
 After a stop or a kill, the same command continues from the last checkpoint, with the same results. On several GPUs or
 machines: `torchrun --nproc_per_node 8 --max_restarts 3 hainan_k2/train.py ...`, which starts a process for each, and
 starts them again where one is killed.
@@ -139,6 +140,7 @@ def train(
     dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
     check_precision(ranks.device, loop.precision, model.config.predictor)
+    loss.check_model(model.config)
     logger.info(
         "%s on %d x %s: %.2f M parameters, %s",
         config.preset or config.init_from or "M",
@@ -187,7 +189,7 @@ def train(
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, data, loop, loss, optim, dimensions = parse(
         argv,
-        "Train a HAINAN speech recogniser.",
+        "Train a HAINAN speech recogniser, or a TDT, RNN-T or CTC one (--objective).",
         TrainConfig,
         DataConfig,
         LoopConfig,

@@ -8,7 +8,8 @@ are paths in which spaces are %20 (inference/inputs.py: utterance_id). Every res
 there; --resume continues a run with the same options that was stopped. --reference prints error rates at the end.
 
 Audio of any length: what is longer than --window seconds is encoded in overlapping windows. --stream true takes 16-bit
-mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive (inference/streaming.py).
+mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive, with ar-greedy, nar-greedy
+or ar-beam (inference/streaming.py).
 
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 if nothing can be transcribed.
 """
@@ -134,6 +135,7 @@ def transcribe(
     from hainan_k2.scoring.references import References
     from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.resources import load_resources
+    from hainan_k2.search.settings import as_section
     from hainan_k2.search.sweep import make_rows
     from hainan_k2.stopwatch import Stopwatch
 
@@ -144,10 +146,13 @@ def transcribe(
     if references:
         recognizer.tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources = load_resources(files, recognizer.tokenizer)
-    rows = make_rows(choose_methods(config.method, resources, recognizer.model.config, options.lattice), options)
+    methods = choose_methods(config.method, resources, recognizer.model.config, options.lattice)
+    rows = make_rows(methods, options, recognizer.settings, resources.given())
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
+    if recognizer.settings:
+        settings["decoding"] = as_section(recognizer.settings)
     # The next path on standard input may take its time: a file does not wait for others to fill a batch.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
     out: Union[Transcripts, Printed] = Printed(labels)
@@ -222,12 +227,12 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     from hainan_k2.search.sweep import make_rows
 
     streaming_search(config.method[0])
-    row, *more = make_rows(config.method, options)
-    if more:
-        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device, precision=config.precision)
     resources = load_resources(files, recognizer.tokenizer)
+    row, *more = make_rows(config.method, options, recognizer.settings, resources.given())
+    if more:
+        raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))
     show(recognizer.transcribe_stream(blocks, row.method, row.options, resources, windows), sys.stdout)
 

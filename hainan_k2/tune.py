@@ -1,44 +1,42 @@
-"""Find the weights of the method rescore on a development set.
+"""Find the weights of a decoding method on a development set.
 
-    hainan-tune --model released --cuts cuts_dev.jsonl.gz --lm mix.arpa --lm-scale 0.7 --token-bonus 2 --out best.yaml
+    hainan-tune --model DIR --cuts cuts_dev.jsonl.gz --method viterbi-lm --lm lm.arpa --out best.yaml
+    hainan-decode --config best.yaml --model DIR --cuts cuts_test.jsonl.gz
 
-The n-best lists are made once, and their texts are scored once. The weights with the fewest word errors are then found
-by a search over the weighted sums. They are written as options for decode.py and transcribe.py, together with those
-that made the lists:
+The weights are those of lm_scale, token_bonus, duration_scale, skip_scale, lodr_scale, hotword_scale, ar_weight and
+nbest_scale that the method takes; the other options stay as given. The encoder runs once. `viterbi`, `viterbi-lm` and
+`graph` are tuned on their lattices, `rescore` on its scored lists, all others by searching again. The best weights are
+checked by decoding with them.
 
-    hainan-decode --config best.yaml --model released --cuts cuts_test.jsonl.gz
-
-Prints the word error rate of the lattice's best texts, that of the rescored ones with its confidence interval, and the
-bound, that of the best texts on the lists.
+Prints the word error rates before and after, with confidence interval. Writes the options as YAML, for --config of
+decode.py and transcribe.py, and beside it a picture of the error rates, best.svg. With --store the model directory
+keeps the weights, or the experiment folder, from which hainan-export takes them: searches with the same kinds of
+decoding resources take them by default.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from hainan_k2.cli import HelpPage, errors_in_one_line, parse, start_logging
+from hainan_k2.cli import errors_in_one_line, parse, start_logging
 from hainan_k2.config import as_dict, option
-from hainan_k2.search.methods import METHODS, RESCORING
+from hainan_k2.search.methods import METHODS
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import ResourceConfig
+from hainan_k2.search.sweep import SearchGrid
 
 if TYPE_CHECKING:
-    from hainan_k2.model.hainan import Hainan
-    from hainan_k2.scoring.tuning import ScoredTexts
-    from hainan_k2.search.resources import DecodingResources
-    from hainan_k2.text.tokenizer import Tokenizer
+    from hainan_k2.tuning.tuned import Tuned
 
 logger = logging.getLogger(__name__)
-METHOD, DEFAULT = METHODS["rescore"], SearchConfig()
-BOUNDS = {"ar_weight": (0.0, 1.0), "lm_weight": (0.0, 2.0), "ctc_weight": (0.0, 1.0), "length_bonus": (-2.0, 5.0)}
 
 
 @dataclass(frozen=True)
@@ -49,149 +47,97 @@ class TuneConfig:
     avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
     cuts: str = option("", "lhotse cuts of the development set, .jsonl.gz (required)")
+    method: str = option("rescore", "the method whose weights are searched", tuple(METHODS))
     out: str = option("", "YAML file to write: options for --config of decode.py and transcribe.py (required)")
+    store: bool = option(
+        False, "keep the weights with the model, in --model or --exp-dir: the method then takes them by default"
+    )
     max_duration: float = option(60.0, "seconds of audio in a batch, padding included", above=0)
-    seed: int = option(0, "of the search for the weights", at_least=0)
+    seed: int = option(0, "of the search for the weights of rescore", at_least=0)
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
 
-    help_title = "input and output"
-
-    @staticmethod
-    def help_page(argv: Sequence[str], prog: str, example: str) -> HelpPage:
-        taken = {*METHOD.options, *METHOD.uses} - set(RESCORING)
-        names = [f.name for cls in (SearchConfig, ResourceConfig) for f in fields(cls)]
-        return HelpPage(hidden=[name for name in names if name not in taken])
+    help_title, help_example = "input and output", "--model DIR --cuts cuts_dev.jsonl.gz --out best.yaml"
 
     def __post_init__(self) -> None:
         if not self.cuts or not self.out:
             raise ValueError("--cuts and --out are required: a development set, and the file to write")
 
 
-def weigh(texts: ScoredTexts, seed: int) -> dict[str, float]:
-    """The values of the options `ar_weight`, `lm_weight`, `ctc_weight` and `length_bonus` with the fewest word errors.
+def first_options(method: str, chosen: Any) -> SearchConfig:
+    """The options that the search begins with, of a SearchGrid; ValueError for one with several values."""
+    from hainan_k2.search.sweep import make_rows
 
-    A weight whose term the lists do not have stays 0.
+    row, *more = make_rows([method], chosen)
+    if more:
+        raise ValueError(f"give one value for each option, with which the search begins, not {len(more) + 1}")
+    return row.options
+
+
+def run(config: TuneConfig, chosen: Any, files: ResourceConfig) -> str:
+    """Tune, write options and picture, and return a report. Raises ValueError where there is nothing to tune on.
+
+    Args:
+      chosen: a SearchGrid with one value for each option.
     """
-    from hainan_k2.scoring.tuning import tune
-    from hainan_k2.search.rescore import term_weights
-
-    names = [name for name in BOUNDS if name.split("_")[0] in texts.terms]
-
-    def options(values: Sequence[float]) -> dict[str, float]:
-        return {**dict.fromkeys(BOUNDS, 0.0), **dict(zip(names, values))}
-
-    found = tune(texts, [BOUNDS[name] for name in names], lambda values: term_weights(weighted(options(values))), seed)
-    return options(found)
-
-
-def weighted(values: Mapping[str, Any], options: SearchConfig = DEFAULT) -> SearchConfig:
-    """`options` with the given values in their places."""
-    return replace(options, **values)
-
-
-def score_lists(
-    model: Hainan,
-    tokenizer: Tokenizer,
-    config: TuneConfig,
-    options: SearchConfig,
-    resources: DecodingResources,
-) -> ScoredTexts:
-    """The n-best lists of all cuts, with the scores and the word errors of their texts.
-
-    Cuts that are longer than the method searches at once are named in the log and left out.
-    """
-    import kaldialign
-    import numpy as np
-
-    from hainan_k2.data.batches import EvaluationData
-    from hainan_k2.data.config import DataConfig
-    from hainan_k2.inference.engine import encode_batch
-    from hainan_k2.scoring.tuning import ScoredTexts
-    from hainan_k2.search.nbest import words_of
-    from hainan_k2.search.rescore import scored_lists
-    from hainan_k2.text import normalise
-
-    longest = METHOD.longest(options, resources)
-    device = next(model.parameters()).device
-    parts: list[Mapping[str, Any]] = []
-    owners: list[int] = []
-    errors: list[int] = []
-    lengths: list[int] = []
-    data = EvaluationData(
-        config.cuts, DataConfig(max_duration=config.max_duration, num_workers=0), model.config, longest=longest
-    )
-    for batch in data:
-        if batch.long is not None:
-            logger.warning(
-                "%s is left out: %.0f s, lists are made of up to %g s", batch.ids[0], batch.seconds[0], longest
-            )
-            continue
-        batch = batch.to(device)
-        encoder_out, lens = encode_batch(model, batch)
-        references = [normalise(text).split() for text in batch.texts]
-        for part in scored_lists(model, encoder_out, lens, options, resources):
-            parts.append(part.terms)
-            for row, text in zip(part.candidates.utterance.tolist(), part.candidates.texts):
-                b = part.rows[row]
-                owners.append(len(lengths) + b)
-                errors.append(kaldialign.edit_distance(references[b], words_of(text, tokenizer.pieces))["total"])
-        lengths += [len(reference) for reference in references]
-    order = np.argsort(owners, kind="stable")  # an utterance may have lists from several lattices
-    names = {name for part in parts for name in part}
-    columns = {name: np.concatenate([of_term(part, name) for part in parts])[order] for name in sorted(names)}
-    return ScoredTexts(columns, np.array(owners)[order], np.array(errors)[order], np.array(lengths))
-
-
-def of_term(terms: Mapping[str, Any], name: str) -> Any:
-    """The scores (N,) of a term as an array; zeros where the lists were made without it."""
-    return terms.get(name, 0.0 * terms["length"]).cpu().numpy()
-
-
-def run(config: TuneConfig, options: SearchConfig, files: ResourceConfig) -> str:
-    """Tune, write the options, and return a report. Raises ValueError where there is nothing to tune on."""
-    import yaml
-
     from hainan_k2.decode import DecodeConfig, load
     from hainan_k2.device import pick_device
-    from hainan_k2.files.atomic import atomic_text
-    from hainan_k2.scoring.significance import compare, interval
+    from hainan_k2.formats.model_dir import find_model, store_setting
     from hainan_k2.search import check_methods, choose_methods
-    from hainan_k2.search.rescore import term_weights
     from hainan_k2.search.resources import load_resources
+    from hainan_k2.search.settings import Setting, used_resources
+    from hainan_k2.tuning.dev_set import DevSet, encode_cuts
+    from hainan_k2.tuning.drawing import draw_surface
+    from hainan_k2.tuning.tuned import tune
 
-    check_methods([METHOD.name])
-    model_options = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("out", "seed")}
-    model, tokenizer = load(DecodeConfig(**model_options))
+    check_methods([config.method])
+    options = first_options(config.method, chosen)
+    shared = {f.name for f in fields(DecodeConfig)} - {"method"}
+    model, tokenizer = load(DecodeConfig(**{k: v for k, v in vars(config).items() if k in shared}))
     model.to(pick_device(config.device))
     resources = load_resources(files, tokenizer)
-    choose_methods([METHOD.name], resources, model.config)
-    texts = score_lists(model, tokenizer, config, options, resources)
-    values = weigh(texts, config.seed)
-    best = weighted(values, options)
-    before, after = texts.errors[texts.first], texts.best_errors(term_weights(best))
-    lengths = texts.lengths.tolist()
-    low, high = interval(after.tolist(), lengths)
-    change = compare(before.tolist(), after.tolist(), lengths)
-    report = [
-        f"{len(lengths)} utterances, {len(texts.utterance)} texts, {sum(lengths)} words",
-        f"WER of the lattice's best texts {100 * texts.rate(before):.2f} %, "
-        f"of the best on the lists {100 * texts.rate(texts.oracle_errors()):.2f} %",
-        f"WER rescored {100 * texts.rate(after):.2f} % [{100 * low:.2f}, {100 * high:.2f}], "
-        f"{100 * change.difference:+.2f} points, p = {change.p_value:.3f}; tuned on these utterances",
-        *(f"{name}: {value:g}" for name, value in values.items()),
-    ]
-    made = {name: getattr(options, name) for name in METHOD.options if name not in RESCORING}
-    made = {name: value for name, value in made.items() if value != getattr(DEFAULT, name)}
-    resource_files = {name: value for name, value in as_dict(files).items() if value and name in METHOD.uses}
-    content = {"method": METHOD.name, **values, **made, **resource_files}
-    with atomic_text(config.out) as stream:
-        stream.write("".join(f"# {line}\n" for line in report[:3]) + yaml.safe_dump(content, sort_keys=False))
+    choose_methods([config.method], resources, model.config, options.lattice)
+    encoded = list(encode_cuts(model, config.cuts, config.max_duration))
+    tuned = tune(DevSet(model, tokenizer, config.method, options, resources, encoded), options, config.seed)
+    report = tuned.report()
+    content = yaml_options(config.method, tuned, files)
+    write_yaml(Path(config.out), content, report)
+    picture = Path(config.out).with_suffix(".svg")
+    draw_surface(tuned.surface, picture, f"{config.method}: WER % on {Path(config.cuts).name}")
+    report += [*(f"{name}: {value:g}" for name, value in tuned.values.items()), f"{config.out}, {picture}"]
+    if config.store:
+        # Of an option that is true or false, make_rows cannot tell whether it was given: it is no default of a model.
+        taken = [name for name in METHODS[config.method].options if not isinstance(getattr(options, name), bool)]
+        kept = {name: content[name] for name in taken if name in content}
+        given = used_resources(config.method, resources.given())
+        folder = find_model(config.model) if config.model else Path(config.exp_dir)
+        store_setting(folder, Setting(config.method, given, kept))
+        report.append(f"stored in {folder}, for {config.method} with {', '.join(given) or 'no resources'}")
     return "\n".join(report)
+
+
+def yaml_options(method: str, tuned: Tuned, files: ResourceConfig) -> dict[str, Any]:
+    """The tuned weights, the other options of the method that were given, and the resources that it uses."""
+    made = {name: getattr(tuned.options, name) for name in METHODS[method].options if name not in tuned.values}
+    default = METHODS[method].config()
+    made = {name: value for name, value in made.items() if value != getattr(default, name)}
+    uses = METHODS[method].needs + METHODS[method].uses
+    resource_files = {name: value for name, value in as_dict(files).items() if value and name in uses}
+    return {"method": method, **tuned.values, **made, **resource_files}
+
+
+def write_yaml(path: Path, content: dict[str, Any], report: Sequence[str]) -> None:
+    """Write the options, the lines of the report as comments above them."""
+    import yaml
+
+    from hainan_k2.files.atomic import atomic_text
+
+    with atomic_text(path) as stream:
+        stream.write("".join(f"# {line}\n" for line in report) + yaml.safe_dump(content, sort_keys=False))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
     config, options, files = parse(
-        argv, "Find the weights of the method rescore on a development set.", TuneConfig, SearchConfig, ResourceConfig
+        argv, "Find the weights of a decoding method on a development set.", TuneConfig, SearchGrid, ResourceConfig
     )
     start_logging()
     with errors_in_one_line():

@@ -29,6 +29,7 @@ ORDER = (
     "formats",
     "inference",
     "scoring",
+    "tuning",
     "training",
     "report",
     "bench",

@@ -20,6 +20,10 @@ COMMANDS = {  # name: (module whose main(argv) runs it, what it measures)
     "loss": ("hainan_k2.bench.loss", "training losses, full and pruned, on k2 and torch: time and memory"),
     "plan": ("hainan_k2.bench.plan", "training on many processes, simulated with the measured rates"),
     "rates": ("hainan_k2.bench.rates", "rates that decide how training and decoding scale"),
+    "rejection": (
+        "hainan_k2.bench.rejection",
+        "rejection of speech outside a grammar: error rates by threshold",
+    ),
     "speculative": (
         "hainan_k2.bench.speculative",
         "AR greedy search: speculative decoding and label-looping, CPU time",

@@ -1,6 +1,7 @@
 """Model directories: all files that recognition needs, read without executing anything.
 
-config.json         format version, ModelConfig, features, text normalisation, SHA-256 of the next three files
+config.json         format version, ModelConfig, features, text normalisation, SHA-256 of the next three files; where
+                    there are any, options that searches take by default ("decoding", hainan_k2.search.settings)
 model.safetensors   weights, as packed by hainan_k2.formats.precision, without the heads that only training uses
 bpe.model           the tokenizer
 tokens.txt          its pieces and their ids, for people and for FST tools
@@ -10,6 +11,7 @@ provenance.json     commit, training options, averaged epochs, WER where it was 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -25,6 +27,7 @@ from hainan_k2.formats.precision import PRECISIONS, check_precision, pack, unpac
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.search.settings import Setting, as_section, from_section, with_setting
 from hainan_k2.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -46,17 +49,26 @@ def find_model(name: Union[str, Path]) -> Path:
 
 
 def write_model(
-    folder: Path, model: Hainan, tokenizer: Tokenizer, precision: str, provenance: dict[str, Any], ctc: bool = False
+    folder: Path,
+    model: Hainan,
+    tokenizer: Tokenizer,
+    precision: str,
+    provenance: dict[str, Any],
+    ctc: bool = False,
+    settings: Sequence[Setting] = (),
 ) -> None:
     """Write a model directory; see `write_weights`.
 
     Args:
       ctc: keep the CTC head.
+      settings: options that searches with this model take by default.
     """
     config = replace(model.config, ctc=model.config.objective == "ctc" or ctc and model.config.ctc)
     left_out = TRAINING_HEADS if config.ctc else (*TRAINING_HEADS, "ctc")
     weights = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in left_out}
     write_weights(folder, config, weights, tokenizer, precision, provenance)
+    if settings:
+        _write_settings(folder, settings)
 
 
 def write_weights(
@@ -96,6 +108,42 @@ def write_weights(
             "sha256": {name: sha256_of(folder / name) for name in _SIGNED},
         },
     )
+
+
+def read_settings(folder: Path) -> list[Setting]:
+    """The options that searches take by default with the model of a model directory or an experiment folder.
+
+    A model directory has them in config.json, an experiment folder in decoding.json. Raises ValueError for what is no
+    list of settings.
+    """
+    path = _settings_path(folder)
+    section = _read_json(path).get("decoding") if path.is_file() else None
+    try:
+        return [] if section is None else from_section(section)
+    except ValueError as error:
+        raise ValueError(f"{path}: decoding: {error}") from None
+
+
+def store_setting(folder: Path, setting: Setting) -> None:
+    """Keep options of a method as its defaults, in place of those kept for the same resources.
+
+    Raises ValueError for the released model, and as `read_settings`.
+    """
+    if folder.resolve() == RELEASED:
+        raise ValueError(
+            "the released model cannot be changed: copy it by hainan-export --model released --out-dir DIR"
+        )
+    _write_settings(folder, with_setting(read_settings(folder), setting))
+
+
+def _write_settings(folder: Path, settings: Sequence[Setting]) -> None:
+    path = _settings_path(folder)
+    _write_json(path, {**(_read_json(path) if path.is_file() else {}), "decoding": as_section(settings)})
+
+
+def _settings_path(folder: Path) -> Path:
+    path = folder / "config.json"
+    return path if path.is_file() else folder / "decoding.json"
 
 
 def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:

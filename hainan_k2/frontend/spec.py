@@ -81,11 +81,9 @@ class FeatureSpec:
     def as_dict(self) -> dict[str, Any]:
         """What defines these features, as the config.json of a model directory states it."""
         common = {"kind": self.kind, "num_mel_bins": self.num_bins, "sampling_rate": SAMPLING_RATE}
-        if self.kind == "sherpa-onnx":
-            return {**common, "n_fft": FFT, "highest_frequency": HIGHEST, "log_guard": LOG_GUARD}
-        if self.kind != "nemo":
+        if self.kind not in ("nemo", "sherpa-onnx"):
             return common
-        return {
+        stated = {
             **common,
             "window": self.window,
             "preemphasis": self.preemphasis,
@@ -93,6 +91,7 @@ class FeatureSpec:
             "log_guard": LOG_GUARD,
             "normalise": "per_feature" if self.per_feature else "none",
         }
+        return stated if self.kind == "nemo" else {**stated, "window": "povey", "highest_frequency": HIGHEST}
 
     def compute(self, samples: Samples) -> Tensor:
         """Features (T, F) float32, normalised where this kind is, of samples (N,) or (1, N) at 16 kHz.

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from hainan_k2.fsa.lattices.store import load_lattice as load_lattice
     from hainan_k2.fsa.lattices.store import save_lattice as save_lattice
     from hainan_k2.fsa.losses.options import LossOptions as LossOptions
+    from hainan_k2.fsa.losses.pruning import rnnt_prune_bounds as rnnt_prune_bounds
     from hainan_k2.fsa.losses.pruning import tdt_prune as tdt_prune
     from hainan_k2.fsa.losses.pruning import tdt_prune_bounds as tdt_prune_bounds
     from hainan_k2.fsa.losses.sequence_scores import mwer_loss as mwer_loss
     from hainan_k2.fsa.losses.sequence_scores import tdt_sequence_scores as tdt_sequence_scores
+    from hainan_k2.fsa.losses.simple import rnnt_loss_simple as rnnt_loss_simple
     from hainan_k2.fsa.losses.simple import tdt_loss_simple as tdt_loss_simple
     from hainan_k2.fsa.losses.tdt import rnnt_loss as rnnt_loss
     from hainan_k2.fsa.losses.tdt import tdt_loss as tdt_loss
@@ -49,9 +51,9 @@ PUBLIC = {  # the names by the module that defines them
     "lattices.paths": ("hypotheses_from_lattice", "shortest_path"),
     "lattices.store": ("load_lattice", "save_lattice"),
     "losses.options": ("LossOptions",),
-    "losses.pruning": ("tdt_prune", "tdt_prune_bounds"),
+    "losses.pruning": ("rnnt_prune_bounds", "tdt_prune", "tdt_prune_bounds"),
     "losses.sequence_scores": ("mwer_loss", "tdt_sequence_scores"),
-    "losses.simple": ("tdt_loss_simple",),
+    "losses.simple": ("rnnt_loss_simple", "tdt_loss_simple"),
     "losses.tdt": ("rnnt_loss", "tdt_loss", "tdt_loss_pruned"),
 }
 _MODULE_OF = {name: module for module, names in PUBLIC.items() for name in names}

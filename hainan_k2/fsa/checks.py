@@ -10,11 +10,17 @@ from torch import Tensor
 from hainan_k2.fsa.k2 import Fsa, load_k2
 
 
-def check_durations(durations: Sequence[int]) -> tuple[int, ...]:
-    """The durations as a tuple. ValueError unless they are ascending, non-negative integers and one is positive."""
+def check_durations(durations: Sequence[int], rnnt: bool = False) -> tuple[int, ...]:
+    """The durations as a tuple. ValueError unless they are ascending, non-negative integers and one is positive.
+
+    Args:
+      rnnt: whether the only duration 0 of an RNN-T is allowed: decoding lattices move on by max(1, d).
+    """
     values = tuple(durations)
     if any(isinstance(d, bool) or not isinstance(d, int) for d in values):
         raise ValueError(f"durations must be integers (frames), got {values}")
+    if rnnt and values == (0,):
+        return values
     if not values or values[0] < 0 or values[-1] < 1 or any(a >= b for a, b in zip(values, values[1:])):
         raise ValueError(
             f"durations must be ascending, not negative, without repeats, with a positive one, got {values}"

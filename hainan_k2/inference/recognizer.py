@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.device import pick_device
-from hainan_k2.formats.model_dir import find_model, read_model
+from hainan_k2.formats.model_dir import find_model, read_model, read_settings
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.fsa.k2 import Fsa
@@ -34,11 +34,11 @@ from hainan_k2.result import Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig, choose_methods
 from hainan_k2.search.lattices import search_lattice
 from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
-from hainan_k2.search.sweep import Row
+from hainan_k2.search.settings import Setting
+from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
-DEFAULTS = SearchConfig()
 WINDOWS = WindowConfig()
 STREAM = StreamConfig()
 
@@ -60,8 +60,10 @@ class Recognizer:
         tokenizer: Tokenizer,
         provenance: Optional[dict[str, Any]] = None,
         windows: WindowConfig = WINDOWS,
+        settings: Sequence[Setting] = (),
     ):
         self.model, self.tokenizer, self.provenance = model.eval(), tokenizer, provenance or {}
+        self.settings = settings  # options that searches take by default
         self.spec, self.windows = FeatureSpec.of_model(model.config), windows.windows()
 
     @classmethod
@@ -82,8 +84,9 @@ class Recognizer:
           ValueError: one line with the file that is missing, damaged or does not fit the others, or a precision that is
             not available.
         """
-        model, tokenizer, provenance = read_model(find_model(name), precision, pick_device(device))
-        return cls(model, tokenizer, provenance, windows)
+        folder = find_model(name)
+        model, tokenizer, provenance = read_model(folder, precision, pick_device(device))
+        return cls(model, tokenizer, provenance, windows, read_settings(folder))
 
     def resources(self, **files: str) -> DecodingResources:
         """Load decoding resources: lm="4gram.arpa", hotwords="names.txt" and the other fields of ResourceConfig."""
@@ -93,7 +96,7 @@ class Recognizer:
         self,
         audio: Sequence[Audio],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
@@ -103,7 +106,8 @@ class Recognizer:
         Args:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
-          method: a name in METHODS; `options` and `resources` are what it takes.
+          method: a name in METHODS; `options` and `resources` are what it takes. Without `options`, those stored with
+            the model for these resources, or the method's defaults.
           max_duration: seconds of audio in a batch, padding included; a longer input is a batch of its own.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
@@ -120,7 +124,7 @@ class Recognizer:
         self,
         audio: Iterable[Audio],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
         max_duration: float = 60.0,
@@ -132,19 +136,24 @@ class Recognizer:
         input a batch.
         """
         loaded = resources or self.resources()
-        choose_methods([method], loaded, self.model.config, options.lattice)
+        choose_methods([method], loaded, self.model.config, "nar" if options is None else options.lattice)
         if method == "all":
             raise ValueError("method all gives several results for an input: name one method")
         if METHODS[method].oracle:
             raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
-        for (result,) in self.decode(audio, [Row(method, method, options)], loaded, sampling_rate, max_duration):
+        rows = [Row(method, method, options or self._stored_options(method, loaded))]
+        for (result,) in self.decode(audio, rows, loaded, sampling_rate, max_duration):
             yield result
+
+    def _stored_options(self, method: str, resources: DecodingResources) -> SearchConfig:
+        """The options stored with the model for a method with these resources; those that are not, its defaults."""
+        return make_rows([method], settings=self.settings, given=resources.given())[0].options
 
     def transcribe_stream(
         self,
         blocks: Iterable[np.ndarray],
         method: str = "ar-greedy",
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         config: StreamConfig = STREAM,
     ) -> Iterator[Update]:
@@ -154,7 +163,9 @@ class Recognizer:
         """
         loaded = resources or self.resources()
         choose_methods([method], loaded, self.model.config)
+        options = options or self._stored_options(method, loaded)
         pieces = self.tokenizer.pieces
+        options = options or METHODS[method].config()
         return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)
 
     def decode(
@@ -232,14 +243,15 @@ class Recognizer:
     def lattice(
         self,
         audio: Sequence[Audio],
-        options: SearchConfig = DEFAULTS,
+        options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         **files: str,
     ) -> Fsa:
         """The lattices of the encoder-only joint, a k2.FsaVec, alone or with decoding resources.
 
         Args:
-          options: top_k, scales and pruning, as for viterbi and viterbi-lm; lattice="ar" makes the lattices of ar-beam.
+          options: top_k, scales and pruning, by default those of the method with these resources: graph, grammar,
+            viterbi-lm, viterbi; lattice="ar" makes the lattices of ar-beam.
           files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar", graph="LG.safetensors": files of
             decoding resources, in place of `resources` that are loaded already. The lattice of a graph has words as
             aux_labels, the indices of `resources.graph.words`.

@@ -7,7 +7,8 @@ is part of `partial`. The language model and hotwords of ar-beam go on through t
 sentence.
 
 Latency: with greedy search a word is final at most `hop + ahead` seconds after the next word has begun, plus the time
-that one window takes to compute; with ar-beam, as soon as its hypotheses agree on it. `partial` shows it within `hop`
+that one window takes to compute; with ar-beam, as soon as its hypotheses agree on it: sooner with `--context-tokens 4`,
+which merges those that differ only further back (recipes/amazon_queen/RESULTS.md). `partial` shows it within `hop`
 seconds.
 """
 

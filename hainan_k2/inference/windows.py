@@ -118,8 +118,8 @@ def encode_features(model: Hainan, spec: FeatureSpec, features: np.ndarray, wind
 
     The features are cut where `encode_audio` cuts the samples, and every window is normalised. The two differ in this:
 
-    - fbank, log-mel, NeMo's: the first and last frame of a window see the neighbouring samples here, and mirrored ones
-      or silence there; stored features have the precision of their storage (lilcom: about 0.01).
+    - features of 10 ms: the first and last frame of a window see the neighbouring samples here, and mirrored ones or
+      silence there; stored features have the precision of their storage (lilcom: about 0.01).
     - log-mel: values 8 decades below the loudest bin of the recording are cut off already, so that a quiet window has
       a higher floor here.
     - states of a pretrained encoder: each was computed from the whole recording. Only the layers after it see windows.

@@ -38,7 +38,7 @@ class Hainan(nn.Module):
         if config.objective != "ctc":
             self.predictor: Predictor = make_predictor(config)
             self.joiner = Joiner(config)
-            outputs = config.vocab_size + len(config.durations)
+            outputs = self.joiner.out.out_features
             self.simple_am = nn.Linear(config.d_model, outputs)
             self.simple_lm = nn.Linear(config.predictor_dim, outputs)
         self.ctc: Optional[nn.Linear] = nn.Linear(config.d_model, config.vocab_size) if config.ctc else None

@@ -51,13 +51,18 @@ class Joiner(nn.Module):
 
         The NAR joint has no predictor term: a zero predictor output would still add W_pred's bias.
         """
+        outputs = self.outputs(enc_proj, pred_proj)
+        return outputs if self.predicts_durations else nn.functional.pad(outputs, (0, 1))
+
+    def outputs(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> Tensor:
+        """As `logits`, but without the constant logit of an RNN-T's duration 0: what the losses take."""
         hidden = enc_proj if pred_proj is None else enc_proj + pred_proj
         if pred_proj is not None and self.activation is torch.relu:
             hidden = hidden.relu_()  # in place: the largest tensor of training
         else:
             hidden = self.activation(hidden)
-        logits: Tensor = self.out(self.dropout(hidden))
-        return logits if self.predicts_durations else nn.functional.pad(logits, (0, 1))
+        outputs: Tensor = self.out(self.dropout(hidden))
+        return outputs
 
     def log_probs(self, enc_proj: Tensor, pred_proj: Optional[Tensor] = None) -> tuple[Tensor, Tensor]:
         """Log-probabilities of tokens (..., V) and durations (..., D), by two separate softmaxes, natural log."""

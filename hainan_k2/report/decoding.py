@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from hainan_k2.files.atomic import write_atomic
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
@@ -93,9 +94,8 @@ def report(
         }
         for name, s in scores.items()
     }
-    (out_dir / f"summary-{set_name}.json").write_text(
-        json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": figures}, indent=1) + "\n"
-    )
+    summary = json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": figures}, indent=1)
+    write_atomic(out_dir / f"summary-{set_name}.json", summary + "\n")
     print(f"{set_name}: {len(decoded)} utterances, {audio / 60:.1f} minutes; results in {out_dir}")
     print(table(scores, audio, seconds))
     for label in labels:

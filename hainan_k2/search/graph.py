@@ -10,6 +10,7 @@ Where the graph or the beam leaves an utterance no path, its result is that of v
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.output_words import graph_words
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
-from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from hainan_k2.fsa.lattices.duration_scores import duration_scores
+from hainan_k2.fsa.lattices.nbest import best_texts
+from hainan_k2.fsa.lattices.paths import Durations
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
@@ -38,33 +41,48 @@ def graph(
     Raises ValueError where there is no `resources.graph`, or it was compiled for other durations.
     """
     word_graph: DecodingGraph = resources.require("graph")
-    hypotheses: list[Hypothesis | None] = [None] * len(lens)
+
+    def make(rows: list[int]) -> Fsa:
+        return graph_lattice(model, model.joiner.project_encoder(encoder_out[rows]), lens[rows], options, word_graph)
+
+    def without_graph(rows: list[int]) -> list[Hypothesis]:
+        return viterbi(model, encoder_out[rows], lens[rows], options)
+
+    return best_in_graph(lens, make, without_graph, word_graph.words, options.nbest)
+
+
+def best_in_graph(
+    lens: Tensor,
+    make: Callable[[list[int]], Fsa],
+    without_graph: Callable[[list[int]], list[Hypothesis]],
+    words: Sequence[str],
+    count: int,
+    durations: Durations = None,
+) -> list[Hypothesis]:
+    """The hypotheses of utterances of lens (B,) in a word graph, with the `count` best texts as alternatives.
+
+    Args:
+      make: the lattices, whose aux_labels are ids of `words`, for some rows of the batch, all with frames.
+      without_graph: the hypotheses of rows without frames, or without a path in the graph.
+      durations: of tokens, as for best_hypotheses.
+    """
+    found: dict[int, Hypothesis] = {}
     filled = (lens > 0).nonzero()[:, 0].tolist()  # k2 has no dense matrix without rows
-    if filled:
-        in_graph = search_graph(model, encoder_out[filled], lens[filled], options, word_graph)
-        for i, hypothesis in zip(filled, in_graph):
-            hypotheses[i] = hypothesis
-    pathless = [i for i, hypothesis in enumerate(hypotheses) if hypothesis is None]
+    lattice = make(filled) if filled else None
+    if lattice is not None and lattice.num_arcs:
+        nbest = best_texts(lattice, count)
+        for row, hypothesis, ids in zip(
+            nbest.utterance.tolist(), nbest.hypotheses(lens[filled], nbest.score, durations), nbest.outputs()
+        ):
+            best = replace(hypothesis, output=graph_words(ids, words))
+            first = found.setdefault(filled[row], best)
+            if count > 1:
+                found[filled[row]] = replace(first, alternatives=(*first.alternatives, best))
+    pathless = [i for i in range(len(lens)) if i not in found]
     if pathless:
-        without_graph = viterbi(model, encoder_out[pathless], lens[pathless], options)
-        for i, hypothesis in zip(pathless, without_graph):
-            hypotheses[i] = replace(hypothesis, note=NO_PATH) if lens[i] > 0 else hypothesis
-    return [hypothesis for hypothesis in hypotheses if hypothesis is not None]
-
-
-def search_graph(
-    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, word_graph: DecodingGraph
-) -> list[Hypothesis | None]:
-    """`graph` for utterances of at least one frame; None for those without a path."""
-    lattice = graph_lattice(model, model.joiner.project_encoder(encoder_out), lens, options, word_graph)
-    if not lattice.num_arcs:
-        return [None] * len(lens)
-    best = shortest_path(lattice)
-    hypotheses = hypotheses_from_lattice(best, lens, lattice)
-    return [
-        replace(hypothesis, output=words) if hypothesis.score > -torch.inf else None
-        for hypothesis, words in zip(hypotheses, path_words(best, word_graph.words, len(lens)))
-    ]
+        for i, hypothesis in zip(pathless, without_graph(pathless)):
+            found[i] = replace(hypothesis, note=NO_PATH) if lens[i] > 0 else hypothesis
+    return [found[i] for i in range(len(lens))]
 
 
 def graph_lattice(
@@ -75,14 +93,10 @@ def graph_lattice(
     Their aux_labels are word ids. Raises ValueError if the graph was compiled for other durations.
     """
     token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
-    dense = tdt_dense(
-        token_log_probs,
-        duration_log_probs,
-        lens,
-        options.duration_scale,
-        options.blank_penalty,
-        options.token_bonus,
+    scores = duration_scores(
+        token_log_probs, duration_log_probs, lens, model.durations, options.duration_scale, options.skip_scale
     )
+    dense = tdt_dense(token_log_probs, scores, lens, options.blank_penalty, options.token_bonus)
     return intersect_tdt(
         word_graph.search_graph(model.durations, options.lm_scale, projected.device),
         dense,
@@ -93,14 +107,3 @@ def graph_lattice(
         options.min_active_states,
         options.max_active_states,
     )
-
-
-def path_words(best: Fsa, words: tuple[str, ...], batch: int) -> list[tuple[tuple[str, int, int], ...]]:
-    """The words on linear paths, in the form of Hypothesis.output; a word is on the arc of its last token."""
-    shape = best.arcs.shape()
-    owner = shape.row_ids(1)[shape.row_ids(2).long()]
-    emitting = (best.labels > 0).nonzero()[:, 0]
-    ids: list[list[int]] = [[] for _ in range(batch)]
-    for utterance, word in zip(owner[emitting].tolist(), best.aux_labels[emitting].tolist()):
-        ids[utterance].append(word)
-    return [graph_words(own, words) for own in ids]

@@ -41,7 +41,7 @@ def help_page(argv: Sequence[str], prog: str, example: str) -> HelpPage:
     }
     return HelpPage(
         hidden=frozenset(name for name, methods in takers.items() if not methods),
-        notes={name: f"for {', '.join(methods)}" for name, methods in takers.items() if len(methods) < len(chosen)},
+        notes={name: note for name, methods in takers.items() if (note := _note(name, methods, chosen))},
         epilog=_list(chosen) + _example(prog, example, names),
     )
 
@@ -55,6 +55,17 @@ def named_methods(argv: Sequence[str]) -> list[str]:
         elif word.startswith("--method="):
             names = word.partition("=")[2]
     return [name for name in names.replace(" ", "").split(",") if name and not name.startswith("-")]
+
+
+def _note(option: str, takers: Sequence[str], chosen: Sequence[Method]) -> str:
+    """Which of the chosen methods take an option, and which have a default of their own for it."""
+    parts = [f"for {', '.join(takers)}"] if len(takers) < len(chosen) else []
+    own: dict[float, list[str]] = {}
+    for method in chosen:
+        if option in method.defaults:
+            own.setdefault(method.defaults[option], []).append(method.name)
+    parts += [f"{value:g} if not given for {', '.join(names)}" for value, names in own.items()]
+    return "; ".join(parts)
 
 
 def _resources(method: Method) -> tuple[str, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
+import torch
 from torch import Tensor
 
 from hainan_k2.fsa.k2 import Fsa
@@ -17,26 +20,38 @@ from hainan_k2.search.viterbi import make_arcs
 from hainan_k2.search.viterbi_lm import lm_scorers
 
 
-def search_lattice(
-    model: Hainan, encoder_out: Tensor, lens: Tensor, options: SearchConfig, resources: DecodingResources = NO_RESOURCES
-) -> Fsa:
-    """The lattices of encoder_out (B, T, C), lens (B,): a k2.FsaVec.
-
-    With a grammar or a word graph that of the method of this name, else that of viterbi-lm, or of viterbi without LM;
-    with options.lattice "ar" that of ar-beam. Raises ValueError for a grammar or graph together with each other or,
-    without the predictor, with a language model or hotwords; for a model that the method cannot search; and where k2
-    does not work.
-    """
+def lattice_method(resources: DecodingResources = NO_RESOURCES, lattice: str = "nar") -> str:
+    """The method that searches the lattice of `search_lattice`: the one of its grammar or word graph, else viterbi-lm,
+    or viterbi without LM; with `lattice` "ar", as in SearchConfig, ar-beam."""
+    if lattice == "ar":
+        return "ar-beam"
     given = resources.given()
-    autoregressive = options.lattice == "ar"
-    if not autoregressive and len(given) > 1 and {"grammar", "graph"} & set(given):
+    return next((name for name in ("grammar", "graph") if name in given), "viterbi-lm" if resources.lm else "viterbi")
+
+
+@torch.no_grad()
+def search_lattice(
+    model: Hainan,
+    encoder_out: Tensor,
+    lens: Tensor,
+    options: Optional[SearchConfig] = None,
+    resources: DecodingResources = NO_RESOURCES,
+) -> Fsa:
+    """The lattices of encoder_out (B, T, C), lens (B,), as `lattice_method` searches them: a k2.FsaVec.
+
+    Where `options` are None, with the defaults of that method. Raises ValueError for a grammar or graph together with
+    each other or, without the predictor, with a language model or hotwords; for a model that the method cannot search;
+    and where k2 does not work.
+    """
+    options = options or METHODS[lattice_method(resources)].config()
+    given, method = resources.given(), lattice_method(resources, options.lattice)
+    if method != "ar-beam" and len(given) > 1 and {"grammar", "graph"} & set(given):
         raise ValueError(f"a lattice takes a grammar or a graph alone, not {' and '.join(given)}")
-    method = next((name for name in ("grammar", "graph") if name in given), "viterbi")
-    unsuitable = why_unsuitable(METHODS["ar-beam" if autoregressive else method], model.config, METHODS)
+    unsuitable = why_unsuitable(METHODS[method], model.config, METHODS)
     if unsuitable:
         raise ValueError(unsuitable)
     projected = model.joiner.project_encoder(encoder_out)
-    if autoregressive:
+    if method == "ar-beam":
         return make_ar_lattice(model, projected, lens, options, resources)
     if resources.grammar is not None:
         return grammar_lattice(model, projected, lens, options, resources.grammar)

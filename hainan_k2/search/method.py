@@ -6,8 +6,8 @@ Importing this file loads neither torch nor k2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -32,6 +32,7 @@ class Method:
     description: str
     parts: tuple[str, ...] = ("encoder-only",)  # what it needs of a model (hainan_k2.search.suitability)
     options: tuple[str, ...] = ()  # the fields of SearchConfig that it takes
+    defaults: Mapping[str, float] = field(default_factory=dict)  # of these options, where it has others
     needs: tuple[str, ...] = ()  # the fields of DecodingResources that it cannot do without
     uses: tuple[str, ...] = ()  # those that it takes if they are given
     sweeps: tuple[str, ...] = ()  # the options in which the SearchConfigs of a function.sweep may differ
@@ -41,6 +42,16 @@ class Method:
     limit: float = math.inf  # seconds of audio that are searched at once
     limited_by: tuple[str, ...] = ()  # the limit holds only with one of these resources; if empty, always
     segment_limit: Optional[float] = None  # seconds of the segments of a longer recording; None: `limit`
+
+    def config(self, **given: Any) -> SearchConfig:
+        """A SearchConfig of these options, and of this method's defaults for the others.
+
+        >>> METHODS["graph"].config(lm_scale=0.5).skip_scale
+        0.2
+        """
+        from hainan_k2.search.options import SearchConfig  # here: the table is read before options are
+
+        return SearchConfig(**{**self.defaults, **given})
 
     def longest(self, options: SearchConfig, resources: DecodingResources) -> float:
         """Seconds of the longest recording that is searched at once with these options and resources; math.inf: any.

@@ -14,12 +14,22 @@ from __future__ import annotations
 from hainan_k2.search.method import Imported, Method
 
 # Options that several methods take.
-PATH_SCORES = ("duration_scale", "blank_penalty", "token_bonus")
+PENALTIES = ("blank_penalty", "token_bonus")
+PATH_SCORES = ("duration_scale", *PENALTIES)
+NAR_SCORES = (*PATH_SCORES, "skip_scale")  # of encoder-only lattices
 AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
-LATTICE = (*PATH_SCORES, "top_k", "lattice_beam", "lattice_states", "hotword_scale")
+PRUNED = ("top_k", "lattice_beam", "lattice_states", "hotword_scale")
+LATTICE = (*NAR_SCORES, *PRUNED)
+IN_GRAPH = ("lm_scale", "nbest", "search_beam", "output_beam", "min_active_states", "max_active_states")
 NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
 RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
+
+# Defaults where a long duration may skip what a language model or grammar makes expensive, and of CTC searches, chosen
+# on the development sets of both recipes (recipes/librispeech/RESULTS.md).
+IN_GRAMMAR = {"skip_scale": 0.2, "token_bonus": 1.0}
+WITH_LM = {"skip_scale": 0.2, "token_bonus": 2.0, "lm_scale": 0.8}
+CTC_WITH_LM = {"token_bonus": 1.0, "lm_scale": 0.8}
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -83,6 +93,29 @@ _TABLE = (
         parts=("ctc",),
     ),
     Method(
+        "ctc-lm",
+        Imported("ctc_lm", "ctc_lm"),
+        needs_k2=False,
+        description="best path of the CTC lattice composed with an n-gram language model",
+        parts=("ctc",),
+        options=(*PENALTIES, *PRUNED, "lm_scale", "lodr_scale"),
+        defaults=CTC_WITH_LM,
+        needs=("lm",),
+        uses=("lodr_lm", "hotwords"),
+        limit=COMPOSED,
+    ),
+    Method(
+        "ctc-graph",
+        Imported("ctc_graph", "ctc_graph"),
+        needs_k2=True,
+        description="best path of the CTC lattice through a word graph (HLG)",
+        parts=("ctc",),
+        options=(*PENALTIES, *IN_GRAPH),
+        defaults=CTC_WITH_LM,
+        needs=("graph",),
+        limit=COMPOSED,
+    ),
+    Method(
         "viterbi",
         Imported("viterbi", "viterbi"),
         needs_k2=False,
@@ -99,6 +132,7 @@ _TABLE = (
         needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
+        defaults=WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -119,7 +153,8 @@ _TABLE = (
         Imported("grammar", "grammar"),
         needs_k2=True,
         description="best path in a closed grammar, with its output side",
-        options=(*PATH_SCORES, "grammar_threshold", "grammar_fallback"),
+        options=(*NAR_SCORES, "grammar_threshold", "grammar_fallback"),
+        defaults=IN_GRAMMAR,
         needs=("grammar",),
         limit=COMPOSED,
     ),
@@ -128,14 +163,8 @@ _TABLE = (
         Imported("graph", "graph"),
         needs_k2=True,
         description="best path through a word graph: lexicon and word-level language model",
-        options=(
-            *PATH_SCORES,
-            "lm_scale",
-            "search_beam",
-            "output_beam",
-            "min_active_states",
-            "max_active_states",
-        ),
+        options=(*NAR_SCORES, *IN_GRAPH),
+        defaults=WITH_LM,
         needs=("graph",),
         limit=COMPOSED,
     ),

@@ -9,11 +9,20 @@ from hainan_k2.config import check_options, option
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How to search. Method.options says which of these a method takes; scores are natural logarithms (nats)."""
+    """How to search. Method.options says which of these a method takes; scores are natural logarithms (nats).
+
+    Some methods have defaults of their own for some options (Method.defaults); Method.config makes a SearchConfig of
+    them.
+    """
 
     max_symbols: int = option(10, "tokens on one frame at most; then time moves on by one frame", at_least=1)
     sar_rounds: int = option(1, "rounds of refinement at most; a round that changes nothing is the last", at_least=1)
     duration_scale: float = option(1.0, "weight of the durations' log-probabilities", at_least=0)
+    skip_scale: float = option(
+        0.0,
+        "weight of the blanks' log-probabilities on the frames that a duration skips: what is skipped is not free",
+        at_least=0,
+    )
     blank_penalty: float = option(0.0, "subtracted from the score for every blank, nats")
     token_bonus: float = option(0.0, "added to the score for every token, nats")
     top_k: int = option(4, "tokens kept per frame, beside blank", at_least=1)
@@ -55,12 +64,14 @@ class SearchConfig:
         0.5, "weight of the predictor's score, from 0 to 1; the lattice's score has the rest", at_least=0, at_most=1
     )
     grammar_threshold: float = option(
-        0.5,
-        "an utterance is outside the grammar if its best path in the grammar is this much worse than viterbi's, "
-        "nats per frame",
+        2.0,
+        "an utterance is outside the grammar if its best path in the grammar is this much worse than the best without, "
+        "nats per token",
         at_least=0,
     )
-    grammar_fallback: bool = option(False, "return viterbi's result for utterances outside the grammar")
+    grammar_fallback: bool = option(
+        False, "return the result without grammar for utterances outside it, in place of no text"
+    )
     lattice_beam: float = option(
         8.0,
         "paths this much worse than the best are pruned while the lattice is composed with a language model or "

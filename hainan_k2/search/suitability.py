@@ -1,11 +1,12 @@
 """What a decoding method needs of a model, and which models have it.
 
 predictor     the predictor and the joint: TDT and RNN-T models
-encoder-only  a joint that is meaningful without the predictor: TDT models whose predictor was masked in training
+encoder-only  a joint that is meaningful without the predictor: of TDT and RNN-T models whose predictor was masked in
+              training
 ctc           a CTC head: CTC models, hybrids, and models that were exported with theirs
 
 A TDT model whose predictor was never masked has an encoder-only joint of no use: its methods run if they are asked for
-by name. RNN-T and CTC models have none.
+by name. CTC models, and RNN-T whose predictor was never masked, have none.
 """
 
 from __future__ import annotations
@@ -59,5 +60,7 @@ def untrained(method: Method, config: ModelConfig, lattice: str = "nar") -> bool
 
 
 def _parts(config: ModelConfig) -> set[str]:
-    parts = {"tdt": {"predictor", "encoder-only"}, "rnnt": {"predictor"}, "ctc": set[str]()}[config.objective]
+    parts = set() if config.objective == "ctc" else {"predictor"}
+    if config.objective == "tdt" or config.objective == "rnnt" and config.predictor_masking:
+        parts.add("encoder-only")
     return parts | ({"ctc"} if config.ctc else set())

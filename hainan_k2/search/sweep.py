@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.options import SearchConfig
+from hainan_k2.search.settings import Setting, setting_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,10 @@ class Default(tuple[Any, ...]):
     """The values of an option that was not given."""
 
 
+class DefaultText(str):
+    """The value of an option of choices that was not given."""
+
+
 def grid(cls: Any) -> Any:
     """The options of a dataclass, in which a number may have several values, with commas between."""
     hints: dict[str, Any] = get_type_hints(cls)
@@ -34,7 +39,8 @@ def grid(cls: Any) -> Any:
     def several(f: Any) -> tuple[str, Any, Any]:
         kind = hints[f.name]
         if kind not in (int, float):
-            return f.name, kind, field(default=f.default, metadata=f.metadata)
+            default = DefaultText(f.default) if kind is str else f.default
+            return f.name, kind, field(default=default, metadata=f.metadata)
         several_values = tuple[kind, ...]  # type: ignore[valid-type]
         return f.name, several_values, field(default=Default((f.default,)), metadata=f.metadata)
 
@@ -52,16 +58,21 @@ def _help_page(argv: Sequence[str], prog: str, example: str) -> Any:
 SearchGrid = grid(SearchConfig)
 
 
-def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
+def make_rows(
+    methods: Sequence[str], chosen: Any = None, settings: Sequence[Setting] = (), given: Sequence[str] = ()
+) -> list[Row]:
     """A row for every method and every combination of the values of the options that it takes.
 
-    A warning names each option that was given and that none of the methods takes.
+    An option that was not given has the value that is stored with the model, or else the method's own default. A
+    message names what is stored, a warning each option that was given and that none of the methods takes.
 
     >>> [row.label for row in make_rows(["viterbi-lm", "sar"], SearchGrid(lm_scale=(0.1, 0.2)))]
     ['viterbi-lm lm_scale=0.1', 'viterbi-lm lm_scale=0.2', 'sar']
 
     Args:
       chosen: a SearchGrid; None takes every option's default.
+      settings: stored with the model. Where an option was not given, they come before its default.
+      given: the decoding resources that were given, which decide which settings hold.
     Raises:
       ValueError: for an option without a value, with several that none of the methods takes, or a bad value.
     """
@@ -81,8 +92,15 @@ def make_rows(methods: Sequence[str], chosen: Any = None) -> list[Row]:
     rows = []
     for method in dict.fromkeys(methods):
         swept = [name for name in values if name in METHODS[method].options and len(values[name]) > 1]
+        same = {name: v[0] for name, v in values.items()}
+        same.update({name: v for name, v in METHODS[method].defaults.items() if not _given(chosen, name)})
+        stored = setting_of(method, given, settings)
+        taken_over = {name: value for name, value in stored.items() if not _given(chosen, name)}
+        if taken_over:
+            shown = ", ".join(f"{name} {value}" for name, value in taken_over.items())
+            logger.info("%s: %s, as stored with the model; options that you give override them", method, shown)
         for point in product(*(values[name] for name in swept)):
-            options = SearchConfig(**{**{name: v[0] for name, v in values.items()}, **dict(zip(swept, point))})
+            options = SearchConfig(**{**same, **taken_over, **dict(zip(swept, point))})
             label = " ".join([method, *(f"{name}={value:g}" for name, value in zip(swept, point))])
             rows.append(Row(label, method, options))
     return rows
@@ -97,4 +115,6 @@ def _values(chosen: Any, f: Any) -> tuple[Any, ...]:
 def _given(chosen: Any, name: str) -> bool:
     """Whether an option was given; one that is true or false counts as given if it is not the default."""
     value = getattr(chosen, name)
-    return not isinstance(value, Default) and value != SearchConfig.__dataclass_fields__[name].default
+    if isinstance(value, bool):
+        return bool(value != SearchConfig.__dataclass_fields__[name].default)
+    return not isinstance(value, (Default, DefaultText))

@@ -57,6 +57,7 @@ def make_arcs(
         duration_scale=options.duration_scale,
         blank_penalty=options.blank_penalty,
         token_bonus=options.token_bonus,
+        skip_scale=options.skip_scale,
     )
     resources = resources.to(projected.device)
     if resources.hotwords is not None:

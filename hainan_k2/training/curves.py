@@ -48,7 +48,8 @@ def history(exp_dirs: Sequence[pathlib.Path]) -> tuple[list[dict[str, Any]], lis
 
 
 def draw_curves(exp_dirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
-    """Plot losses per label (train, dev) and dev WER (AR, NAR) over updates. Raises ValueError as `history` does."""
+    """Plot losses per label (train, dev) and dev WER (AR, NAR or CTC) over updates. Raises ValueError as `history`
+    does."""
     updates, epochs, ends = history(exp_dirs)
     import matplotlib
 
@@ -56,18 +57,27 @@ def draw_curves(exp_dirs: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
-    for name in ("tdt", "ctc", "simple"):
+    objective = next(name for name in ("tdt", "rnnt", "ctc") if any(name in line for line in updates))
+    for name in dict.fromkeys((objective, "ctc", "simple")):
         lines = [line for line in updates if name in line]  # not every loss is in every update, nor in every training
         if lines:
             smooth = smoothed([line[name] for line in lines])
             left.plot([line["update"] for line in lines], smooth, label=f"train {name}")
     if epochs:
         at = [epoch["update"] for epoch in epochs]
-        left.plot(at, [epoch["dev_loss"] for epoch in epochs], "k.-", label="dev tdt")
+        left.plot(at, [epoch["dev_loss"] for epoch in epochs], "k.-", label=f"dev {objective}")
         highest = 1.0
-        for name, style, label in (("dev_wer", "k.-", "AR greedy"), ("dev_wer_nar", ".--", "NAR greedy")):
-            rates = [100 * epoch[name] for epoch in epochs]
-            right.plot(at, rates, style, label=f"{label}, lowest {min(rates):.2f}")
+        main = "CTC greedy" if objective == "ctc" else "AR greedy"
+        for name, style, label in (("dev_wer", "k.-", main), ("dev_wer_nar", ".--", "NAR greedy")):
+            rates = [100 * epoch[name] for epoch in epochs if name in epoch]
+            if not rates:
+                continue
+            right.plot(
+                [epoch["update"] for epoch in epochs if name in epoch],
+                rates,
+                style,
+                label=f"{label}, lowest {min(rates):.2f}",
+            )
             highest = max(highest, *rates)
         right.set(xlim=(0, 1.05 * updates[-1]["update"]), ylim=(0, 1.1 * highest))
         right.legend()

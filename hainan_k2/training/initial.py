@@ -81,20 +81,22 @@ def choose_dimensions(
       vocab_size: number of tokens V, blank included.
       initial: the model that training starts from.
 
+    A model of objective rnnt or ctc predicts no durations: its only duration is 0, which need not be given.
+
     Raises:
-      ValueError: where the weights of `initial` do not fit these dimensions, and for objectives other than tdt.
+      ValueError: where the weights of `initial` do not fit these dimensions.
     """
+    if dimensions.get("objective", "tdt") != "tdt":
+        dimensions = {"durations": (0,), **dimensions}
     if initial is not None and "features" in dimensions:  # weights for features of one kind fit those of another
         initial = initial._replace(config=replace(initial.config, features=dimensions["features"]))
     if preset is None and initial is not None:
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
     else:
         config = ModelConfig.preset(preset or "M", **{**dimensions, "vocab_size": vocab_size})
-    if config.objective != "tdt":
-        raise ValueError(f"objective {config.objective}: only models of objective tdt are trained, others are decoded")
     if initial is not None:
-        same = replace(config, **{name: getattr(initial.config, name) for name in _FREE})
-        changed = [name for name, value in as_dict(initial.config).items() if as_dict(same)[name] != value]
+        own = as_dict(config)
+        changed = [k for k, value in as_dict(initial.config).items() if k not in _FREE and own[k] != value]
         if changed:
             raise ValueError(
                 f"{initial.source} was trained with another {', '.join(changed)}: leave out --preset and "

@@ -1,4 +1,7 @@
-"""The training objective: the full or pruned TDT loss with a randomly masked predictor, and an auxiliary CTC loss."""
+"""The training objective: the full or pruned TDT or RNN-T loss with a randomly masked predictor, and a CTC loss.
+
+The CTC loss is auxiliary, or the only one for a model of objective ctc.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2 import fsa
-from hainan_k2.config import BLANK, option
+from hainan_k2.config import BLANK, ModelConfig, option
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.joiner import mask_predictor
 from hainan_k2.stopwatch import Stopwatch
@@ -29,7 +32,10 @@ class LossConfig:
     )
     prune_warmup: int = option(500, "updates over which the weight of the pruned loss rises from 0.1 to 1", at_least=0)
     mask_prob: float = option(
-        0.5, "probability that the predictor is masked, for each utterance and label position", at_least=0, at_most=1
+        0.5,
+        "probability that the predictor is masked, for each utterance and label position; 0: a plain TDT or RNN-T",
+        at_least=0,
+        at_most=1,
     )
     sigma: float = option(0.05, "logit under-normalisation: subtracted from token log-probabilities", at_least=0)
     omega: float = option(
@@ -40,6 +46,13 @@ class LossConfig:
         0.0, "gradients of the loss with respect to logits are clamped to +-this; 0 = no clamp", at_least=0
     )
     ctc_scale: float = option(0.3, "weight of the auxiliary CTC loss; 0 = none", at_least=0)
+
+    def check_model(self, config: ModelConfig) -> None:
+        """Raises ValueError where the options are not those of a loss of such a model."""
+        if self.omega > 0 and config.objective != "tdt":
+            raise ValueError(f"omega is {self.omega}: it mixes RNN-T into the TDT loss, not into {config.objective}")
+        if config.objective == "rnnt" and self.loss == "pruned" and self.prune_band < 2:
+            raise ValueError(f"prune_band is {self.prune_band}: bands of the pruned RNN-T loss have at least 2 labels")
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ def transducer_losses(
     config: LossConfig,
     watch: Stopwatch,
 ) -> dict[str, Tensor]:
-    """Transducer losses of each utterance, in nats.
+    """TDT or RNN-T losses of each utterance, in nats.
 
     In training mode the predictor is masked at random (arXiv 2410.02597, section 3), and omega and sigma apply.
 
@@ -87,10 +100,11 @@ def transducer_losses(
       watch: gets the seconds of the forward passes as "predictor + joint", "simple loss" and "transducer loss".
 
     Returns:
-      {"tdt": (B,)} for the full loss, {"simple": (B,), "tdt": (B,)} for the pruned one; inf for an utterance whose
-      labels have no path through its frames.
+      {"tdt": (B,)} for the full loss, {"simple": (B,), "tdt": (B,)} for the pruned one, with the model's objective as
+      the name; inf for an utterance whose labels have no path through its frames.
     """
-    durations = model.durations
+    objective = model.config.objective
+    durations = model.durations if objective == "tdt" else ()
     options: dict[str, Any] = {
         "reduction": "none",
         "backend": config.backend,
@@ -98,7 +112,7 @@ def transducer_losses(
         "clamp": config.clamp,
         "sigma": config.sigma if model.training else 0.0,
     }
-    rnnt = model.training and config.omega > 0 and float(torch.rand(())) < config.omega
+    rnnt = objective == "rnnt" or model.training and config.omega > 0 and float(torch.rand(())) < config.omega
     with watch.section("predictor + joint"):
         predicted = model.predictor(targets)
         enc_proj = model.joiner.project_encoder(encoder_out)
@@ -107,30 +121,26 @@ def transducer_losses(
             pred_proj = mask_predictor(pred_proj, config.mask_prob)
     if config.loss == "full":
         with watch.section("predictor + joint"):
-            logits = model.joiner.logits(enc_proj[:, :, None], pred_proj[:, None])
+            logits = model.joiner.outputs(enc_proj[:, :, None], pred_proj[:, None])
         loss = fsa.rnnt_loss if rnnt else fsa.tdt_loss
         with watch.section("transducer loss"):
-            return {"tdt": loss(logits, targets, lens, target_lens, durations, **options)}
+            return {objective: loss(logits, targets, lens, target_lens, durations, **options)}
     with watch.section("simple loss"):
-        simple, occupancy = fsa.tdt_loss_simple(
-            model.simple_am(encoder_out),
-            model.simple_lm(predicted),
-            targets,
-            lens,
-            target_lens,
-            durations,
-            reduction="none",
-            backend=config.backend,
-        )
-        bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
+        additive = model.simple_am(encoder_out), model.simple_lm(predicted), targets, lens, target_lens
+        if objective == "rnnt":
+            simple, occupancy = fsa.rnnt_loss_simple(*additive, reduction="none", backend=config.backend)
+            bounds = fsa.rnnt_prune_bounds(occupancy, lens, target_lens, config.prune_band)
+        else:
+            simple, occupancy = fsa.tdt_loss_simple(*additive, durations, reduction="none", backend=config.backend)
+            bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
     with watch.section("predictor + joint"):
-        logits = model.joiner.logits(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
+        logits = model.joiner.outputs(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
     with watch.section("transducer loss"):
         if rnnt:
             pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, **options)
         else:
             pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, **options)
-    return {"simple": simple, "tdt": pruned}
+    return {"simple": simple, objective: pruned}
 
 
 def ctc_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets: Tensor, target_lens: Tensor) -> Tensor:
@@ -171,15 +181,18 @@ def hainan_losses(
     if not encoded:
         with watch.section("encoder"):
             encoder_out, lens = model.encoder(features, lens)
-    parts = transducer_losses(model, encoder_out, lens, targets, target_lens, config, watch)
-    if model.ctc is not None and config.ctc_scale > 0:
+    objective = model.config.objective
+    parts: dict[str, Tensor] = {}
+    if objective != "ctc":
+        parts = transducer_losses(model, encoder_out, lens, targets, target_lens, config, watch)
+    if objective == "ctc" or model.ctc is not None and config.ctc_scale > 0:
         with watch.section("CTC loss"):
             parts["ctc"] = ctc_losses(model, encoder_out, lens, targets, target_lens)
     # inf means that the labels have no path: the utterance is counted and adds nothing. NaN is an error and remains.
     impossible = {name: value == float("inf") for name, value in parts.items()}
     sums = {name: value.masked_fill(impossible[name], 0.0).sum() for name, value in parts.items()}
-    simple, tdt = warmup_scales(config, updates) if "simple" in sums else (0.0, 1.0)
-    weights = {"simple": simple, "tdt": tdt, "ctc": config.ctc_scale}
+    simple, own = warmup_scales(config, updates) if "simple" in sums else (0.0, 1.0)
+    weights = {"simple": simple, "ctc": config.ctc_scale, objective: own}
     labels = int(target_lens.sum())
     first, *others = (weights[name] * value for name, value in sums.items())
     total = sum(others, first) / max(1, labels)

@@ -59,7 +59,7 @@ class TrainLog:
         """
         self.audio += seconds
         append_line(self.updates, values)
-        for name in ("loss", "tdt", "simple", "ctc", "grad_norm", "lr"):
+        for name in ("loss", "tdt", "rnnt", "simple", "ctc", "grad_norm", "lr"):
             if name in values:
                 self.board.add_scalar(f"train/{name}", values[name], values["update"])
         elapsed = time.monotonic() - self.started

@@ -41,6 +41,8 @@ asr_options() {
   option avg "" "number of epoch checkpoints to average for decoding (default: depends on the corpus)"
   option method ar-greedy,nar-greedy "decoding methods, comma-separated; all: those that need no graph or grammar. \
 Methods with lm in their name train an LM first; graph makes a lexicon, a word LM and their graph"
+  option tune "" "methods of --method, comma-separated, whose weights stage 5 tunes on the dev set before it decodes; \
+--decode-args then has one value for an option"
   option decode_args "" "more options for decode.py, e.g. '--grammar digits --hotwords names.txt --beam 8'"
   option num_jobs 2 "processes for data preparation"
   option force false "true: run the stages from --stage to --stop-stage again even if they are done"
@@ -75,7 +77,7 @@ run_asr_stages() {  # DEPENDS_ON...
   run_stage 4 train "$exp_dir" train_model "$train_config" "$train_args"
   if ((stage > 3)); then make_resources 5; fi
   run_stage 5 decode "$exp_dir/decode" decode_tests "$resources" "${test_splits[*]}" "$avg" "$method" \
-    "${decode_options[@]}"
+    "$tune" "${decode_options[@]}"
   if ((stop_stage == 6)); then print_results; fi
   if $profile; then print_stage_times; fi
 }
@@ -112,8 +114,8 @@ in_decode_args() { [[ " $decode_args " =~ [[:space:]]--$1[=[:space:]] ]]; }  # O
 
 # Reports before stage 0 the options that decode.py would only refuse after the training.
 check_decoding() {
-  python "$shared/check_decoding.py" "${0##*/}" "${lm:+lm}${graph:+ graph}" --method "$method" "${decode_options[@]}" ||
-    exit
+  python "$shared/check_decoding.py" "${0##*/}" "${lm:+lm}${graph:+ graph}" "$tune" --method "$method" \
+    "${decode_options[@]}" || exit
 }
 
 make_lang() {
@@ -178,11 +180,19 @@ train_model() {
 }
 
 decode_tests() {
-  local split
+  local split tuned
+  local model=(--exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir")
+  local resources=(${lm:+--lm "$lm"} ${graph:+--graph "$graph"})
+  rm -f "$exp_dir/decoding.json"
+  for tuned in ${tune//,/ }; do
+    log "tuning the weights of $tuned on the dev set"
+    python "$root/hainan_k2/tune.py" "${model[@]}" --method "$tuned" "${resources[@]}" --store true \
+      --cuts "$features_dir/cuts_dev.jsonl.gz" --out "$exp_dir/tuned-$tuned.yaml" "${function_args[@]}" \
+      "${decode_options[@]}"
+  done
   for split in "${test_splits[@]}"; do
     log "decoding $split"
-    python "$root/hainan_k2/decode.py" --exp-dir "$exp_dir" --avg "$avg" --method "$method" ${lm:+--lm "$lm"} \
-      ${graph:+--graph "$graph"} --lang-dir "$lang_dir" \
+    python "$root/hainan_k2/decode.py" "${model[@]}" --method "$method" "${resources[@]}" \
       --cuts "${test_cuts_dir:-$features_dir}/${prefix}_cuts_$split.jsonl.gz" --out-dir "$exp_dir/decode" \
       "${function_args[@]}" "${decode_options[@]}"
   done

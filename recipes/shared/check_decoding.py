@@ -1,9 +1,9 @@
 """Checks --method and --decode-args before a recipe trains, so that decode.py does not fail after the training.
 
-    python check_decoding.py RECIPE MADE --method METHODS [options of decode.py]
+    python check_decoding.py RECIPE MADE TUNE --method METHODS [options of decode.py]
 
-MADE lists the resources that the recipe makes itself: "lm", "graph". An error is one line, starts with RECIPE, and ends
-the program with exit code 2.
+MADE lists the resources that the recipe makes itself: "lm", "graph"; TUNE the methods whose weights are tuned. An error
+is one line, starts with RECIPE, and ends the program with exit code 2.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from hainan_k2.fsa.language.grammar_files import find_grammar
 from hainan_k2.search import METHODS, check_methods
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
+from hainan_k2.tune import TuneConfig, first_options
+from hainan_k2.tuning.axes import axes_of
 
 
 def check(methods: tuple[str, ...], made: list[str], files: ResourceConfig) -> None:
@@ -40,10 +42,17 @@ def check(methods: tuple[str, ...], made: list[str], files: ResourceConfig) -> N
 
 
 def main() -> None:
-    sys.argv[0], made, *argv = sys.argv[1:]
+    sys.argv[0], made, tuned, *argv = sys.argv[1:]
     config, _, files = parse(argv, "", DecodeConfig, SearchGrid, ResourceConfig)
     try:
         check(config.method, made.split(), files)
+        for method in filter(None, tuned.split(",")):
+            given = [*made.split(), *(name for name, value in dataclasses.asdict(files).items() if value)]
+            if method not in config.method and config.method != ("all",):
+                raise ValueError(f"--tune {method}: it is not in --method {','.join(config.method)}")
+            axes_of(METHODS[method], given)
+            arguments = [*argv, "--cuts=-", "--out=-", f"--method={method}"]
+            first_options(method, parse(arguments, "", TuneConfig, SearchGrid, ResourceConfig)[1])
     except ValueError as error:
         fail(str(error))
 

@@ -81,16 +81,13 @@ def onnx_asr(folder: pathlib.Path, precision: str) -> Decoder:
     return lambda samples: str(model.recognize(samples)).strip()
 
 
-def ours(name: str) -> Decoder:
+def ours(recognizer: Recognizer) -> Decoder:
     """ar-greedy of the model directory, in PyTorch."""
-    torch.set_num_threads(1)
-    recognizer = Recognizer.load(name, device="cpu")
     return lambda samples: recognizer.transcribe([samples])[0].text
 
 
-def ours_on_sherpa_features(name: str) -> Decoder:
+def ours_on_sherpa_features(recognizer: Recognizer) -> Decoder:
     """ar-greedy of the model directory on the features of sherpa-onnx, with its limit of tokens on a frame."""
-    recognizer = Recognizer.load(name, device="cpu")
     model, spec = recognizer.model, FeatureSpec("sherpa-onnx", recognizer.spec.num_bins)
 
     @torch.no_grad()
@@ -109,14 +106,16 @@ def main() -> None:
     with errors_in_one_line():
         cuts = list(CutSet.from_file(config.cuts))[: config.count]
         samples = [cut.load_audio()[0] for cut in cuts]
-        decoders = {("ar-greedy", "float32"): ours(config.model)}
+        torch.set_num_threads(1)
+        recognizer = Recognizer.load(config.model, device="cpu")
+        decoders = {("ar-greedy", "float32"): ours(recognizer)}
         for_onnx_asr = (folder / f"encoder-model.{ENDINGS['float32']}").exists()
         for make in (onnx_asr, sherpa_onnx) if for_onnx_asr else (sherpa_onnx,):
             decoders.update(
                 {(make.__name__.replace("_", "-"), precision): make(folder, precision) for precision in ENDINGS}
             )
-        if for_onnx_asr:
-            decoders[("its features", "float32")] = ours_on_sherpa_features(config.model)
+        if recognizer.spec.kind == "nemo":
+            decoders[("its features", "float32")] = ours_on_sherpa_features(recognizer)
         seconds = sum(len(one) for one in samples) / SAMPLING_RATE
         print(f"{len(cuts)} recordings, {seconds / 60:.1f} min, one thread")
         print(f"{'decoder':12s} {'':8s} {'equal':>6s} {'WER %':>6s} {'CPU s':>6s} {'x real time':>12s}")

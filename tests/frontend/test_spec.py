@@ -46,9 +46,12 @@ def test_what_a_model_directory_states():
         "kind": "sherpa-onnx",
         "num_mel_bins": 128,
         "sampling_rate": 16000,
+        "window": "povey",
+        "preemphasis": 0.97,
         "n_fft": 512,
-        "highest_frequency": 7600.0,
         "log_guard": 2.0**-24,
+        "normalise": "per_feature",
+        "highest_frequency": 7600.0,
     }
 
 

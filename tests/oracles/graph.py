@@ -73,14 +73,23 @@ def readings(tokens, spellings):
 
 def best_path(token_rows, duration_rows, durations, spellings, ngrams, lm_scale):
     """(score, tokens, words) of the best path of the decoding lattice over a sentence of the LM."""
-    best = (-math.inf, None, None)
-    lm_scores = {}
-    for path, score in nar_paths(token_rows, duration_rows, durations):
-        tokens = tuple(token for token, _ in path)
-        if tokens not in lm_scores:
-            scored = [(best_way(ngrams, [w for w, _ in r]), [w for w, _ in r]) for r in readings(tokens, spellings)]
-            lm_scores[tokens] = max(scored, default=(-math.inf, None))
-        best = max(
-            best, (score + lm_scale * lm_scores[tokens][0], tokens, lm_scores[tokens][1]), key=lambda scored: scored[0]
-        )
-    return best
+    texts = best_texts(nar_paths(token_rows, duration_rows, durations), spellings, ngrams, lm_scale)
+    return texts[0] if texts else (-math.inf, None, None)
+
+
+def best_texts(paths, spellings, ngrams, lm_scale):
+    """[(score, tokens, words)] of the best path of every text that is a sentence of the LM, the best first.
+
+    paths: ([(id, frame, ...)], log-probability).
+    """
+    acoustic = {}
+    for path, score in paths:
+        tokens = tuple(token for token, *_ in path)
+        acoustic[tokens] = max(score, acoustic.get(tokens, -math.inf))
+    texts = []
+    for tokens, score in acoustic.items():
+        scored = [(best_way(ngrams, [w for w, _ in r]), [w for w, _ in r]) for r in readings(tokens, spellings)]
+        lm_score, words = max(scored, default=(-math.inf, None))
+        if lm_score > -math.inf:
+            texts.append((score + lm_scale * lm_score, tokens, words))
+    return sorted(texts, key=lambda text: -text[0])

@@ -97,6 +97,43 @@ def dynamic_programming(logits, labels, durations, sigma=0.0):
     return -alpha[num_frames, num_labels]
 
 
+def rnnt_paths(num_frames, labels, band):
+    """All RNN-T paths of one utterance through states of `band` (bounds (T,), S): lists of (t, u, token)."""
+
+    def extend(t, u, path):
+        if t == num_frames:
+            yield from [path] if u == len(labels) else []
+        elif band[0][t] <= u < band[0][t] + band[1]:
+            yield from extend(t + 1, u, [*path, (t, u, 0)])
+            if u < len(labels):
+                yield from extend(t, u + 1, [*path, (t, u, labels[u])])
+
+    yield from extend(0, 0, [])
+
+
+def rnnt_brute_force(logits, labels, sigma, band):
+    """RNN-T loss of one utterance and its gradient inside a band, path by path.
+
+    Args:
+      logits: (T, U + 1, V) raw; only states of the band are read.
+
+    Returns:
+      (nll, gradient (T, U + 1, V)): (inf, zeros) if there is no path.
+    """
+    tokens = log_softmax(logits)
+    paths = list(rnnt_paths(len(tokens), labels, band))
+    gradient = np.zeros_like(tokens)
+    if not paths:
+        return math.inf, gradient
+    scores = [sum(tokens[state] - sigma for state in path) for path in paths]
+    total = np.logaddexp.reduce(scores)
+    for path, score in zip(paths, scores):
+        for t, u, v in path:
+            gradient[t, u] += math.exp(score - total) * np.exp(tokens[t, u])
+            gradient[t, u, v] -= math.exp(score - total)
+    return -total, gradient
+
+
 def num_errors(a, b):
     """Levenshtein distance of two sequences."""
     row = list(range(len(b) + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import product
 
 import torch
 from hypothesis import strategies as st
@@ -145,6 +146,21 @@ def ctc_greedy(model, encoded):
     return [(label, time, frames, total / frames) for label, time, frames, total in runs if label], score
 
 
+def ctc_paths(model, encoded, bonus=0.0, penalty=0.0):
+    """Every labelling of the frames encoded (T, C): ([(id, frame, duration)], score with bonus and penalty)."""
+    with torch.no_grad():
+        rows = model.ctc_log_probs(encoded).tolist()
+    for labels in product(range(model.vocab_size), repeat=len(rows)):
+        score, path = sum(row[label] for row, label in zip(rows, labels)) - penalty * labels.count(0), []
+        for time, label in enumerate(labels):
+            if time and label == labels[time - 1]:
+                path[-1][2] += bool(label)
+            else:
+                path.append([label, time, bool(label)])
+        tokens = [(label, time, int(duration)) for label, time, duration in path if label]
+        yield tokens, score + bonus * len(tokens)
+
+
 def no_bias(ids, token):
     return 0.0
 
@@ -209,28 +225,33 @@ def nar_tables(model, encoded):
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
-def viterbi(token_rows, duration_rows, durations, scale=1.0, blank_penalty=0.0, bonus=0.0):
-    """Best path of the decoding lattice -> [(id, frame, duration)], score."""
+def viterbi(token_rows, duration_rows, durations, scale=1.0, blank_penalty=0.0, bonus=0.0, skip=0.0):
+    """Best path of the decoding lattice -> [(id, frame, duration)], score; `skip` weighs blanks on skipped frames."""
     length = len(token_rows)
     best = [(-math.inf, [])] * length + [(0.0, [])]  # from every frame to the end
     for time in reversed(range(length)):
         for token, token_lp in enumerate(token_rows[time]):
             prior = bonus if token else -blank_penalty
             for duration, duration_lp in zip(durations, duration_rows[time]):
-                score, rest = best[min(length, time + max(1, duration))]
+                target = min(length, time + max(1, duration))
+                score, rest = best[target]
                 score += token_lp + prior + scale * duration_lp
+                score += skip * sum(token_rows[skipped][0] for skipped in range(time + 1, target))
                 if score > best[time][0]:
                     best[time] = (score, [(token, time, duration)] * (token != 0) + rest)
     return best[0][1], best[0][0]
 
 
-def nar_paths(token_rows, duration_rows, durations, time=0):
-    """Every path of the decoding lattice: ([(id, frame)], log-probability)."""
+def nar_paths(token_rows, duration_rows, durations, time=0, skip=0.0):
+    """Every path of the decoding lattice: ([(id, frame)], log-probability); `skip` weighs blanks on skipped frames."""
     if time >= len(token_rows):
         yield [], 0.0
         return
     for duration, duration_lp in zip(durations, duration_rows[time]):
-        for rest, score in nar_paths(token_rows, duration_rows, durations, time + max(1, duration)):
+        target = time + max(1, duration)
+        skipped = skip * sum(row[0] for row in token_rows[time + 1 : target])
+        for rest, score in nar_paths(token_rows, duration_rows, durations, target, skip):
+            score += skipped
             for token, token_lp in enumerate(token_rows[time]):
                 yield [(token, time)] * (token != 0) + rest, score + token_lp + duration_lp
 

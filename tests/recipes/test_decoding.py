@@ -94,8 +94,8 @@ def check(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module("check_decoding")
 
-    def run(made, *arguments):
-        monkeypatch.setattr(sys, "argv", ["check_decoding.py", "run.sh", made, "--method", *arguments])
+    def run(made, *arguments, tune=""):
+        monkeypatch.setattr(sys, "argv", ["check_decoding.py", "run.sh", made, tune, "--method", *arguments])
         try:
             return module.main()
         except SystemExit as end:
@@ -122,6 +122,33 @@ def check(monkeypatch, tmp_path, capsys):
 def test_invalid_options(check, options, message):
     pytest.importorskip("k2")
     assert message in check("", *options)
+
+
+def test_options_of_tuning(check):
+    pytest.importorskip("k2")
+    assert check("lm", "viterbi-lm,ar-beam", "--beam", "8", tune="ar-beam,viterbi-lm") is None
+    assert check("", "all", tune="ar-beam") is None
+    assert "--tune ar-beam: it is not in --method viterbi" in check("", "viterbi", tune="ar-beam")
+    assert "method nar-greedy has no weights to tune" in check("", "nar-greedy", tune="nar-greedy")
+    assert "give one value for each option" in check("", "ar-beam", "--beam", "2,8", tune="ar-beam")
+
+
+def test_weights_are_tuned_before_decoding(tmp_path):
+    """With a python that prints its arguments."""
+    script = (
+        HEAD
+        + """
+python() { echo "${*#"$root"/}"; }
+method=ar-beam,viterbi lang_dir=lang features_dir=fbank lm=lm.arpa graph= decode_options=(--beam 8) exp_dir=.
+decode_tests
+"""
+    )
+    lines = bash(script, "--tune", "ar-beam", cwd=tmp_path).stdout.splitlines()
+    model = "--exp-dir . --avg 1 --lang-dir lang"
+    files = "--cuts fbank/cuts_dev.jsonl.gz --out ./tuned-ar-beam.yaml"
+    wanted = f"hainan_k2/tune.py {model} --method ar-beam --lm lm.arpa --store true {files} --beam 8"
+    assert lines[0] == wanted and lines[1].startswith("hainan_k2/decode.py") and len(lines) == 2
+    assert f"{model} --method ar-beam,viterbi --lm lm.arpa" in lines[1]
 
 
 def test_valid_options(check):

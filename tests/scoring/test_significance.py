@@ -60,3 +60,31 @@ def test_comparisons_need_the_same_utterances():
         score([]).wer_interval()
     with pytest.raises(ValueError, match="2 error counts, 1 lengths"):
         significance.bootstrap([1, 2], [3])
+
+
+def test_trainings_and_utterances_are_drawn_together():
+    """The variance is that of both, and one training gives what it gave alone."""
+    rng = np.random.default_rng(5)
+    seeds, utterances = 40, 300
+    errors = rng.binomial(10, np.clip(0.2 + 0.05 * rng.standard_normal((seeds, 1)), 0, 1), (seeds, utterances))
+    rates = significance.bootstrap(errors, [10] * utterances, replicates=2000)
+    assert rates.mean() == pytest.approx(errors.mean() / 10, abs=0.003)
+    expected = errors.mean(1).var() / seeds + errors.mean(0).var() / utterances
+    assert rates.var() == pytest.approx(expected / 100, rel=0.15)
+    alone = significance.bootstrap(errors[0], [10] * utterances)
+    assert np.array_equal(significance.bootstrap(errors[:1], [10] * utterances), alone)
+    assert np.array_equal(significance.bootstrap(errors[0].tolist(), [10] * utterances), alone)
+
+
+def test_trainings_are_compared_seed_by_seed():
+    """What a seed does to both systems cancels out."""
+    rng = np.random.default_rng(6)
+    luck = rng.integers(0, 4, (3, 1))
+    first = rng.binomial(10, 0.2, (3, 200)) + luck
+    second = first + rng.binomial(1, 0.1, (3, 200))
+    found = significance.compare(first, second, [10] * 200)
+    assert found.difference == pytest.approx((second - first).mean() / 10)
+    assert 0 < found.low < found.difference < found.high < 0.02 and found.p_value < 0.01
+    assert found.high - found.low < 0.3 * np.subtract(*significance.interval(first, [10] * 200)[::-1])
+    with pytest.raises(ValueError, match=r"\(3, 200\) and \(2, 200\) error counts"):
+        significance.compare(first, second[:2], [10] * 200)

@@ -51,9 +51,11 @@ def test_the_grammars_scores_do_not_count_for_what_is_outside():
     model, (encoded, lens) = Speaker(3), encoder_output(3, [9])
     (free,) = search(model, encoded, lens, anything(5))
     (paid,) = search(model, encoded, lens, anything(5, score=20.0), grammar_threshold=0.0)
-    assert len(paid.tokens) == 9 and paid.score > free.score
-    gap = (free.score - (paid.score - 9 * 20.0)) / 9
-    assert paid.note == f"outside the grammar (its best path is {gap:.2f} nats per frame below viterbi's)"
+    assert paid.tokens == () and paid.score > free.score
+    gap = (free.score - (paid.score - 9 * 20.0)) / len(free.tokens)
+    assert paid.note == f"outside the grammar (its best path is {gap:.2f} nats per token below viterbi's)"
+    (kept,) = search(model, encoded, lens, anything(5, score=20.0), grammar_threshold=gap + 0.01)
+    assert len(kept.tokens) == 9 and not kept.note
 
 
 @settings(max_examples=30, deadline=None)
@@ -74,7 +76,7 @@ def test_a_grammar_equals_enumeration(automaton, seed, durations, lens):
         best[labels] = max(score, best.get(labels, -math.inf))
         outputs.setdefault(labels, {})[oracle.join(out)] = score
     model, (encoded, lens) = Speaker(seed, vocab_size=4, durations=durations), encoder_output(seed, lens)
-    for i, hypothesis in enumerate(search(model, encoded, lens, allowed)):
+    for i, hypothesis in enumerate(search(model, encoded, lens, allowed, grammar_threshold=1e9)):
         rows = oracle_search.nar_tables(model, encoded[i, : lens[i]])
         expected = oracle.best_in_grammar(*rows, durations, best)
         if expected is None:
@@ -159,16 +161,16 @@ def test_what_is_outside_the_grammar(tmp_path):
     model, allowed = Reader(tokenizer), grammar_of(tmp_path, "sentence: a b [c]", tokenizer)
     batch = model.frames_of("a b", "c c c", "a b c")
     inside, outside, again = search(model, *batch, allowed)
-    assert not inside.note and not again.note and outside.ids == (2, 3, 4)
+    assert not inside.note and not again.note and again.ids == (2, 3, 4) and outside.ids == ()
     gap = float(re.search(r"path is (\S+) nats", outside.note)[1])
-    assert outside.note == f"outside the grammar (its best path is {gap:.2f} nats per frame below viterbi's)"
+    assert outside.note == f"outside the grammar (its best path is {gap:.2f} nats per token below viterbi's)"
     (free,) = METHODS["viterbi"].function(model, *(x[1:2] for x in batch), SearchConfig())
-    assert gap == pytest.approx((free.score - outside.score) / outside.num_frames, abs=0.006)
+    assert gap == pytest.approx((free.score - outside.score) / 3, abs=0.006)
 
     _, fallback, _ = search(model, *batch, allowed, grammar_fallback=True)
     assert fallback.ids == free.ids == (4, 4, 4) and fallback.score == free.score
     assert (
-        fallback.note == f"outside the grammar: viterbi instead (its best path is {gap:.2f} nats per frame below "
+        fallback.note == f"outside the grammar: viterbi instead (its best path is {gap:.2f} nats per token below "
         "viterbi's)"
     )
     assert not any(h.note for h in search(model, *batch, allowed, grammar_threshold=gap + 0.01))

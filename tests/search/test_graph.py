@@ -88,6 +88,25 @@ def test_the_best_path_equals_the_one_over_all_alignments_spellings_and_ways(pro
         assert hypothesis.ids == tokens and [word for word, _, _ in hypothesis.output] == words
 
 
+@settings(max_examples=15, deadline=None)
+@given(problems(), st.integers(2, 4), st.sampled_from((0.0, 0.3)))
+def test_the_best_texts_are_those_of_all_alignments_and_ways(problem, count, skip):
+    model, encoded, lens, lexicon, ngrams = problem
+    spelled = [(lexicon.words[word], pieces) for word, pieces in lexicon.spellings]
+    options = dataclasses.replace(WIDE, nbest=count, skip_scale=skip)
+    hypotheses = graph(model, encoded, lens, options, DecodingResources(graph=make_graph(ngrams, lexicon)))
+    for hypothesis, row, length in zip(hypotheses, encoded, lens.tolist()):
+        if not length:
+            continue
+        tables = oracle_search.nar_tables(model, row[:length])
+        paths = oracle_search.nar_paths(*tables, model.durations, skip=skip)
+        expected = oracle_graph.best_texts(paths, spelled, ngrams, WIDE.lm_scale)[:count]
+        listed = hypothesis.alternatives
+        assert listed[0].ids == hypothesis.ids and [h.ids for h in listed] == [tokens for _, tokens, _ in expected]
+        assert [h.score for h in listed] == pytest.approx([score for score, _, _ in expected], abs=1e-3)
+        assert [[word for word, _, _ in h.output] for h in listed] == [words for _, _, words in expected]
+
+
 @settings(max_examples=20, deadline=None)
 @given(problems(), st.booleans())
 def test_an_utterance_does_not_notice_its_batch(problem, narrow):

@@ -3,7 +3,7 @@
 import pytest
 
 from hainan_k2.cli import parse
-from hainan_k2.search import SearchConfig
+from hainan_k2.search import METHODS, SearchConfig
 from hainan_k2.search.sweep import SearchGrid, make_rows
 
 
@@ -16,6 +16,17 @@ def test_one_value_of_everything_makes_a_row_per_method():
     assert [(r.label, r.method) for r in rows] == [("ar-greedy",) * 2, ("nbest-lm",) * 2]
     assert all(r.options == SearchConfig(lm_scale=0.7) for r in rows)
     assert make_rows(["viterbi"])[0].options == SearchConfig()
+
+
+def test_a_method_has_defaults_of_its_own_for_what_is_not_given():
+    graph, viterbi = make_rows(["graph", "viterbi"], chosen("--lm-scale", "0.3"))
+    assert graph.options == SearchConfig(lm_scale=0.3, skip_scale=0.2, token_bonus=2.0)
+    assert viterbi.options == SearchConfig(lm_scale=0.3)
+    given = make_rows(["graph"], chosen("--token-bonus", "0"))[0].options
+    assert given == METHODS["graph"].config(token_bonus=0.0) and given.skip_scale == 0.2
+    for method in METHODS.values():
+        assert set(method.defaults) <= set(method.options), method.name
+        assert method.config() == make_rows([method.name])[0].options
 
 
 def test_only_methods_that_take_an_option_are_swept_over_it():

@@ -6,7 +6,7 @@ the topology of a model's durations takes a while for a large LG; `hainan-compil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -17,9 +17,26 @@ from torch import Tensor
 from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.k2 import Fsa, load_k2
 from hainan_k2.fsa.language.token_graph import TokenGraph
+from hainan_k2.fsa.lattices.ctc_graph import compile_ctc_graph
 from hainan_k2.fsa.lattices.topology import compile_tdt_graph
 
 KIND = Kind("decoding graph", "hainan-compile-graph")
+
+
+class _Composed:
+    """A composition with a topology, to be searched with one weight after another."""
+
+    def __init__(self, fsa: Fsa) -> None:
+        self.fsa, self.scores = fsa, fsa.scores.clone()
+        self.weights: Optional[tuple[float, float]] = None  # those that the fsa has
+
+    def weighted(self, scale: float, token_bonus: float = 0.0) -> Fsa:
+        """The graph with its scores times `scale`, also as lm_scores; the bonus is added where `tokens` has a token."""
+        if self.weights != (scale, token_bonus):
+            self.fsa.lm_scores = scale * self.scores
+            bonus = token_bonus * (self.fsa.tokens > 0) if token_bonus else 0.0
+            self.fsa.scores, self.weights = self.fsa.lm_scores + bonus, (scale, token_bonus)
+        return self.fsa
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +58,7 @@ class DecodingGraph:
     words: tuple[str, ...]
     pieces: tuple[str, ...]
     durations: Optional[tuple[int, ...]] = None
-    _cache: dict[Any, Fsa] = field(default_factory=dict, repr=False)  # of search_graph
+    _cache: dict[str, tuple[Any, _Composed]] = field(default_factory=dict, repr=False)  # the last, by topology
     _token_graphs: dict[torch.device, TokenGraph] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -51,7 +68,8 @@ class DecodingGraph:
         """From the k2.Fsa of spell_out, or of compile_tdt_graph with these durations."""
         state = fsa.as_dict()
         durations = None if durations is None else tuple(durations)
-        return cls(state["arcs"].cpu(), state["aux_labels"].cpu(), tuple(words), tuple(pieces), durations)
+        arcs = state["arcs"].to("cpu", copy=True)  # k2 writes scores into those of the fsa
+        return cls(arcs, state["aux_labels"].cpu(), tuple(words), tuple(pieces), durations)
 
     def fsa(self) -> Fsa:
         """The graph as a k2.Fsa."""
@@ -64,7 +82,8 @@ class DecodingGraph:
         """The k2.Fsa for intersect_tdt: composed with the topology, its scores multiplied by `scale`. `lm_scores` is a
         copy of them, which keeps them apart from those of the model after the composition.
 
-        The last result is cached. ValueError if the graph was composed for other durations.
+        The composition is made once; a call with another scale changes the result of the last call. ValueError if the
+        graph was composed for other durations.
         """
         durations, device = tuple(durations), torch.device(device)
         if self.durations not in (None, durations):
@@ -72,15 +91,40 @@ class DecodingGraph:
                 f"the graph is for durations {self.durations}, the model has {durations}: compile it for "
                 "those, by `hainan-compile-graph --durations`"
             )
-        if (durations, scale, device) not in self._cache:
-            self._cache.clear()
-            fsa = self.fsa()
-            if self.durations is None:
-                fsa = compile_tdt_graph(fsa, len(self.pieces), durations)
-            fsa.scores = scale * fsa.scores
-            fsa.lm_scores = fsa.scores.clone()
-            self._cache[durations, scale, device] = fsa.to(device)
-        return self._cache[durations, scale, device]
+
+        def make() -> Fsa:
+            return self.fsa() if self.durations else compile_tdt_graph(self.fsa(), len(self.pieces), durations)
+
+        return self._composed(durations, device, make).weighted(scale)
+
+    def ctc_graph(self, scale: float = 1.0, token_bonus: float = 0.0, device: Union[str, torch.device] = "cpu") -> Fsa:
+        """The k2.Fsa for intersect_ctc: composed with the CTC topology, its scores multiplied by `scale`, which are
+        also its `lm_scores`, and the bonus added to every token.
+
+        As in search_graph, the composition is made once. ValueError if the graph was composed with the TDT topology.
+        """
+        device = torch.device(device)
+        composed = self._composed(None, device, lambda: compile_ctc_graph(self._alone(), len(self.pieces)))
+        return composed.weighted(scale, token_bonus)
+
+    def _composed(
+        self, durations: Optional[tuple[int, ...]], device: torch.device, make: Callable[[], Fsa]
+    ) -> _Composed:
+        """What `make` gives, on the device; the last one is kept for TDT and, where `durations` is None, for CTC."""
+        topology, key = "ctc" if durations is None else "tdt", (durations, device)
+        if topology not in self._cache or self._cache[topology][0] != key:
+            self._cache.pop(topology, None)  # before the next one needs memory
+            self._cache[topology] = key, _Composed(make().to(device))
+        return self._cache[topology][1]
+
+    def _alone(self) -> Fsa:
+        """LG; ValueError if the graph was composed with a topology."""
+        if self.durations is not None:
+            raise ValueError(
+                f"the graph is for durations {self.durations}: this search needs LG alone, made by "
+                "`hainan-compile-graph` without --durations"
+            )
+        return self.fsa()
 
     def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
         """LG for a search that goes arc by arc, made once per device; outputs are word ids.
@@ -88,12 +132,8 @@ class DecodingGraph:
         ValueError if the graph was composed with a topology.
         """
         device = torch.device(device)
-        if self.durations is not None:
-            raise ValueError(
-                f"the graph is for durations {self.durations}: this search needs LG alone, made by "
-                "`hainan-compile-graph` without --durations"
-            )
         if device not in self._token_graphs:
+            self._alone()
             scores = self.arcs[:, 3].contiguous().view(torch.float32)
             self._token_graphs[device] = TokenGraph.of(self.arcs, scores, self.aux_labels).to(device)
         return self._token_graphs[device]

@@ -39,12 +39,13 @@ def lm_lattice(
     duration_scale: float = 1.0,
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
+    skip_scale: float = 0.0,
 ) -> Fsa:
     """nar_lattice composed with weighted language models, pruned; states and arcs are those of the module's docstring.
 
     Args:
-      token_log_probs, duration_log_probs, frame_lens, durations, top_k, duration_scale, blank_penalty, token_bonus: as
-        for nar_lattice.
+      token_log_probs, duration_log_probs, frame_lens, durations, top_k, duration_scale, blank_penalty, token_bonus,
+        skip_scale: as for nar_lattice.
       scorers: (automaton, weight) pairs. An automaton is an NgramLm, a HotwordGraph or any other Scorer. A negative
         weight subtracts: [(lm, 0.3), (bigram, -0.1)] is density ratio fusion with a low-order LM.
       beam: paths that are worse than the utterance's best by more than this are dropped, natural log; inf keeps all.
@@ -59,7 +60,7 @@ def lm_lattice(
     >>> lm = NgramLm.read("lm.arpa", pieces)
     >>> lattice = lm_lattice(token_log_probs, duration_log_probs, frame_lens, durations, [(lm, 0.3)])
     """
-    args = (top_k, duration_scale, blank_penalty, token_bonus)
+    args = (top_k, duration_scale, blank_penalty, token_bonus, None, skip_scale)
     tables = make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)
     return lm_arcs(tables, scorers, beam, max_active).fsa()
 
@@ -69,11 +70,13 @@ def lm_arcs(tables: Tables, scorers: Sequence[tuple[Scorer, float]], beam: float
     if not beam > 0 or max_active < 1:
         raise ValueError(f"beam {beam} and max_active {max_active} should be above 0")
     composition = compose_pruned(tables, WeightedScorers(scorers, tables.lens.device), beam, max_active)
-    return _assemble(tables, composition, *survivors(composition, beam))
+    return assemble(tables, composition, *survivors(composition, beam))[0]
 
 
-def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals: Tensor) -> Arcs:
-    """These arrivals (A,) bool and final states (S,) bool of the composition, numbered."""
+def assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals: Tensor) -> tuple[Arcs, Tensor]:
+    """The arcs of these arrivals (A,) bool and final states (S,) bool of the composition, and the emission of each arc,
+    -1 for arcs into the final state.
+    """
     emission, target = composition.emission[arrivals], composition.target[arrivals]
     row = torch.div(composition.slot[emission], tables.labels.shape[1], rounding_mode="floor")
     which, index = (tables.arrival[row] == composition.frame[target, None]).nonzero().unbind(1)  # fitting durations
@@ -97,7 +100,8 @@ def _assemble(tables: Tables, composition: Composition, arrivals: Tensor, finals
     filler = torch.full_like(end, -1)
     frame, duration = torch.cat([tables.time[row], filler]), torch.cat([tables.durations[index], filler])
     scores = (score + lm_score).float(), frame, duration, lm_score.float()
-    return Arcs(num_states, leaving, layer, *(column[order] for column in (source, target, label, *scores)))
+    arcs = Arcs(num_states, leaving, layer, *(column[order] for column in (source, target, label, *scores)))
+    return arcs, torch.cat([emission, filler])[order]
 
 
 def _number(composition: Composition, used: Tensor, batch: int) -> tuple[Tensor, Tensor]:

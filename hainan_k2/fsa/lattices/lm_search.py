@@ -53,6 +53,7 @@ class Composition:
     """
 
     utterance: Tensor  # (S,)
+    state: Tensor  # (S,) state of the scorer
     frame: Tensor  # (S,)
     score: Tensor  # (S,) of the best path from the start
     final: Tensor  # (S,) LM score of the end of the sentence; -inf before the last frame
@@ -211,7 +212,7 @@ class _Search:
         final = torch.where(frame == self.tables.lens[utterance], self.scorer.final(state), -torch.inf)
         counts = [part[0].numel() for part in self.arrivals]
         return Composition(
-            utterance, frame, score, final, source, slot, lm_score, emission, target, arrival_score, counts
+            utterance, state, frame, score, final, source, slot, lm_score, emission, target, arrival_score, counts
         )
 
 

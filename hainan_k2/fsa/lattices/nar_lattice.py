@@ -17,8 +17,9 @@ For an utterance of T frames, log-probabilities log P_T(v | t) of tokens and log
 
 Tokens and durations are separate arcs, V + D per frame instead of V * D. Durations that overshoot end at T, and
 duration 0 counts as 1. Arcs that become parallel in this way are not merged: with all tokens, all durations and w = 1,
-the arcs that leave a state have total probability 1, and the log-semiring total of the lattice is 0. Blank is label 0,
-k2's epsilon.
+the arcs that leave a state have total probability 1, and the log-semiring total of the lattice is 0. With a skip_scale,
+durations also pay for the frames that they skip (hainan_k2.fsa.lattices.duration_scores). Blank is label 0, the epsilon
+of k2.
 
 Two int attributes give the times and survive compositions: `frame` (t on token arcs) and `duration` (d on duration
 arcs); both are -1 elsewhere.
@@ -36,6 +37,7 @@ from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_durations
 from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.lattices.arcs import Arcs
+from hainan_k2.fsa.lattices.duration_scores import duration_scores
 
 
 def nar_lattice(
@@ -48,6 +50,7 @@ def nar_lattice(
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
     vocabulary: Tensor | None = None,
+    skip_scale: float = 0.0,
 ) -> Fsa:
     """The decoding lattices of a batch; states, start, final and arcs are those of the module's docstring.
 
@@ -61,6 +64,7 @@ def nar_lattice(
       blank_penalty: subtracted from every blank's score. Paths with fewer tokens add fewer scores and win otherwise.
       token_bonus: added to every token's score.
       vocabulary: (W,) ids of the tokens to keep beside blank, e.g. all tokens of a grammar; None keeps all.
+      skip_scale: the weight of log P_T(blank) on the frames that a duration skips.
     Returns:
       A k2.Fsa (FsaVec of B) with attributes `frame` and `duration`, topologically sorted. It is connected unless some
       frames cannot be reached by any sum of durations.
@@ -70,7 +74,7 @@ def nar_lattice(
     >>> lattice = nar_lattice(token_log_probs, duration_log_probs, frame_lens, durations, top_k=8)
     >>> hypotheses = hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
     """
-    args = (top_k, duration_scale, blank_penalty, token_bonus, vocabulary)
+    args = (top_k, duration_scale, blank_penalty, token_bonus, vocabulary, skip_scale)
     return nar_arcs(make_tables(token_log_probs, duration_log_probs, frame_lens, durations, *args)).fsa()
 
 
@@ -102,11 +106,13 @@ def make_tables(
     blank_penalty: float,
     token_bonus: float,
     vocabulary: Tensor | None = None,
+    skip_scale: float = 0.0,
 ) -> Tables:
     """The arcs of `nar_lattice` by frame; arguments and errors as there."""
     lens = _check(token_log_probs, duration_log_probs, frame_lens, durations, top_k)
     valid = torch.arange(token_log_probs.shape[1], device=lens.device) < lens[:, None]
-    tokens, duration_scores = token_log_probs[valid], duration_log_probs[valid]  # (N, V), (N, D)
+    tokens = token_log_probs[valid]  # (N, V)
+    weighted = duration_scores(token_log_probs, duration_log_probs, lens, durations, duration_scale, skip_scale)[valid]
     labels = torch.arange(tokens.shape[1], device=lens.device)
     if vocabulary is not None:
         if ((vocabulary < 1) | (vocabulary >= tokens.shape[1])).any():
@@ -123,7 +129,7 @@ def make_tables(
     utterance, time = valid.nonzero().unbind(1)
     steps = torch.tensor(durations, device=lens.device)
     arrival = torch.minimum(time[:, None] + steps.clamp(min=1), lens[utterance, None])
-    return Tables(lens, steps, time, labels, tokens + prior, duration_scale * duration_scores, arrival)
+    return Tables(lens, steps, time, labels, tokens + prior, weighted, arrival)
 
 
 def _check(
@@ -140,7 +146,7 @@ def _check(
             f"token_log_probs {tuple(sizes)} and duration_log_probs {tuple(duration_log_probs.shape)} should be "
             f"(B, T, V) and (B, T, {len(durations)}) for durations {tuple(durations)}"
         )
-    check_durations(durations)
+    check_durations(durations, rnnt=True)
     batch, longest, vocab_size = sizes
     counts = frame_lens.tolist()
     if not batch:

@@ -22,7 +22,7 @@ from torch import Tensor
 from hainan_k2.config import BLANK
 from hainan_k2.fsa.checks import check_lattice
 from hainan_k2.fsa.k2 import Fsa
-from hainan_k2.fsa.lattices.paths import arc_tokens, token_posteriors
+from hainan_k2.fsa.lattices.paths import Durations, arc_tokens, token_posteriors
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
 
 _NUMBERS = 1 << 25  # in memory at a time in text_scores: 256 MB
@@ -56,15 +56,25 @@ class Nbest:
         arc = self.arc[order.indices[keep]]
         return Nbest(self.lattice, self.utterance[rows], self.score[rows], order.values[keep], arc)
 
-    def hypotheses(self, frame_lens: Tensor, scores: Tensor) -> list[Hypothesis]:
+    def outputs(self) -> list[list[int]]:
+        """The aux_label of every token of every text."""
+        outputs: list[list[int]] = [[] for _ in self.utterance]
+        is_token = self.lattice.labels[self.arc] > BLANK
+        for path, output in zip(self.path[is_token].tolist(), self.lattice.aux_labels[self.arc][is_token].tolist()):
+            outputs[path].append(output)
+        return outputs
+
+    def hypotheses(self, frame_lens: Tensor, scores: Tensor, durations: Durations = None) -> list[Hypothesis]:
         """One Hypothesis per text, with the times of its best alignment; confidences are posteriors in the lattice.
 
         Args:
           frame_lens: (B,) number of frames of every utterance.
           scores: (N,) scores of the hypotheses.
+          durations: of tokens, as for best_hypotheses.
         """
         lattice = self.lattice
         label, frame, duration = (x[self.arc] for x in (lattice.labels, lattice.frame, lattice.duration))
+        duration = duration if durations is None else durations(label, duration)
         path, token, frame, duration = arc_tokens(self.path, label, frame, duration)
         owner = self.utterance[path]
         confidence = token_posteriors(lattice, owner, token, frame, frame_lens, path)

@@ -10,6 +10,9 @@ the same or a later arc, -1 elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Optional
+
 import torch
 from torch import Tensor
 
@@ -20,6 +23,9 @@ from hainan_k2.fsa.k2 import Fsa, load_k2, why_no_k2
 from hainan_k2.fsa.lattices.arcs import Arcs
 from hainan_k2.fsa.lattices.layers import arc_posteriors, best_paths
 from hainan_k2.result import Hypothesis, hypotheses_from_lists
+
+# From labels and durations (P,) of the arcs on paths to the durations (P,) of their tokens, where they differ.
+Durations = Optional[Callable[[Tensor, Tensor], Tensor]]
 
 
 def shortest_path(lattice: Fsa) -> Fsa:
@@ -138,13 +144,21 @@ def hypotheses_from_lattice(best: Fsa, frame_lens: Tensor, lattice: Fsa | None =
     return hypotheses_from_lists(*(column.tolist() for column in columns))
 
 
-def best_hypotheses(arcs: Arcs, frame_lens: Tensor) -> list[Hypothesis]:
-    """The hypotheses of the best paths, with posteriors as confidences: by k2, or by torch where k2 does not work."""
+def best_hypotheses(arcs: Arcs, frame_lens: Tensor, durations: Durations = None) -> list[Hypothesis]:
+    """The hypotheses of the best paths, with posteriors as confidences: by k2, or by torch where k2 does not work.
+
+    durations: of tokens, where the arcs have others (CTC).
+    """
     if not why_no_k2():
         lattice = arcs.fsa()
-        return hypotheses_from_lattice(shortest_path(lattice), frame_lens, lattice)
+        best = shortest_path(lattice)
+        if durations is not None:
+            best.duration = durations(best.labels, best.duration)
+        return hypotheses_from_lattice(best, frame_lens, lattice)
     owner, (path, score) = arcs.owner(), best_paths(arcs)
-    utterance, token, frame, duration = arc_tokens(owner[path], arcs.label[path], arcs.frame[path], arcs.duration[path])
+    label, duration = arcs.label[path], arcs.duration[path]
+    duration = duration if durations is None else durations(label, duration)
+    utterance, token, frame, duration = arc_tokens(owner[path], label, arcs.frame[path], duration)
     confidence = score[:0]
     if len(token):
         posteriors = owner, arcs.label, arcs.frame, arc_posteriors(arcs)

@@ -5,7 +5,7 @@ columns: column v is token v, column V + i is the i-th duration, the last column
 
     row        token 0 ... V-1      duration 0 ... D-1      skip
     2t         log P_T(v | t)       -inf                    0
-    2t + 1     -inf                 w log P_D(d | t)        0
+    2t + 1     -inf                 score of d at t         0
 
 **Topology.** It defines which columns may follow each other. Labels are columns; aux labels are tokens, with epsilon
 for blank and all other columns.
@@ -56,7 +56,7 @@ def tdt_topo(vocab_size: int, durations: Sequence[int]) -> Fsa:
     k2 = load_k2()
     if vocab_size < 2:
         raise ValueError(f"vocab_size is {vocab_size}: there should be a token beside blank")
-    steps = [max(1, duration) for duration in check_durations(durations)]
+    steps = [max(1, duration) for duration in check_durations(durations, rnnt=True)]
     skip, chain = vocab_size + len(steps), 2 * (max(steps) - 1)
     final = chain + 2
     arcs = [(0, 1, v, v) for v in range(vocab_size)] + [(0, final, -1, -1)]
@@ -107,9 +107,8 @@ def compile_tdt_graph(graph: Fsa, vocab_size: int, durations: Sequence[int]) -> 
 
 def tdt_dense(
     token_log_probs: Tensor,
-    duration_log_probs: Tensor,
+    duration_scores: Tensor,
     frame_lens: Tensor,
-    duration_scale: float = 1.0,
     blank_penalty: float = 0.0,
     token_bonus: float = 0.0,
 ) -> DenseFsaVec:
@@ -117,27 +116,27 @@ def tdt_dense(
 
     Args:
       token_log_probs: (B, T, V) log P_T, natural log, blank = 0.
-      duration_log_probs: (B, T, D) log P_D.
+      duration_scores: (B, T, D), of hainan_k2.fsa.lattices.duration_scores.
       frame_lens: (B,) number of frames of every utterance, at least 1; later frames are never read.
-      duration_scale, blank_penalty, token_bonus: as for nar_lattice.
+      blank_penalty, token_bonus: as for nar_lattice.
     Raises:
       ValueError: for sizes that do not fit, and for an utterance without frames, which k2 cannot represent.
     """
     k2 = load_k2()
     batch, longest, vocab_size = token_log_probs.shape
     counts = frame_lens.tolist()
-    if duration_log_probs.shape[:2] != (batch, longest):
+    if duration_scores.shape[:2] != (batch, longest):
         raise ValueError(
-            f"token_log_probs {tuple(token_log_probs.shape)} and duration_log_probs "
-            f"{tuple(duration_log_probs.shape)} should be (B, T, V) and (B, T, D)"
+            f"token_log_probs {tuple(token_log_probs.shape)} and duration_scores "
+            f"{tuple(duration_scores.shape)} should be (B, T, V) and (B, T, D)"
         )
     if len(counts) != batch or not batch or not 1 <= min(counts) <= max(counts) <= longest:
         raise ValueError(f"frame_lens {counts} should be {batch} lengths of 1 to {longest} frames")
-    last = vocab_size + duration_log_probs.shape[2]
+    last = vocab_size + duration_scores.shape[2]
     rows = token_log_probs.new_full((batch, longest, 2, last + 1), -torch.inf, dtype=torch.float32)
     rows[:, :, 0, :vocab_size] = token_log_probs + token_bonus
     rows[:, :, 0, BLANK] = token_log_probs[:, :, BLANK] - blank_penalty
-    rows[:, :, 1, vocab_size:last] = duration_scale * duration_log_probs
+    rows[:, :, 1, vocab_size:last] = duration_scores
     rows[:, :, :, last] = 0.0
     segments = torch.tensor([(i, 0, 2 * count) for i, count in enumerate(counts)], dtype=torch.int32)
     return k2.DenseFsaVec(rows.flatten(1, 2), segments)

@@ -102,6 +102,11 @@ class TrainingLattice:
         return self.valid.numel()
 
 
+def arc_steps(durations: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(blank_steps, token_steps) of a TDT lattice; without durations those of an RNN-T lattice."""
+    return (tuple(d for d in durations if d > 0), tuple(durations)) if durations else ((1,), (0,))
+
+
 def band_positions(bounds: Tensor, band: int, num_labels: int) -> Tensor:
     """(B, T, S) label positions of bands that start at `bounds` (B, T); at most num_labels."""
     return (bounds.unsqueeze(-1) + torch.arange(band, device=bounds.device)).clamp(max=num_labels)

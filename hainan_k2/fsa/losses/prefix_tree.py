@@ -83,19 +83,18 @@ class TreeLattice:
     Args:
       tree: of N texts, M nodes.
       frame_lens: (B,) int64, frames of every utterance, on the tree's device.
-      durations: the D durations in frames, ascending.
+      durations: the D durations in frames, ascending; (0,) for an RNN-T, whose blanks advance one frame.
       scores: of the arcs.
     """
 
     def __init__(self, tree: PrefixTree, frame_lens: Tensor, durations: Sequence[int], scores: TreeScores) -> None:
         self.tree, self.lens, self.scores = tree, frame_lens[tree.utterance], scores
         device, nodes = tree.token.device, len(tree)
-        blanks = [i for i, d in enumerate(durations) if d > 0]
-        self.blank_steps = [(i, durations[i]) for i in blanks]
-        self.lags = [*(durations[i] for i in blanks), *(d + 1 for d in durations)]  # diagonals that an arc advances
+        self.blank_steps = [(i, d) for i, d in enumerate(durations) if d > 0] or [(0, 1)]
+        self.lags = [*(d for _, d in self.blank_steps), *(d + 1 for d in durations)]  # diagonals that an arc advances
         self.lag, self.size = max(self.lags), int((self.lens + tree.depth).max()) + 1 if nodes else 1
         node = torch.arange(nodes, device=device)
-        source = torch.stack([node] * len(blanks) + [tree.parent] * len(durations))  # (A, M)
+        source = torch.stack([node] * len(self.blank_steps) + [tree.parent] * len(durations))  # (A, M)
         lag = torch.tensor(self.lags, device=device)[:, None]
         # Where the sources of the arcs into a diagonal are, within the `lag` diagonals before it.
         self.sources = ((self.lag - lag) * nodes + source).view(-1)

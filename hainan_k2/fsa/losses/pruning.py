@@ -8,6 +8,8 @@ The bounds p[t], first label positions of the bands of S, satisfy
     p[t + d] - p[t] <= S                     an arc of duration d can connect the two bands
     p[t + d] - p[t] <= d / d_min             if no duration is 0: bands rise no faster than labels can be emitted
 
+RNN-T, whose only arc to another frame is a blank, has p[t + 1] - p[t] <= S - 1 for the fourth.
+
 The last two hold for the shortest positive duration d, and for longer ones as long as this loses no mass. Where more
 than S labels come in d frames, paths take no arc of duration d, and a band limited to S in d frames would lose them.
 The minimum, the maximum and the rounded-down mean of two such p satisfy the conditions too; `_limit_jumps` relies on
@@ -90,6 +92,29 @@ def tdt_prune_bounds(
     >>> bounds = tdt_prune_bounds(occupancy, frame_lens, target_lens, durations, band=5)
     """
     durations = checks.check_durations(durations)
+    return _prune_bounds(occupancy, frame_lens, target_lens, durations, band, band)
+
+
+def rnnt_prune_bounds(occupancy: Tensor, frame_lens: Tensor, target_lens: Tensor, band: int) -> Tensor:
+    """`tdt_prune_bounds` for an RNN-T lattice (arXiv 2206.13236, section 3.2).
+
+    Args:
+      occupancy: (B, T, U + 1) from `rnnt_loss_simple`.
+      band: S, at least 2: a blank's both states lie in the bands of their frames.
+      Other arguments, result and errors: as for `tdt_prune_bounds`.
+
+    >>> loss, occupancy = rnnt_loss_simple(am, lm, targets, frame_lens, target_lens)
+    >>> bounds = rnnt_prune_bounds(occupancy, frame_lens, target_lens, band=5)
+    """
+    if band < 2:
+        raise ValueError(f"band must be at least 2 label positions for RNN-T, got {band}")
+    return _prune_bounds(occupancy, frame_lens, target_lens, (0, 1), band, band - 1)
+
+
+def _prune_bounds(
+    occupancy: Tensor, frame_lens: Tensor, target_lens: Tensor, durations: tuple[int, ...], band: int, rise: int
+) -> Tensor:
+    """Bounds that rise by at most `rise` over an arc of any duration."""
     if occupancy.dim() != 3:
         raise ValueError(f"occupancy must be (B, T, U + 1), got shape {tuple(occupancy.shape)}")
     if band < 1:
@@ -113,7 +138,7 @@ def tdt_prune_bounds(
     slowest = durations[0]
     bounds = most = torch.empty(0)
     for d in positive:
-        jump = band if slowest == 0 else min(band, d // slowest)
+        jump = rise if slowest == 0 else min(rise, d // slowest)
         below, above = _limit_jumps(heaviest, d, jump, end)
         if slowest > 0:
             below, above = _limit_jumps(below, slowest, 1, end)[0], _limit_jumps(above, slowest, 1, end)[1]

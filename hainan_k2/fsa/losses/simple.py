@@ -1,6 +1,8 @@
-"""The simple TDT loss: an additive joint, whose occupancies tell where the full joint needs to be computed.
+"""The simple TDT and RNN-T losses: an additive joint, whose occupancies tell where the full joint needs to be computed.
 
     logits(t, u) = am(t) + lm(u)      for the V token and the D duration channels, each normalised separately
+
+An RNN-T has no duration channels.
 
 Its normalisers need no (B, T, U + 1, V) tensor: sum_v exp(am_v + lm_v) is one matrix product of exponentials
 (pruned RNN-T, arXiv 2206.13236, section 3.1).
@@ -18,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from hainan_k2.fsa import checks
 from hainan_k2.fsa.losses.backends import find_backend
-from hainan_k2.fsa.losses.lattice import TrainingLattice, training_lattice
+from hainan_k2.fsa.losses.lattice import TrainingLattice, arc_steps, training_lattice
 from hainan_k2.fsa.losses.logprobs import accumulation_dtype
 from hainan_k2.fsa.losses.options import LossOptions
 
@@ -41,7 +43,7 @@ def additive_log_probs(am: Tensor, lm: Tensor, targets: Tensor, num_durations: i
       am: (B, T, V + D) float64.
       lm: (B, U + 1, V + D) float64.
       targets: (B, U) int64 in 0 ... V - 1.
-      num_durations: D.
+      num_durations: D; 0 for RNN-T.
     """
     (am, am_steps), (lm, lm_steps) = (x.split([x.size(-1) - num_durations, num_durations], -1) for x in (am, lm))
     blanks_and_labels = torch.nn.functional.pad(targets, (1, 1))  # (B, U + 2): blank, the labels, a filler
@@ -50,6 +52,8 @@ def additive_log_probs(am: Tensor, lm: Tensor, targets: Tensor, num_durations: i
     normaliser = _normaliser(am, lm)
     blank = am_scores[..., :1] + lm[..., 0].unsqueeze(1) - normaliser
     token = am_scores[..., 1:] + lm_scores - normaliser
+    if not num_durations:
+        return blank, token, token.new_zeros(*token.shape, 0)
     normaliser = _normaliser(am_steps, lm_steps)
     am_steps, lm_steps = am_steps.permute(2, 0, 1), lm_steps.permute(2, 0, 1)  # (D, B, T or U + 1)
     duration = (am_steps.unsqueeze(3) + lm_steps.unsqueeze(2) - normaliser).permute(1, 2, 3, 0)
@@ -92,7 +96,8 @@ class _SimpleLoss(torch.autograd.Function):
         ctx.mark_non_differentiable(occupancy)
         if wanted:
             scaled = blank.neg_(), token.mul_(-1.0 - options.fastemit_lambda), duration.neg_()
-            gradients = torch.autograd.grad(log_probs, inputs, scaled)
+            heads = 3 if num_durations else 2
+            gradients = torch.autograd.grad(log_probs[:heads], inputs, scaled[:heads])
             ctx.save_for_backward(*(g.to(x.dtype) for g, x in zip(gradients, (am, lm))))
         return -total, occupancy
 
@@ -134,22 +139,58 @@ def tdt_loss_simple(
     >>> loss, occupancy = tdt_loss_simple(am, lm, targets, frame_lens, target_lens, durations=(0, 1, 2))
     """
     options = LossOptions.merged(options, overrides)
+    return _additive_loss(am, lm, targets, frame_lens, target_lens, checks.check_durations(durations), options)
+
+
+def rnnt_loss_simple(
+    am: Tensor,
+    lm: Tensor,
+    targets: Tensor,
+    frame_lens: Tensor,
+    target_lens: Tensor,
+    *,
+    options: LossOptions | None = None,
+    **overrides: Any,
+) -> tuple[Tensor, Tensor]:
+    """The RNN-T loss of the additive joint am + lm over the full lattice, and the occupancies of its states.
+
+    Args:
+      am: (B, T, V), a linear function of the encoder output.
+      lm: (B, U + 1, V), a linear function of the predictor output.
+      Other arguments, result and errors: as for `tdt_loss_simple`. A path comes through every frame, so that a frame's
+      occupancies sum to at least 1.
+
+    >>> loss, occupancy = rnnt_loss_simple(am, lm, targets, frame_lens, target_lens)
+    """
+    options = LossOptions.merged(options, overrides)
+    return _additive_loss(am, lm, targets, frame_lens, target_lens, (), options)
+
+
+def _additive_loss(
+    am: Tensor,
+    lm: Tensor,
+    targets: Tensor,
+    frame_lens: Tensor,
+    target_lens: Tensor,
+    durations: tuple[int, ...],
+    options: LossOptions,
+) -> tuple[Tensor, Tensor]:
+    """Loss and occupancies of the additive joint; without durations those of RNN-T."""
     if options.clamp:
-        raise ValueError(f"clamp is {options.clamp}: tdt_loss_simple has no joint logits whose gradient it could clamp")
+        raise ValueError(f"clamp is {options.clamp}: a simple loss has no joint logits whose gradient it could clamp")
     if options.backend == "auto" and am.device.type == "cpu":
         options = replace(options, backend="torch")
-    durations = checks.check_durations(durations)
-    vocab_size = checks.check_logits("am", am, "(B, T, V + D)", len(durations))
-    checks.check_logits("lm", lm, "(B, U + 1, V + D)", len(durations))
+    channels = "V + D" if durations else "V"
+    vocab_size = checks.check_logits("am", am, f"(B, T, {channels})", len(durations))
+    checks.check_logits("lm", lm, f"(B, U + 1, {channels})", len(durations))
     if lm.size(0) != am.size(0) or lm.size(2) != am.size(2):
-        raise ValueError(f"am {tuple(am.shape)} and lm {tuple(lm.shape)} differ in B or V + D")
+        raise ValueError(f"am {tuple(am.shape)} and lm {tuple(lm.shape)} differ in B or {channels}")
     (batch, num_frames, _), band, device = am.shape, lm.size(1), am.device
     frame_lens, target_lens, targets = checks.check_batch(
         targets, frame_lens, target_lens, vocab_size, batch, num_frames, band - 1
     )
-    lattice = training_lattice(
-        frame_lens, target_lens, tuple(d for d in durations if d > 0), durations, num_frames, band, None, device
-    )
+    blank_steps, token_steps = arc_steps(durations)
+    lattice = training_lattice(frame_lens, target_lens, blank_steps, token_steps, num_frames, band, None, device)
     with torch.autocast(device.type, enabled=False):
         nll, occupancy = _SimpleLoss.apply(am, lm, targets.to(device), lattice, len(durations), options)
     loss = options.reduce(nll, target_lens, accumulation_dtype(am.dtype))

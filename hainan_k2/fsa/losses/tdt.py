@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from hainan_k2.fsa import checks
 from hainan_k2.fsa.losses.backends import find_backend
-from hainan_k2.fsa.losses.lattice import TrainingLattice, band_positions, training_lattice
+from hainan_k2.fsa.losses.lattice import TrainingLattice, arc_steps, band_positions, training_lattice
 from hainan_k2.fsa.losses.logprobs import JointLogits, accumulation_dtype
 from hainan_k2.fsa.losses.options import LossOptions
 
@@ -100,13 +100,14 @@ def rnnt_loss(
     options: LossOptions | None = None,
     **overrides: Any,
 ) -> Tensor:
-    """The RNN-T loss (arXiv 1211.3711) of the token channels, which replaces the TDT loss with probability omega.
+    """The RNN-T loss (arXiv 1211.3711) of the token channels: of an RNN-T, or in place of the TDT loss (omega).
 
     Args:
       logits: (B, T, U + 1, V + D), or (B, T, S, V + D) with bounds.
-      durations: the joint's durations; their D channels are ignored and get gradient 0.
+      durations: the joint's durations; their D channels are ignored and get gradient 0. Empty: an RNN-T's joint,
+        which has none.
       bounds: (B, T) first label positions of the bands, as for `tdt_loss_pruned`. RNN-T blanks advance one frame, so
-        bounds must rise by less than S per frame.
+        bounds must rise by less than S per frame; those of `rnnt_prune_bounds` do.
       Other arguments, result and errors: as for `tdt_loss`.
     """
     options = LossOptions.merged(options, overrides)
@@ -140,7 +141,7 @@ def _joint_loss(
         bounds = checks.check_bounds(bounds, frame_lens, target_lens, num_frames, band).to(logits.device)
         position = band_positions(bounds, band, targets.size(1))
         labels = labels.gather(1, position.flatten(1)).view(position.shape)
-    blank_steps, token_steps = ((1,), (0,)) if rnnt else (tuple(d for d in durations if d > 0), durations)
+    blank_steps, token_steps = arc_steps(() if rnnt else durations)
     lattice = training_lattice(
         frame_lens, target_lens, blank_steps, token_steps, num_frames, band, bounds, logits.device
     )

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.fsa.lattices.duration_scores import duration_scores, skipped_blanks
 from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, path_tokens, shortest_path, token_posteriors
 from tests.oracles import search as oracle
@@ -51,14 +52,15 @@ def test_all_paths_have_probability_one_together(problem):
     st.sampled_from((1.0, 0.3)),
     st.sampled_from((0.0, 0.7)),
     st.sampled_from((0.0, 0.9)),
+    st.sampled_from((0.0, 0.2, 1.0)),
 )
-def test_the_best_path_equals_the_reference(problem, top_k, scale, penalty, bonus):
+def test_the_best_path_equals_the_reference(problem, top_k, scale, penalty, bonus, skip):
     tokens, duration_log_probs, lens, durations = problem
-    lattice = nar_lattice(tokens, duration_log_probs, lens, durations, top_k, scale, penalty, bonus)
+    lattice = nar_lattice(tokens, duration_log_probs, lens, durations, top_k, scale, penalty, bonus, None, skip)
     for i, hypothesis in enumerate(hypotheses_from_lattice(shortest_path(lattice), lens)):
         length = int(lens[i])
         rows = tokens[i, :length].tolist(), duration_log_probs[i, :length].tolist()
-        expected, score = oracle.viterbi(*rows, durations, scale, penalty, bonus)
+        expected, score = oracle.viterbi(*rows, durations, scale, penalty, bonus, skip)
         assert shape(hypothesis) == expected
         assert hypothesis.score == pytest.approx(score, abs=1e-4)
         assert hypothesis.num_frames == length
@@ -70,6 +72,21 @@ def test_duration_scale_weighs_durations():
     on_durations = lattice.duration >= 0
     assert torch.allclose(lattice.scores[on_durations], 0.25 * duration_log_probs.flatten())
     assert torch.allclose(lattice.scores[lattice.frame >= 0], tokens.flatten())
+
+
+def test_a_skipped_frame_costs_a_part_of_its_blank():
+    tokens, duration_log_probs = tables(1, [4, 2], 3, (0, 2, 3))
+    lens = torch.tensor([4, 2])
+    blank = tokens[:, :, 0].double().numpy()
+    skipped = skipped_blanks(tokens, lens, (0, 2, 3))
+    assert skipped[0, 0].tolist() == pytest.approx([0, blank[0, 1], blank[0, 1] + blank[0, 2]], abs=1e-6)
+    assert skipped[0, 2].tolist() == pytest.approx([0, blank[0, 3], blank[0, 3]], abs=1e-6)  # the end is at 4
+    assert skipped[1, 0].tolist() == pytest.approx([0, blank[1, 1], blank[1, 1]], abs=1e-6)
+    assert not skipped[0, 3].any() and not skipped[1, 1:].any()
+    scores = duration_scores(tokens, duration_log_probs, lens, (0, 2, 3), 0.5, 0.2)[0]
+    assert torch.allclose(scores, 0.5 * duration_log_probs[0] + 0.2 * skipped[0].float())
+    tokens[0, 1, 0] = -math.inf
+    assert skipped_blanks(tokens, lens, (0, 2, 3))[0, 0].tolist() == pytest.approx([0, -1e4, blank[0, 2] - 1e4])
 
 
 def test_arcs_are_those_of_the_docstring():

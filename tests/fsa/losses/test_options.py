@@ -79,7 +79,7 @@ def test_unknown_options_are_named(loss):
 
 def test_the_simple_loss_has_no_clamp():
     am, lm, *rest = additive(np.random.default_rng(10), [(6, 3)], 2)
-    with pytest.raises(ValueError, match="clamp is 0.1: tdt_loss_simple has no joint logits"):
+    with pytest.raises(ValueError, match="clamp is 0.1: a simple loss has no joint logits"):
         tdt_loss_simple(am, lm, *rest, (0, 1), clamp=0.1)
 
 

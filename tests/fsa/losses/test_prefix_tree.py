@@ -9,9 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.fsa.losses.prefix_tree import PrefixTree, TreeLattice, TreeScores
-from tests.oracles.loss import enumerate_paths, log_softmax
+from tests.oracles.loss import enumerate_paths, log_softmax, rnnt_paths
 
-DURATIONS = ((0, 1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 5, 6, 7, 8), (0, 1, 2, 4, 8), (1, 3), (0, 2))
+DURATIONS = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 8),
+    (1, 2, 3, 4, 5, 6, 7, 8),
+    (0, 1, 2, 4, 8),
+    (1, 3),
+    (0, 2),
+    (0,),
+)  # the last: an RNN-T
 CPU = torch.device("cpu")
 
 
@@ -47,6 +54,14 @@ def nodes_of(tree, end, text):
     return nodes[::-1]
 
 
+def paths_of(num_frames, text, durations):
+    """All alignments of a text, also of an RNN-T."""
+    if durations != (0,):
+        return enumerate_paths(num_frames, text, durations)
+    paths = rnnt_paths(num_frames, text, ([0] * num_frames, len(text) + 1))
+    return [[(*arc, 0) for arc in path] for path in paths]
+
+
 @settings(max_examples=80, deadline=None)
 @given(lists())
 def test_totals_and_occupancies_of_all_texts(drawn):
@@ -62,7 +77,7 @@ def test_totals_and_occupancies_of_all_texts(drawn):
         assert {int(tree.utterance[node]) for node in nodes} == {b}
         scored = [
             (path, sum(tokens[t, nodes[u], token] + lengths[t, nodes[u], i] for t, u, token, i in path))
-            for path in enumerate_paths(lens[b], list(text), durations)
+            for path in paths_of(lens[b], list(text), durations)
         ]
         if not scored:
             assert total == -math.inf

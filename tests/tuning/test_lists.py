@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.scoring.tuning import ScoredTexts, tune
+from hainan_k2.tuning.lists import ScoredTexts, tune
 
 
 def random_lists(seed, utterances=40, names=("nar", "ar", "length")):

@@ -1,0 +1,1 @@
+"""Weights of the search, tuned for the fewest word errors on a development set."""

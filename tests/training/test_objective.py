@@ -1,0 +1,179 @@
+"""The training objectives tdt, rnnt and ctc: their losses against references, gradients, and options that fit."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hainan_k2 import decode, train
+from hainan_k2.config import ModelConfig
+from hainan_k2.files.jsonl import read_lines
+from hainan_k2.fsa.k2 import why_no_k2
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.search import METHODS, SearchConfig
+from hainan_k2.search.choosing import choose_methods
+from hainan_k2.stopwatch import Stopwatch
+from hainan_k2.training.objective import LossConfig, hainan_losses, transducer_losses
+from hainan_k2.training.validation import figure_names
+from tests.oracles.loss import dynamic_programming, log_softmax
+from tests.toy import train_command
+
+VOCAB = 6
+TARGETS, TARGET_LENS = torch.tensor([[1, 2, 2], [3, 0, 0]]), torch.tensor([3, 1])
+LENS = torch.tensor([9, 5])
+BACKENDS = ["torch"] if why_no_k2() else ["torch", "k2"]
+
+
+def model_of(objective, **options):
+    torch.manual_seed(0)
+    durations = (0, 1, 2) if objective == "tdt" else (0,)
+    options = {"joiner_dropout": 0.0, "predictor_dropout": 0.0, **options}
+    return Hainan(ModelConfig.preset("tiny", vocab_size=VOCAB, objective=objective, durations=durations, **options))
+
+
+def encoded(model):
+    return torch.randn(2, 9, model.config.d_model, generator=torch.Generator().manual_seed(1))
+
+
+def losses_of(model, **options):
+    return hainan_losses(
+        model, encoded(model), LENS, TARGETS, TARGET_LENS, LossConfig(**options), 10**6, Stopwatch(), encoded=True
+    )
+
+
+def all_ctc_paths(log_probs, labels):
+    """Minus the log-probability of the labels, over every sequence of frame labels."""
+    total = -math.inf
+    for path in np.ndindex(*log_probs.shape[1:] * len(log_probs)):
+        runs = [v for i, v in enumerate(path) if v and (i == 0 or path[i - 1] != v)]
+        if runs == labels:
+            total = np.logaddexp(total, sum(log_probs[t, v] for t, v in enumerate(path)))
+    return -total
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("mask_prob", [0.0, 1.0])
+def test_rnnt_losses_of_the_joint(mask_prob, backend):
+    """Full and pruned; masked at every position, the joint is the encoder-only one."""
+    model = model_of("rnnt")
+    frames = encoded(model)
+    with torch.no_grad():
+        enc = model.joiner.project_encoder(frames)[:, :, None]
+        pred = model.joiner.project_predictor(model.predictor(TARGETS))[:, None]
+        joint = model.joiner.out(torch.relu(enc + (pred if mask_prob == 0 else 0 * pred)))
+    expected = [
+        dynamic_programming(joint[b, :t, : u + 1].numpy(), TARGETS[b, :u].tolist(), None, sigma=0.05)
+        for b, (t, u) in enumerate(zip(LENS.tolist(), TARGET_LENS.tolist()))
+    ]
+    for loss, band in (("full", 5), ("pruned", 4)):
+        config = LossConfig(loss=loss, prune_band=band, mask_prob=mask_prob, backend=backend)
+        found = transducer_losses(model.train(), frames, LENS, TARGETS, TARGET_LENS, config, Stopwatch())
+        assert set(found) == ({"rnnt"} if loss == "full" else {"rnnt", "simple"})
+        assert found["rnnt"].tolist() == pytest.approx(expected, rel=1e-5)
+    validated = transducer_losses(model.eval(), frames, LENS, TARGETS, TARGET_LENS, config, Stopwatch())["rnnt"]
+    assert all(validated < found["rnnt"]) or mask_prob, "sigma is for training only"
+
+
+def test_ctc_is_the_whole_objective_of_a_ctc_model():
+    model = model_of("ctc")
+    found = losses_of(model, ctc_scale=0.1)
+    assert set(found.parts) == {"ctc"} and found.labels == 4
+    with torch.no_grad():
+        log_probs = log_softmax(model.ctc(encoded(model)).numpy())
+    expected = all_ctc_paths(log_probs[1, :5], [3])
+    own = hainan_losses(
+        model, encoded(model)[1:], LENS[1:], TARGETS[1:], TARGET_LENS[1:], LossConfig(), 0, Stopwatch(), encoded=True
+    )
+    assert float(own.total.detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(found.total.detach()) == pytest.approx(float(found.parts["ctc"]) / 4)
+
+
+@pytest.mark.parametrize("objective", ["tdt", "rnnt", "ctc"])
+@pytest.mark.parametrize("loss", ["full", "pruned"])
+def test_every_part_of_the_model_learns(objective, loss):
+    model = model_of(objective)
+    features = torch.randn(2, 80, 80)
+    targets, lens = torch.tensor([[1, 2, 2], [3, 1, 0]]), torch.tensor([3, 2])
+    options = LossConfig(loss=loss, mask_prob=0.5)
+    torch.manual_seed(3)  # of the masks
+    hainan_losses(
+        model.train(), features, torch.tensor([80, 56]), targets, lens, options, 0, Stopwatch()
+    ).total.backward()
+    without = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is None}
+    assert without == (set() if loss == "pruned" or objective == "ctc" else {"simple_am", "simple_lm"})
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_an_utterance_that_ctc_cannot_align_adds_nothing():
+    model = model_of("ctc")
+    lens = torch.tensor([3, 5])  # 1 2 2 takes four frames
+    found = hainan_losses(model, encoded(model), lens, TARGETS, TARGET_LENS, LossConfig(), 0, Stopwatch(), encoded=True)
+    assert found.unalignable == [0] and found.finite
+
+
+def test_the_encoder_starts_from_the_same_weights():
+    """Whatever the objective is, the same seed gives the same encoder."""
+    models = [model_of(objective) for objective in ("tdt", "rnnt", "ctc")]
+    for name, value in models[0].encoder.state_dict().items():
+        assert all(torch.equal(value, other.encoder.state_dict()[name]) for other in models[1:])
+
+
+@pytest.mark.parametrize(
+    "objective, options, message",
+    [
+        ("rnnt", {"omega": 0.1}, "omega is 0.1: it mixes RNN-T into the TDT loss, not into rnnt"),
+        ("ctc", {"omega": 0.1}, "omega is 0.1"),
+        ("rnnt", {"prune_band": 1}, "prune_band is 1: bands of the pruned RNN-T loss have at least 2"),
+    ],
+)
+def test_options_that_a_loss_does_not_have(objective, options, message):
+    with pytest.raises(ValueError, match=message):
+        LossConfig(**options).check_model(model_of(objective).config)
+    LossConfig(**options).check_model(model_of("tdt").config)
+
+
+def test_what_validation_decodes():
+    masked, plain = (ModelConfig(objective="rnnt", durations=(0,), predictor_masking=m) for m in (True, False))
+    assert figure_names(ModelConfig()) == figure_names(masked) == {"ar-greedy": "dev_wer", "nar-greedy": "dev_wer_nar"}
+    assert figure_names(plain) == {"ar-greedy": "dev_wer"}
+    assert figure_names(ModelConfig(objective="ctc", durations=(0,))) == {"ctc-greedy": "dev_wer"}
+
+
+def test_encoder_only_methods_of_a_masked_rnnt():
+    """All run, and the NAR walk emits the best token of every frame."""
+    model = model_of("rnnt").eval()
+    names = [name for name in choose_methods(["all"], model=model.config) if "encoder-only" in METHODS[name].parts]
+    assert {"nar-greedy", "sar", "viterbi", "sar-viterbi"} <= set(names)
+    with torch.no_grad():
+        best = model.joiner.outputs(model.joiner.project_encoder(encoded(model))).argmax(-1)
+    expected = [tuple(v for v in row[:n] if v) for row, n in zip(best.tolist(), LENS.tolist())]
+    for name in names:
+        found = METHODS[name].function(model, encoded(model), LENS, SearchConfig())
+        assert len(found) == 2
+        if name == "nar-greedy":
+            assert [hypothesis.ids for hypothesis in found] == expected and expected != [(), ()]
+
+
+@pytest.mark.parametrize("objective, epochs, highest", [("ctc", 16, 0.05), ("rnnt", 24, 0.5)])
+def test_the_toy_task_is_learned(objective, epochs, highest, toy, capsys):
+    """An RNN-T needs more epochs than this: its first errors are deletions, because it spreads a token over frames."""
+    exp = toy / f"objective-{objective}"
+    options = ("--objective", objective, "--dropout", "0", "--max-duration", "8", "--num-epochs", str(epochs))
+    train.main(train_command(toy, exp.name, *options, "--loss", "full", "--mask-prob", "0"))
+    assert min(line["dev_wer"] for line in read_lines(exp / "epochs.jsonl")) < highest
+    assert (exp / "curves.png").stat().st_size > 10000
+    method = "ctc-greedy" if objective == "ctc" else "ar-greedy"
+    decode.main(
+        [
+            "--exp-dir",
+            str(exp),
+            "--cuts",
+            str(toy / "dev.jsonl.gz"),
+            "--lang-dir",
+            str(toy / "lang"),
+            "--method",
+            method,
+        ]
+    )
+    assert f"\n{method} " in capsys.readouterr().out
