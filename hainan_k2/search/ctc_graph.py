@@ -49,4 +49,4 @@ def ctc_graph(
     def without_graph(rows: list[int]) -> list[Hypothesis]:
         return ctc_greedy(model, encoder_out[rows], lens[rows], options)
 
-    return best_in_graph(lens, make, without_graph, word_graph.words, options.nbest, run_lengths)
+    return best_in_graph(lens, make, without_graph, word_graph, options.nbest, run_lengths)

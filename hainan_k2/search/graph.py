@@ -10,14 +10,13 @@ Where the graph or the beam leaves an utterance no path, its result is that of v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from hainan_k2.fsa.k2 import Fsa
-from hainan_k2.fsa.language.output_words import graph_words
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.fsa.lattices.duration_scores import duration_scores
 from hainan_k2.fsa.lattices.nbest import best_texts
@@ -48,21 +47,21 @@ def graph(
     def without_graph(rows: list[int]) -> list[Hypothesis]:
         return viterbi(model, encoder_out[rows], lens[rows], options)
 
-    return best_in_graph(lens, make, without_graph, word_graph.words, options.nbest)
+    return best_in_graph(lens, make, without_graph, word_graph, options.nbest)
 
 
 def best_in_graph(
     lens: Tensor,
     make: Callable[[list[int]], Fsa],
     without_graph: Callable[[list[int]], list[Hypothesis]],
-    words: Sequence[str],
+    word_graph: DecodingGraph,
     count: int,
     durations: Durations = None,
 ) -> list[Hypothesis]:
     """The hypotheses of utterances of lens (B,) in a word graph, with the `count` best texts as alternatives.
 
     Args:
-      make: the lattices, whose aux_labels are ids of `words`, for some rows of the batch, all with frames.
+      make: the lattices, composed with word_graph, for some rows of the batch, all with frames.
       without_graph: the hypotheses of rows without frames, or without a path in the graph.
       durations: of tokens, as for best_hypotheses.
     """
@@ -71,10 +70,9 @@ def best_in_graph(
     lattice = make(filled) if filled else None
     if lattice is not None and lattice.num_arcs:
         nbest = best_texts(lattice, count)
-        for row, hypothesis, ids in zip(
-            nbest.utterance.tolist(), nbest.hypotheses(lens[filled], nbest.score, durations), nbest.outputs()
-        ):
-            best = replace(hypothesis, output=graph_words(ids, words))
+        hypotheses = nbest.hypotheses(lens[filled], nbest.score, durations)
+        for row, hypothesis, outputs in zip(nbest.utterance.tolist(), hypotheses, nbest.outputs()):
+            best = replace(hypothesis, output=word_graph.output(hypothesis.ids, *outputs))
             first = found.setdefault(filled[row], best)
             if count > 1:
                 found[filled[row]] = replace(first, alternatives=(*first.alternatives, best))

@@ -71,7 +71,9 @@ class ResourceConfig:
 
     lm: str = option("", "n-gram LM over tokens, ARPA")
     lodr_lm: str = option("", "n-gram LM of low order over tokens, ARPA, that viterbi-lm subtracts from --lm")
-    graph: str = option("", "word graph of hainan-compile-graph: LG.safetensors or TLG.safetensors")
+    graph: str = option(
+        "", "word graph of hainan-compile-graph: LG.safetensors or TLG.safetensors; or a lang folder of icefall"
+    )
     grammar: str = option(
         "",
         "closed grammar: a text, OpenFst text or binary, .safetensors of hainan-compile-grammar, "

@@ -62,7 +62,7 @@ class RunFolder:
         self.steps = [Step("train", run.options, self._train)]
         for name, cuts in grid.sets.items():
             asked = {"cuts": cuts, **grid.decode}
-            self.steps.append(Step(f"decode-{name}", asked, partial(self._decode, cuts)))
+            self.steps.append(Step(f"decode-{name}", asked, partial(self._decode, name)))
         if grid.distributions:
             asked = {"cuts": grid.sets[grid.distributions]}
             self.steps.append(Step("distributions", asked, self._distributions))
@@ -120,13 +120,14 @@ class RunFolder:
     def _train(self) -> list[str]:
         return command("hainan_k2/train.py", {"exp_dir": self.path, **self.run.options})
 
-    def _decode(self, cuts: str) -> list[str]:
+    def _decode(self, name: str) -> list[str]:
         methods = suitable_methods(self.grid.decode["method"], self._model())
         taken = {name for method in methods for name in METHODS[method].options}
         unused = {f.name for f in dataclasses.fields(SearchConfig)} - taken
         chosen = {name: value for name, value in self.grid.decode.items() if name not in unused}
         chosen["method"] = methods
-        files = {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"], "cuts": cuts}
+        files = {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"], "cuts": self.grid.sets[name]}
+        files["out_dir"] = self.path / "decode" / name
         return command("hainan_k2/decode.py", {**files, **chosen})
 
     def _distributions(self) -> list[str]:

@@ -78,11 +78,12 @@ def read_results(runs: Sequence[tuple[Path, Run]], sets: Iterable[str]) -> list[
         training = json.loads((folder / "train.json").read_text(encoding="utf-8"))["command"]
         for name in sets:
             record = json.loads((folder / f"decode-{name}.json").read_text(encoding="utf-8"))
-            cuts_name = Path(record["asked"]["cuts"]).name.split(".")[0].split("cuts_")[-1]
-            decoded = folder / "decode"
-            summary = json.loads((decoded / f"summary-{cuts_name}.json").read_text(encoding="utf-8"))
+            decoded = folder / "decode" / name
+            (path,) = decoded.glob("summary-*.json")
+            summary = json.loads(path.read_text(encoding="utf-8"))
             for method, figures in summary["methods"].items():
-                scored = score(read_recogs(decoded / f"recogs-{file_stem(cuts_name, method)}.txt"))
+                stem = file_stem(path.stem[len("summary-") :], method)
+                scored = score(read_recogs(decoded / f"recogs-{stem}.txt"))
                 seconds = figures["encoder_seconds"], figures["search_seconds"]
                 commands = training, record["command"]
                 results.append(Result(run, name, method, scored, summary["audio_seconds"], *seconds, commands))

@@ -138,11 +138,10 @@ def test_a_step_is_done_only_as_it_was_asked(tmp_path):
 
 def finished(folder, run, texts):
     """The files of a run, as decode.py writes them."""
-    (folder / "decode").mkdir(parents=True)
-    write_recogs(folder / "decode", "dev", texts)
+    write_recogs(folder / "decode" / "dev", "some-set", texts)
     figures = {"encoder_seconds": [2.0], "search_seconds": [1.0, 3.0]}
     summary = {"audio_seconds": 60.0, "methods": {method: figures for method in texts}}
-    (folder / "decode" / "summary-dev.json").write_text(json.dumps(summary))
+    (folder / "decode" / "dev" / "summary-some-set.json").write_text(json.dumps(summary))
     (folder / "train.json").write_text(json.dumps({"command": f"train {run.name}"}))
     (folder / "decode-dev.json").write_text(json.dumps({"command": "decode", "asked": {"cuts": "dev.jsonl.gz"}}))
     (folder / "distributions-of-model.json").write_text(json.dumps({"zero_ar": 0.25} if "ctc" not in run.name else {}))

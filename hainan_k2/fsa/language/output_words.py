@@ -40,6 +40,23 @@ def graph_words(ids: Sequence[int], words: Sequence[str]) -> tuple[tuple[str, in
     return tuple(output)
 
 
+def words_by_start(texts: Sequence[str], starts: Sequence[bool]) -> tuple[tuple[str, int, int], ...]:
+    """The words of a path whose outputs are not where the words end, as (word, first token, end token).
+
+    There is a word for every token that starts one, in most graphs. Where there is not, a word has the tokens from its
+    output up to the next one.
+
+    Args:
+      texts: the output of every token of the path, and of its end; "" for none. One may be several words.
+      starts: for every token whether it starts a word.
+    """
+    words, first = " ".join(texts).split(), [position for position, start in enumerate(starts) if start]
+    if len(words) == len(first):
+        return tuple(zip(words, first, [*first[1:], len(starts)]))
+    outputs = [*texts[:-2], " ".join(texts[-2:])] if starts else []
+    return output_words([position if text.strip() else 0 for position, text in enumerate(outputs, 1)], ["", *outputs])
+
+
 @dataclass
 class _Span:
     """An output and its tokens [first, end) within the path."""

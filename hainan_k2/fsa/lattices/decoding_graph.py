@@ -16,9 +16,13 @@ from torch import Tensor
 
 from hainan_k2.files.container import Kind, read_container, write_container
 from hainan_k2.fsa.k2 import Fsa, load_k2
+from hainan_k2.fsa.k2_file import SUFFIX
+from hainan_k2.fsa.language.output_words import graph_words, words_by_start
 from hainan_k2.fsa.language.token_graph import TokenGraph
 from hainan_k2.fsa.lattices.ctc_graph import compile_ctc_graph
+from hainan_k2.fsa.lattices.icefall_graph import read_icefall_graph
 from hainan_k2.fsa.lattices.topology import compile_tdt_graph
+from hainan_k2.result import WORD_START
 
 KIND = Kind("decoding graph", "hainan-compile-graph")
 
@@ -51,6 +55,8 @@ class DecodingGraph:
       aux_labels: (A,) int32 word ids.
       words, pieces: the symbols of word ids and of tokens.
       durations: those of the topology, in frames; None for LG alone.
+      aligned: whether each word is on the arc of its last token, as in a graph of ours; else it is on any token, or on
+        the arc into the final state (icefall_graph).
     """
 
     arcs: Tensor
@@ -58,6 +64,7 @@ class DecodingGraph:
     words: tuple[str, ...]
     pieces: tuple[str, ...]
     durations: Optional[tuple[int, ...]] = None
+    aligned: bool = True
     _cache: dict[str, tuple[Any, _Composed]] = field(default_factory=dict, repr=False)  # the last, by topology
     _token_graphs: dict[torch.device, TokenGraph] = field(default_factory=dict, repr=False)
 
@@ -129,17 +136,33 @@ class DecodingGraph:
     def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
         """LG for a search that goes arc by arc, made once per device; outputs are word ids.
 
-        ValueError if the graph was composed with a topology.
+        ValueError if the graph was composed with a topology, or is one of icefall.
         """
         device = torch.device(device)
+        if not self.aligned:
+            raise ValueError("this search needs a graph of `hainan-compile-graph`, not one of icefall")
         if device not in self._token_graphs:
             self._alone()
             scores = self.arcs[:, 3].contiguous().view(torch.float32)
             self._token_graphs[device] = TokenGraph.of(self.arcs, scores, self.aux_labels).to(device)
         return self._token_graphs[device]
 
+    def output(self, tokens: Sequence[int], ids: Sequence[int], last: int) -> tuple[tuple[str, int, int], ...]:
+        """The words of a path, in the form of Hypothesis.output.
+
+        Args:
+          tokens, ids: of the path's tokens, and the word ids of their arcs, 0 for none.
+          last: the word id of the arc into the final state; below 1 for none.
+        """
+        if self.aligned:
+            return graph_words(ids, self.words)
+        starts = [self.pieces[token].startswith(WORD_START) for token in tokens]
+        return words_by_start([self.words[id] if id > 0 else "" for id in (*ids, last)], starts)
+
     def save(self, path: Union[str, Path]) -> None:
-        """Write a .safetensors file that `read` reads."""
+        """Write a .safetensors file that `read` reads. ValueError for a graph of icefall."""
+        if not self.aligned:
+            raise ValueError("a graph of icefall is not written: it has a file of its own")
         write_container(
             path,
             KIND,
@@ -149,11 +172,15 @@ class DecodingGraph:
 
     @classmethod
     def read(cls, path: Union[str, Path], pieces: Sequence[str]) -> DecodingGraph:
-        """Read a file of `save`, for a model with these pieces.
+        """Read a file of `save`, or icefall's lang folder or its LG.pt, for a model with these pieces.
 
         Raises:
           ValueError: if the file is damaged, if its pieces differ, or if k2 could not search the graph.
         """
+        path = Path(path)
+        if path.is_dir() or path.suffix == SUFFIX:
+            arcs, outputs, texts = read_icefall_graph(path if path.is_dir() else path.parent, pieces)
+            return cls(arcs, outputs, texts, tuple(pieces), aligned=False)
         tensors, facts = read_container(path, KIND)
         try:
             durations = facts["durations"] if facts["durations"] is None else tuple(map(int, facts["durations"]))

@@ -56,13 +56,17 @@ class Nbest:
         arc = self.arc[order.indices[keep]]
         return Nbest(self.lattice, self.utterance[rows], self.score[rows], order.values[keep], arc)
 
-    def outputs(self) -> list[list[int]]:
-        """The aux_label of every token of every text."""
+    def outputs(self) -> list[tuple[list[int], int]]:
+        """For every text the aux_labels of its tokens, and that of the arc into the final state."""
         outputs: list[list[int]] = [[] for _ in self.utterance]
-        is_token = self.lattice.labels[self.arc] > BLANK
-        for path, output in zip(self.path[is_token].tolist(), self.lattice.aux_labels[self.arc][is_token].tolist()):
-            outputs[path].append(output)
-        return outputs
+        last = [-1] * len(outputs)
+        columns = self.path, self.lattice.labels[self.arc], self.lattice.aux_labels[self.arc]
+        for path, label, output in zip(*(column.tolist() for column in columns)):
+            if label > BLANK:
+                outputs[path].append(output)
+            elif label < BLANK:
+                last[path] = output
+        return list(zip(outputs, last))
 
     def hypotheses(self, frame_lens: Tensor, scores: Tensor, durations: Durations = None) -> list[Hypothesis]:
         """One Hypothesis per text, with the times of its best alignment; confidences are posteriors in the lattice.
