@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lhotse import CutSet
 
-from hainan_k2 import decode, train
+from hainan_k2 import decode, prepare_data, train
 from hainan_k2.bench.decode import random_model
 from hainan_k2.data.config import DataConfig
 from hainan_k2.data.cuts import open_cuts
@@ -21,12 +21,11 @@ from tests.toy import train_command
 
 @pytest.fixture(scope="module")
 def shar(toy):
-    """Folders shar_train and shar_dev with archives of 25 cuts and their audio as FLAC."""
-    for name in ("train", "dev"):
-        folder = toy / f"shar_{name}"
-        folder.mkdir()
-        cuts = CutSet.from_file(toy / f"{name}.jsonl.gz")
-        cuts.to_shar(folder, fields={"recording": "flac"}, shard_size=25)
+    """Folders shar_train, of archives of 25 cuts and their audio as FLAC, and shar_dev, of hainan-data."""
+    (toy / "shar_train").mkdir()
+    cuts = CutSet.from_file(toy / "train.jsonl.gz")
+    cuts.to_shar(toy / "shar_train", fields={"recording": "flac"}, shard_size=25)
+    prepare_data.main([str(toy / "dev.jsonl.gz"), "--out-dir", str(toy), "--split", "dev", "--to", "shar"])
     return toy
 
 
