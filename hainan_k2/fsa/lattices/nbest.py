@@ -56,14 +56,18 @@ class Nbest:
         arc = self.arc[order.indices[keep]]
         return Nbest(self.lattice, self.utterance[rows], self.score[rows], order.values[keep], arc)
 
-    def reordered(self, bonus: Tensor, count: int) -> Nbest:
-        """The `count` best texts of every utterance by score + bonus (N,), with these as their scores."""
-        score = self.score + bonus
-        order = score.sort(descending=True, stable=True).indices
+    def best_rows(self, scores: Tensor, count: int) -> Tensor:
+        """(K,) the best `count` texts of every utterance by scores (N,): by utterance, the best first."""
+        order = scores.sort(descending=True, stable=True).indices
         order = order[self.utterance[order].sort(stable=True).indices]
         owner = self.utterance[order]
         rank = torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
-        return replace(self, score=score).select(order[rank < count])
+        return order[rank < count]
+
+    def reordered(self, bonus: Tensor, count: int) -> Nbest:
+        """The `count` best texts of every utterance by score + bonus (N,), with these as their scores."""
+        scored = replace(self, score=self.score + bonus)
+        return scored.select(self.best_rows(scored.score, count))
 
     def outputs(self) -> list[tuple[list[int], int]]:
         """For every text the aux_labels of its tokens, and that of the arc into the final state."""
