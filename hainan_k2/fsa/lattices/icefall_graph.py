@@ -28,8 +28,8 @@ GRAPH = "LG.pt"
 def read_icefall_graph(path: Path, pieces: Sequence[str]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """The LG of a lang folder, or of a file in one, for a model with these pieces.
 
-    Returns arcs (A, 4) int32 with the columns of those of DecodingGraph, outputs (A,) int32, of which 0 is none, also on
-    final arcs, and the texts of the outputs.
+    Returns arcs (A, 4) int32 with the columns of those of DecodingGraph, outputs (A,) int32, of which 0 is none,
+    also on final arcs, and the texts of the outputs.
 
     Raises:
       ValueError: with the file, where one is missing or damaged, or the model lacks a token that the graph has.
