@@ -178,7 +178,8 @@ def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tup
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
     """WER in percent of every method."""
     data = EvaluationData(cuts, DataConfig(num_workers=0), model.config, longest=DEFAULT_WINDOWS.seconds)
-    batches = decode_batches(model, data, make_rows(methods), tokenizer.pieces, Stopwatch())
+    rows, watch = make_rows(methods), Stopwatch()
+    batches = decode_batches(model, data, rows, tokenizer.pieces, watch, normalise=tokenizer.scoring)
     decoded = [utterance for batch in batches for utterance in batch]
     return {name: round(100 * score(utterance.texts(name) for utterance in decoded).wer, 2) for name in methods}
 

@@ -33,12 +33,12 @@ def allow_function(name: str) -> Callable[[str], str]:
     if folder not in sys.path:
         sys.path.append(folder)  # at the end: a file there hides no other module
     try:
-        found: Any = getattr(importlib.import_module(module), function)
+        value: Any = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, SyntaxError) as error:
         raise ValueError(f"{name}: no such function: {error}") from None
-    if not callable(found):
+    if not callable(value):
         raise ValueError(f"{name} is no function")
-    _ALLOWED[name] = found
+    _ALLOWED[name] = value
     return _ALLOWED[name]
 
 

@@ -133,13 +133,13 @@ def train(
         start_logging(logging.FileHandler(exp_dir / "train.log"))
     else:
         start_logging(level=logging.WARNING)
-    check_precision(ranks.device, loop.precision)
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     torch.manual_seed(config.seed)
     initial, tokenizer = start_from(config)
     dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
+    check_precision(ranks.device, loop.precision, model.config.predictor)
     loss.check_model(model.config)
     logger.info(
         "%s on %d x %s: %.2f M parameters, %s",

@@ -141,3 +141,11 @@ def test_the_failure_of_a_rank_ends_all_with_its_reason(toy, tmp_path):
     assert len(reported) == 2 and all("1 cuts cannot be used, 0 are allowed: train-029" in line for line in reported)
     assert sum(line.startswith("rank 1: ") for line in reported) == 1  # in the other rank
     assert load_checkpoint(toy / "lost" / LAST)["progress"]["updates"] == len(losses(toy / "lost"))
+
+
+def test_heads_without_a_gradient_do_not_stop_several_processes(toy, even):
+    """A CTC model has no predictor and no joint network; --ctc-scale 0 leaves the CTC head out."""
+    for exp, options in (("ctc", ["--objective", "ctc"]), ("no-ctc", ["--ctc-scale", "0"])):
+        ended = run(*command(toy, even, exp, 3, "--num-epochs", "1", *options))
+        assert ended.returncode == 0, ended.stderr
+        assert len(losses(toy / exp)) == 4

@@ -7,7 +7,6 @@ for every rank, and says how much each part takes, so that one sees what limits 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -158,7 +157,3 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             results = [simulate(rates, config, ranks) for ranks in config.ranks]
             print(f"{rates.preset} on {rates.machine}, {rates.parameters / 1e6:.1f} M parameters")
             print("\n".join([*speed_table(results), "", *data_table(rates, config, results), ""]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

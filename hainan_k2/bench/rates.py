@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -241,7 +240,3 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any, Optional
 
-from hainan_k2.data.utterances import Audio, Found, Problem, Utterance, name_of, part_name, seconds_of
+from hainan_k2.data.utterances import Audio, Corpus, Problem, Utterance, name_of, part_name, seconds_of
 from hainan_k2.files.text_tables import read_rows, read_text
 from hainan_k2.frontend.audio import is_audio_name
 
@@ -16,7 +16,7 @@ COLUMNS = ("path", "text", "id", "speaker", "start", "end")
 logger = logging.getLogger(__name__)
 
 
-def read_nemo(path: Path) -> Found:
+def read_nemo(path: Path) -> Corpus:
     """The utterances of a NeMo manifest: JSON lines with audio_filepath, text and, optionally, offset, duration (both
     in seconds), speaker, id. Relative paths count from the folder of the manifest.
 
@@ -47,7 +47,7 @@ def read_nemo(path: Path) -> Found:
     return utterances, []
 
 
-def read_table(path: Path) -> Found:
+def read_table(path: Path) -> Corpus:
     """The utterances of a .csv or .tsv whose first line names columns, of COLUMNS; path and text are required.
 
     Relative paths count from the folder of the table; start and end are seconds in the recording.
@@ -74,7 +74,7 @@ def _audio(listing: Path, entry: str, where: str) -> Audio:
     return Audio(name_of(path, listing.absolute().parent.parent), path)
 
 
-def read_folder(folder: Path) -> Found:
+def read_folder(folder: Path) -> Corpus:
     """The audio files of a folder and its subfolders, with the text of talk.wav in talk.txt beside it.
 
     Raises ValueError for a text that is not UTF-8.

@@ -37,7 +37,7 @@ def open_cuts(cuts: Cuts, *, metadata: bool = False, shuffle_seed: Optional[int]
     """
     if not isinstance(cuts, CutSet):
         if is_shar(cuts):
-            cuts = CutSet(LazyMapper(SharCuts(cuts, metadata, shuffle_seed), partial(_without_command, str(cuts))))
+            cuts = CutSet(LazyMapper(SharCuts(cuts, metadata, shuffle_seed), partial(without_command, str(cuts))))
             return CutSet(LazyMapper(cuts, _at_sampling_rate))
         if not Path(cuts).is_file():
             raise ValueError(f"{cuts}: no such cut manifest (hainan-compute-features writes it)")
@@ -74,7 +74,7 @@ class StoredCuts:
             raise ValueError(f"{self.path}:{number}: not a lhotse cut ({reason})") from None
         if not isinstance(cut, Cut):
             raise ValueError(f"{self.path}:{number}: a {type(cut).__name__}, not a lhotse cut")
-        return cut if self.commands else _without_command(f"{self.path}:{number}", cut)
+        return cut if self.commands else without_command(f"{self.path}:{number}", cut)
 
 
 def has_command(cut: Cut) -> bool:
@@ -87,7 +87,8 @@ def has_command(cut: Cut) -> bool:
     )
 
 
-def _without_command(place: str, cut: Cut) -> Cut:
+def without_command(place: str, cut: Cut) -> Cut:
+    """The cut. Raises ValueError, beginning with `place`, where reading it may run a shell command."""
     if has_command(cut):
         raise ValueError(
             f"{place}: the audio of cut {cut.id} is a shell command: hainan-data --allow-pipes true runs it once and "

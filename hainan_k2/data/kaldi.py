@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Optional
 
 from hainan_k2.data.stored_audio import stored_path
-from hainan_k2.data.utterances import Audio, Found, Problem, Utterance, seconds_of, unique
+from hainan_k2.data.utterances import Audio, Corpus, Problem, Utterance, seconds_of, unique
 from hainan_k2.files.text_tables import read_keyed_lines
 
 Segment = tuple[str, float, Optional[float], str]  # recording, start and end in seconds, FILE:LINE
 
 
-def read_kaldi(folder: Path, allow_pipes: bool, audio_dir: Path) -> Found:
+def read_kaldi(folder: Path, allow_pipes: bool, audio_dir: Path) -> Corpus:
     """The utterances of a Kaldi directory, and the problems of those that are left out.
 
     A relative path in wav.scp counts from the working directory, as in Kaldi, or else from the folder of wav.scp.

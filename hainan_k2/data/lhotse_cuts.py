@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
-from lhotse import CutSet, MonoCut, Recording
+from lhotse import MonoCut, Recording
 from lhotse.cut import Cut
 
-from hainan_k2.data.cuts import StoredCuts
+from hainan_k2.data.cuts import StoredCuts, without_command
 from hainan_k2.data.dataset import UNREADABLE
+from hainan_k2.data.shar import SharCuts
 from hainan_k2.data.stored_audio import store_samples, stored_path
-from hainan_k2.data.utterances import Audio, Found, Problem, Utterance
+from hainan_k2.data.utterances import Audio, Corpus, Problem, Utterance
 
 
-def read_cuts(path: Path, allow_pipes: bool, audio_dir: Path) -> Found:
+def read_cuts(path: Path, allow_pipes: bool, audio_dir: Path) -> Corpus:
     """The utterances of a cut manifest, .jsonl or .jsonl.gz, and the problems of those that are left out.
 
     A cut with one supervision is one utterance, as long as the cut; one with several is an utterance of each. Stored
@@ -30,18 +32,22 @@ def read_cuts(path: Path, allow_pipes: bool, audio_dir: Path) -> Found:
     return _utterances(StoredCuts(path, commands=allow_pipes), str(path), audio_dir)
 
 
-def read_shar(folder: Path, audio_dir: Path) -> Found:
+def read_shar(folder: Path, allow_pipes: bool, audio_dir: Path) -> Corpus:
     """The utterances of a Shar folder, as of `read_cuts`; their audio is stored in `audio_dir`.
 
-    Raises ValueError where an archive cannot be read.
+    Raises ValueError where an archive cannot be read, and for commands where `allow_pipes` is false.
     """
+    cuts: Iterable[Cut] = SharCuts(folder)
+    if not allow_pipes:
+        cuts = map(partial(without_command, str(folder)), cuts)
     try:
-        return _utterances(CutSet.from_shar(in_dir=folder), str(folder), audio_dir)
-    except (*UNREADABLE, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: not a readable Shar folder: {' '.join(str(error).split())[:300]}") from None
+        return _utterances(cuts, str(folder), audio_dir)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(reason if reason.startswith(str(folder)) else f"{folder}: {reason}") from None
 
 
-def _utterances(cuts: Iterable[Cut], source: str, audio_dir: Path) -> Found:
+def _utterances(cuts: Iterable[Cut], source: str, audio_dir: Path) -> Corpus:
     utterances: list[Utterance] = []
     problems: list[Problem] = []
     for number, cut in enumerate(cuts, 1):

@@ -10,10 +10,10 @@ from typing import Union
 from lhotse.recipes.librispeech import parse_alignments
 from lhotse.supervision import AlignmentItem
 
-from hainan_k2.data.utterances import Audio, Found, Problem, Utterance
+from hainan_k2.data.utterances import Audio, Corpus, Problem, Utterance
 
 
-def read_librispeech(split_dir: Path) -> Found:
+def read_librispeech(split_dir: Path) -> Corpus:
     """The utterances of a split of LibriSpeech, and the problems of those that are left out.
 
     Files SPLIT/SPEAKER/CHAPTER/*.flac are matched with the lines `ID TEXT` of SPEAKER-CHAPTER.trans.txt beside them,

@@ -13,16 +13,16 @@ from hainan_k2.data.audio_lists import read_folder, read_nemo, read_table
 from hainan_k2.data.kaldi import read_kaldi
 from hainan_k2.data.lhotse_cuts import read_cuts, read_shar
 from hainan_k2.data.librispeech import read_librispeech
-from hainan_k2.data.utterances import Found
+from hainan_k2.data.utterances import Corpus
 
 # By kind: reads a path (source, allow_pipes, audio_dir) to utterances and problems.
-READERS: dict[str, Callable[[Path, bool, Path], Found]] = {
+READERS: dict[str, Callable[[Path, bool, Path], Corpus]] = {
     "kaldi": read_kaldi,
     "nemo": lambda path, allow_pipes, audio_dir: read_nemo(path),
     "table": lambda path, allow_pipes, audio_dir: read_table(path),
     "folder": lambda path, allow_pipes, audio_dir: read_folder(path),
     "cuts": read_cuts,
-    "shar": lambda path, allow_pipes, audio_dir: read_shar(path, audio_dir),
+    "shar": read_shar,
     "librispeech": lambda path, allow_pipes, audio_dir: read_librispeech(path),
 }
 

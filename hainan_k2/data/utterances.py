@@ -59,7 +59,7 @@ class Problem:
         return f"{self.kind}: {self.where}: {self.detail}"
 
 
-Found = tuple[list[Utterance], list[Problem]]  # what a reader returns
+Corpus = tuple[list[Utterance], list[Problem]]  # what a reader returns: those that are left, and why others are not
 
 
 def name_of(path: Path, base: Path) -> str:
@@ -96,9 +96,9 @@ def seconds_of(value: object, what: str, where: str) -> float:
 
 def unique(entries: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, str]]:
     """(TEXT, FILE:LINE) by key, of (KEY, TEXT, FILE:LINE). Raises ValueError where a key occurs twice."""
-    found: dict[str, tuple[str, str]] = {}
+    by_key: dict[str, tuple[str, str]] = {}
     for key, text, where in entries:
-        if key in found:
-            raise ValueError(f"{where}: {key} a second time, after {found[key][1]}")
-        found[key] = text, where
-    return found
+        if key in by_key:
+            raise ValueError(f"{where}: {key} a second time, after {by_key[key][1]}")
+        by_key[key] = text, where
+    return by_key

@@ -11,21 +11,25 @@ import torch
 _HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def check_precision(device: torch.device, precision: str) -> None:
-    """Raises ValueError where torch cannot train in this precision on the device: float16 on CPUs needs torch 2.3."""
+def check_precision(device: torch.device, precision: str, predictor: str = "lstm") -> None:
+    """Raises ValueError where torch cannot train in this precision on the device.
+
+    float16 on CPUs needs torch 2.3, and for an LSTM `predictor` a processor that computes in float16.
+    """
     if precision not in _HALVES:
         return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # some versions warn, and compute in float32
             with torch.autocast(device.type, _HALVES[precision]):
-                works = True
+                if predictor == "lstm":
+                    torch.nn.LSTM(8, 8).to(device)(torch.zeros(2, 1, 8, device=device))[0].sum().backward()
+        works = precision != "float16" or device.type == "cuda" or hasattr(torch.amp, "GradScaler")
     except (RuntimeError, Warning):
         works = False
-    scales = precision != "float16" or device.type == "cuda" or hasattr(torch.amp, "GradScaler")
-    if not works or not scales:
+    if not works:
         raise ValueError(
-            f"--precision {precision}: torch {torch.__version__} cannot train in it on a {device.type}; "
+            f"--precision {precision}: torch {torch.__version__} cannot train this model in it on this {device.type}; "
             "use bfloat16 or float32"
         )
 

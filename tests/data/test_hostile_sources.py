@@ -1,12 +1,14 @@
 """Corpora with faults: one line with the file and the line, exit code 2, and nothing is written."""
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from lhotse import AudioSource, CutSet, MonoCut, Recording, SupervisionSegment
+from lhotse.shar import TarWriter
 
 from hainan_k2.data.cuts import StoredCuts
 from hainan_k2.prepare_data import main
@@ -104,6 +106,18 @@ def broken_cuts(folder):
 def pickled_shar(folder):
     (folder / "shar").mkdir()
     (folder / "shar" / "cuts.000000.jsonl.gz").write_bytes(b"\x80\x04K\x01.")
+    (folder / "shar" / "recording.000000.tar").write_bytes(b"\x80\x04K\x01.")
+    return folder / "shar"
+
+
+def command_shar(folder):
+    """Its archive holds features; the audio that its cuts name is a command."""
+    cuts = command_cuts(folder)
+    (folder / "shar").mkdir()
+    (folder / "shar" / "cuts.000000.jsonl").write_text(cuts.read_text().splitlines()[2] + "\n")
+    with TarWriter(str(folder / "shar" / "note.000000.tar"), shard_size=None) as archive:
+        archive.write("c.nodata", BytesIO())
+        archive.write("c.nometa", BytesIO())
     return folder / "shar"
 
 
@@ -152,6 +166,7 @@ FAULTS = {
     "empty text beside the audio": (folder_with_an_empty_text, "note.txt: speech-day_1-note has no text"),
     "cuts that run a command": (command_cuts, "cuts.jsonl:3: the audio of cut c is a shell command"),
     "line that is no cut": (broken_cuts, "cuts.jsonl:3: not a lhotse cut"),
+    "Shar that runs a command": (command_shar, "shar: the audio of cut c is a shell command"),
     "Shar that is none": (pickled_shar, "shar: not a readable Shar folder"),
 }
 

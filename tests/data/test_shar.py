@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from lhotse import CutSet
+from lhotse import AudioSource, CutSet
 
-from hainan_k2 import decode, train
+from hainan_k2 import decode, prepare_data, train
 from hainan_k2.bench.decode import random_model
 from hainan_k2.data.config import DataConfig
 from hainan_k2.data.cuts import open_cuts
@@ -21,12 +21,11 @@ from tests.toy import train_command
 
 @pytest.fixture(scope="module")
 def shar(toy):
-    """Folders shar_train and shar_dev with archives of 25 cuts and their audio as FLAC."""
-    for name in ("train", "dev"):
-        folder = toy / f"shar_{name}"
-        folder.mkdir()
-        cuts = CutSet.from_file(toy / f"{name}.jsonl.gz")
-        cuts.to_shar(folder, fields={"recording": "flac"}, shard_size=25)
+    """Folders shar_train, of archives of 25 cuts and their audio as FLAC, and shar_dev, of hainan-data."""
+    (toy / "shar_train").mkdir()
+    cuts = CutSet.from_file(toy / "train.jsonl.gz")
+    cuts.to_shar(toy / "shar_train", fields={"recording": "flac"}, shard_size=25)
+    prepare_data.main([str(toy / "dev.jsonl.gz"), "--out-dir", str(toy), "--split", "dev", "--to", "shar"])
     return toy
 
 
@@ -120,3 +119,14 @@ def test_bad_lists_are_refused(tmp_path, content, message):
     Path(tmp_path / "list.json").write_text(content)
     with pytest.raises(ValueError, match=f"list.json: .*{message}|list.json: {message}"):
         open_cuts(tmp_path / "list.json")
+
+
+def test_a_shell_command_as_audio_is_refused(toy, tmp_path):
+    cut = next(iter(CutSet.from_file(toy / "dev.jsonl.gz")))
+    cut.recording.sources[0] = AudioSource("command", [0], f"touch {tmp_path}/run")
+    CutSet.from_cuts([cut]).to_file(tmp_path / "cuts.jsonl.gz")
+    listed = {"cuts": [str(tmp_path / "cuts.jsonl.gz")], "recording": [str(tmp_path / "recording.tar")]}
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    with pytest.raises(ValueError, match="list.json: the audio of cut .* is a shell command"):
+        list(open_cuts(tmp_path / "list.json", metadata=True))
+    assert not (tmp_path / "run").exists()

@@ -13,9 +13,9 @@ from tests.toy import train_command
 CPU = torch.device("cpu")
 
 
-def can_train(precision):
+def can_train(precision, predictor="stateless"):
     try:
-        check_precision(CPU, precision)
+        check_precision(CPU, precision, predictor)
     except ValueError:
         return False
     return True
@@ -27,6 +27,7 @@ HALVES = [precision for precision in ("bfloat16", "float16") if can_train(precis
 @pytest.mark.parametrize("precision", HALVES)
 def test_the_toy_task_is_learned_to_zero_errors(toy, precision):
     options = ["--loss", "full", "--dropout", "0", "--max-duration", "8", "--num-epochs", "22"]
+    options += ["--predictor", "lstm" if can_train(precision, "lstm") else "stateless"]
     train.main(train_command(toy, f"half-{precision}", *options, "--precision", precision))
     exp = toy / f"half-{precision}"
     assert min(line["dev_wer"] for line in read_lines(exp / "epochs.jsonl")) == 0
@@ -42,6 +43,7 @@ def test_what_torch_cannot_do_is_refused(precision):
     if not can_train(precision):
         with pytest.raises(ValueError, match=f"--precision {precision}: torch .* use bfloat16 or float32"):
             check_precision(CPU, precision)
+    check_precision(CPU, "float32")
 
 
 def test_only_float16_scales_the_loss():

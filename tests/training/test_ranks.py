@@ -11,13 +11,18 @@ import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.config import ModelConfig
 from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import TooManyUnreadable
+from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.norm import MaskedBatchNorm
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training.groups import read_groups
+from hainan_k2.training.objective import LossConfig
+from hainan_k2.training.optim import OptimConfig, make_optimizer
 from hainan_k2.training.progress import TrainingProgress
 from hainan_k2.training.ranks import Ranks, lost_a_rank
+from hainan_k2.training.updater import Updater
 
 
 def in_ranks(size, work, folder):
@@ -100,6 +105,33 @@ def test_an_error_of_one_rank_is_raised_in_all(tmp_path):
     names = ["ValueError", "OSError", "TooManyUnreadable", "KeyboardInterrupt"]
     assert second == [[0, 10], *((name, "of its own") for name in names), ["still in step"] * 2]
     assert first == [[0, 10], *((name, "rank 1: of its own") for name in names), ["still in step"] * 2]
+
+
+def three_updates(ranks):
+    """The results of three updates, of which the features of rank 1 are not finite in the second; weights and skips."""
+    torch.manual_seed(0)
+    model = Hainan(ModelConfig.preset("tiny", vocab_size=9))
+    optimizer, progress = make_optimizer(model, OptimConfig()), TrainingProgress()
+    updater = Updater(model, optimizer, LossConfig(), 5.0, "float32", 1, ranks, Stopwatch())
+    updater.share_gradients()
+    torch.manual_seed(ranks.rank)
+    results = []
+    for number in range(3):
+        lens, target_lens = torch.tensor([80, 64]), torch.tensor([3, 2])
+        features = torch.randn(2, 80, 80) * (math.nan if (number, ranks.rank) == (1, 1) else 1.0)
+        targets = torch.randint(1, 9, (2, 3))
+        batch = Batch(features, lens, (f"a{ranks.rank}", "b"), ("", ""), (0.8, 0.6), targets, target_lens)
+        group = [batch, batch] if number == 1 else [batch]  # the first of two batches is summed later
+        results.append(updater.update(group, 5 * len(group) * ranks.size, progress))
+        progress.updates += results[-1] is not None
+    return results, [p.detach() for p in model.parameters()], progress.skipped
+
+
+def test_a_loss_that_is_not_finite_in_one_rank_skips_the_update_of_all(tmp_path):
+    (first, weights, skipped), (second, others, skipped_too) = in_ranks(2, three_updates, tmp_path)
+    assert skipped == skipped_too == 1 and first[1] is second[1] is None
+    assert first == second and all(math.isfinite(first[i][name]) for i in (0, 2) for name in ("loss", "grad_norm"))
+    assert all(torch.equal(ours, theirs) and torch.isfinite(ours).all() for ours, theirs in zip(weights, others))
 
 
 def test_one_process_agrees_with_itself():
