@@ -42,10 +42,10 @@ class NoiseConfig:
 
 
 def musan_recordings(folder: Path) -> list[Recording]:
-    """The recordings of music, speech and noise. Raises ValueError where a part is missing, empty or cannot be read."""
+    """The recordings of music, speech and noise. Raises ValueError where a part is missing or cannot be read."""
     from lhotse.recipes import prepare_musan
 
-    check_folders(folder, MUSAN_PARTS, "the unpacked MUSAN corpus")
+    check_folders(folder, MUSAN_PARTS, "the unpacked MUSAN")
     return recordings_of(folder, prepare_musan, MUSAN_PARTS)
 
 
@@ -58,12 +58,12 @@ def rir_recordings(folder: Path) -> list[Recording]:
 
 
 def check_folders(folder: Path, parts: Iterable[str], corpus: str) -> None:
-    """Raises ValueError where `folder` or one of its `parts` is missing."""
+    """Raises ValueError where `folder` is missing, or one of its `parts` has no .wav files."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    missing = [part for part in parts if not (folder / part).is_dir()]
-    if missing:
-        raise ValueError(f"{folder} has no folder {' '.join(missing)}: give {corpus}")
+    empty = [part for part in parts if next((folder / part).rglob("*.wav"), None) is None]
+    if empty:
+        raise ValueError(f"{folder} has no .wav files in {' '.join(empty)}: give the folder of {corpus}")
 
 
 def recordings_of(folder: Path, prepare: Callable[..., Any], parts: Sequence[str]) -> list[Recording]:
@@ -81,7 +81,7 @@ def recordings_of(folder: Path, prepare: Callable[..., Any], parts: Sequence[str
     for part in parts:
         found = list(manifests[part]["recordings"])
         if not found:
-            raise ValueError(f"{folder}: no .wav files of {part} in it")
+            raise ValueError(f"{folder}: lhotse finds no {part} in it")
         for recording in found:
             if recording.id in recordings:
                 raise ValueError(f"{folder}: two files are named {recording.id}")
