@@ -97,13 +97,11 @@ class StoredCuts:
 
 def has_command(cut: Cut) -> bool:
     """Whether reading the cut may run a shell command: one that is its audio, or one in a Kaldi archive's index."""
-    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
-    recordings = [part.recording for part in parts if getattr(part, "recording", None) is not None]
-    features = [part.features for part in parts if getattr(part, "features", None) is not None]
-    return (
-        any(map(runs_command, recordings))
-        or any(f.storage_type == "kaldiio" for f in features)
-        or _in_transforms(getattr(cut, "transforms", None))
+    if isinstance(cut, MixedCut):
+        return any(has_command(track.cut) for track in cut.tracks) or _in_transforms(cut.transforms)
+    recording, features = getattr(cut, "recording", None), getattr(cut, "features", None)
+    return (recording is not None and runs_command(recording)) or (
+        features is not None and features.storage_type == "kaldiio"
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Union
 
 from lhotse import CutSet, Recording
+from lhotse.cut import MixedCut
 
 from hainan_k2.data.augment import generator
 from hainan_k2.data.cuts import StoredItems, runs_command
@@ -18,7 +19,8 @@ class Reverberation:
     """Convolves some of the cuts with a room impulse response each, when their audio is read.
 
     The choices for a cut depend on (seed, epoch, cut id) alone. Length, mean power and the time of the direct sound
-    stay as they are; of a response with several channels the first is used. Only the manifest is held in memory.
+    stay as they are; of a response with several channels the first is used. All parts of a mixed cut are convolved with
+    the same response, one by one. Only the manifest is held in memory.
 
     Args:
       responses: recordings of responses, at least one; those at other rates are resampled to 16 kHz.
@@ -60,6 +62,8 @@ class Reverberation:
         for cut in cuts:
             rng: random.Random = generator(seed, epoch, "reverberation " + cut.id)
             if rng.random() < self.prob:
-                cut = cut.reverb_rir(rng.choice(self.responses), affix_id=False)
+                # By default lhotse convolves a mixture as a whole, and loses that when noise is mixed in later.
+                parts = {"mix_first": False} if isinstance(cut, MixedCut) and not cut.transforms else {}
+                cut = cut.reverb_rir(rng.choice(self.responses), affix_id=False, **parts)
             reverberant.append(cut)
         return CutSet.from_cuts(reverberant)

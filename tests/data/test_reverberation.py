@@ -10,7 +10,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lhotse import AudioSource, CutSet, Recording, RecordingSet
+from lhotse.cut import MixedCut
 
+from hainan_k2.data.augment import NoiseMix, generator
 from hainan_k2.data.config import DataConfig
 from hainan_k2.data.cuts import StoredCuts
 from hainan_k2.data.datamodule import train_loader
@@ -81,6 +83,19 @@ def test_a_cut_has_the_same_response_in_every_batch(tmp_path, rirs):
     assert changed != [wet is not cut for cut, wet in zip(cuts, reverb(cuts, 1, 3))]
     assert changed != [wet is not cut for cut, wet in zip(cuts, reverb(cuts, 2, 2))]
     assert all(wet is cut for cut, wet in zip(cuts, Reverberation.of_manifest(rirs, 0.0)(cuts, 1, 2)))
+
+
+def test_noise_is_mixed_into_a_reverberant_mixture(tmp_path, rirs):
+    """The parts of a mixture are in the same room; noise is not."""
+    first, second, noise = write_cuts(tmp_path, 3)
+    mixture = first.append(second.drop_supervisions()).with_id("joined")
+    (wet,) = Reverberation.of_manifest(rirs, 1.0)(CutSet.from_cuts([mixture]), 1, 1)
+    (noisy,) = NoiseMix(CutSet.from_cuts([noise]), (10.0, 10.0), 1.0)(CutSet.from_cuts([wet]), generator(1, 1, "x"))
+    assert wet.duration == noisy.duration == mixture.duration
+    dry, reverberant, mixed = (cut.load_audio()[0] for cut in (mixture, wet, noisy))
+    assert dry.shape == reverberant.shape == mixed.shape and not np.allclose(dry, reverberant, atol=1e-3)
+    level = 10 * np.log10(np.sum(reverberant**2) / np.sum((mixed - reverberant) ** 2))
+    assert 5 < level < 15
 
 
 def test_shares_are_those_asked_for(tmp_path, rirs):
@@ -161,7 +176,10 @@ def test_a_cut_whose_room_response_is_a_command_is_refused(tmp_path):
     (cut,) = write_cuts(tmp_path, 1)
     rir = Recording("r", [AudioSource("command", [0], f"touch {tmp_path}/ran")], 16000, 1600, 0.1)
     mixed = cut.mix(cut.with_id("other"))
-    for number, hostile in enumerate((cut.reverb_rir(rir), mixed.reverb_rir(rir), cut.reverb_rir(rir.to_cut()))):
+    inner = mixed.reverb_rir(rir).mix(cut.with_id("third"))  # a mixture in a mixture
+    assert isinstance(inner.tracks[0].cut, MixedCut)
+    hostiles = (cut.reverb_rir(rir), mixed.reverb_rir(rir), cut.reverb_rir(rir.to_cut()), inner)
+    for number, hostile in enumerate(hostiles):
         path = tmp_path / f"{number}.jsonl"
         CutSet.from_cuts([hostile]).to_file(path)
         with pytest.raises(ValueError, match=f"{number}.jsonl:1: the audio of cut .* is a shell command"):
