@@ -16,8 +16,8 @@ Result = TypeVar("Result")
 
 PATIENCE = 60  # seconds until a scheduler that does not answer is given up
 AHEAD = 4  # chunks per worker thread that are submitted before the first result is taken
-# Dask makes its workers return freed memory to the system at once, and samples what they do every 10 ms: without both,
-# a model decodes in half the CPU time.
+# Dask makes its workers return freed memory to the system at once, and samples what they do every 10 ms.
+# With both switched off, decoding takes half the CPU time.
 WORKERS = {
     "distributed.nanny.pre-spawn-environ": {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1},
     "distributed.worker.profile.enabled": False,

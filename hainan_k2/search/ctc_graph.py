@@ -2,8 +2,8 @@
 
 The graph is composed with k2's CTC topology (hainan_k2.fsa.lattices.ctc_graph) and searched by
 k2.intersect_dense_pruned. The score is the best path's: the log-probabilities of a label on every frame, with penalty
-and bonus, plus `lm_scale` times the graph's scores. Words, confidences and n-best list are those of `graph`; a token
-begins with the first frame of its label and lasts as long.
+and bonus, plus `lm_scale` times the graph's scores. Words, confidences, n-best list and hotwords are as in `graph`; a
+token begins with the first frame of its label and lasts as long.
 
 Where the graph or the beam leaves an utterance no path, its result is that of ctc-greedy, with a note.
 """
@@ -19,6 +19,7 @@ from hainan_k2.fsa.lattices.ctc_lattice import run_lengths
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
+from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.ctc import ctc_greedy
 from hainan_k2.search.graph import best_in_graph
 from hainan_k2.search.options import SearchConfig
@@ -49,4 +50,5 @@ def ctc_graph(
     def without_graph(rows: list[int]) -> list[Hypothesis]:
         return ctc_greedy(model, encoder_out[rows], lens[rows], options)
 
-    return best_in_graph(lens, make, without_graph, word_graph, options.nbest, run_lengths)
+    hotwords = scaled_hotwords(resources, options, encoder_out.device)
+    return best_in_graph(lens, make, without_graph, word_graph, options, hotwords, run_lengths)

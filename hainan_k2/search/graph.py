@@ -5,6 +5,9 @@ over the log-probabilities of the encoder-only joint. The score is the best path
 and bonus as in viterbi, plus `lm_scale` times the graph's scores. The confidence of a token is its posterior in the
 pruned lattice. Words are the output labels of the graph, with the times of their tokens.
 
+With hotwords, the `num_paths` best texts of the pruned lattice are ordered again, with the weights of the hotwords that
+each has: only what the graph allows, and the beam keeps, can be found.
+
 Where the graph or the beam leaves an utterance no path, its result is that of viterbi, with a note.
 """
 
@@ -12,11 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Optional
 
 import torch
 from torch import Tensor
 
 from hainan_k2.fsa.k2 import Fsa
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.fsa.lattices.duration_scores import duration_scores
 from hainan_k2.fsa.lattices.nbest import best_texts
@@ -24,6 +29,7 @@ from hainan_k2.fsa.lattices.paths import Durations
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
+from hainan_k2.search.biasing import scaled_hotwords
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.viterbi import viterbi
@@ -45,9 +51,11 @@ def graph(
         return graph_lattice(model, model.joiner.project_encoder(encoder_out[rows]), lens[rows], options, word_graph)
 
     def without_graph(rows: list[int]) -> list[Hypothesis]:
-        return viterbi(model, encoder_out[rows], lens[rows], options)
+        return viterbi(model, encoder_out[rows], lens[rows], options, resources)
 
-    return best_in_graph(lens, make, without_graph, word_graph, options.nbest)
+    return best_in_graph(
+        lens, make, without_graph, word_graph, options, scaled_hotwords(resources, options, encoder_out.device)
+    )
 
 
 def best_in_graph(
@@ -55,10 +63,11 @@ def best_in_graph(
     make: Callable[[list[int]], Fsa],
     without_graph: Callable[[list[int]], list[Hypothesis]],
     word_graph: DecodingGraph,
-    count: int,
+    options: SearchConfig,
+    hotwords: Optional[HotwordGraph],
     durations: Durations = None,
 ) -> list[Hypothesis]:
-    """The hypotheses of utterances of lens (B,) in a word graph, with the `count` best texts as alternatives.
+    """The hypotheses of utterances of lens (B,) in a word graph, with the best texts as alternatives if nbest > 1.
 
     Args:
       make: the lattices, composed with word_graph, for some rows of the batch, all with frames.
@@ -69,12 +78,14 @@ def best_in_graph(
     filled = (lens > 0).nonzero()[:, 0].tolist()  # k2 has no dense matrix without rows
     lattice = make(filled) if filled else None
     if lattice is not None and lattice.num_arcs:
-        nbest = best_texts(lattice, count)
+        nbest = best_texts(lattice, options.nbest if hotwords is None else max(options.nbest, options.num_paths))
+        if hotwords is not None:
+            nbest = nbest.reordered(hotwords.score(nbest.texts()), options.nbest)
         hypotheses = nbest.hypotheses(lens[filled], nbest.score, durations)
         for row, hypothesis, outputs in zip(nbest.utterance.tolist(), hypotheses, nbest.outputs()):
             best = replace(hypothesis, output=word_graph.output(hypothesis.ids, *outputs))
             first = found.setdefault(filled[row], best)
-            if count > 1:
+            if options.nbest > 1:
                 found[filled[row]] = replace(first, alternatives=(*first.alternatives, best))
     pathless = [i for i in range(len(lens)) if i not in found]
     if pathless:

@@ -18,9 +18,10 @@ PENALTIES = ("blank_penalty", "token_bonus")
 PATH_SCORES = ("duration_scale", *PENALTIES)
 NAR_SCORES = (*PATH_SCORES, "skip_scale")  # of encoder-only lattices
 AR_SEARCH = ("max_symbols", "beam", "beam_durations", "guide", "context_tokens")
+GRAPH_PRUNING = ("search_beam", "output_beam", "min_active_states", "max_active_states")
 PRUNED = ("top_k", "lattice_beam", "lattice_states", "hotword_scale")
 LATTICE = (*NAR_SCORES, *PRUNED)
-IN_GRAPH = ("lm_scale", "nbest", "search_beam", "output_beam", "min_active_states", "max_active_states")
+IN_GRAPH = ("lm_scale", "nbest", "num_paths", "hotword_scale", *GRAPH_PRUNING)
 NBEST_LIST = (*LATTICE, "num_paths", "lattice", *AR_SEARCH)  # of the NAR or the AR lattice
 ORDERING = ("lm_scale", "ar_weight", "nbest_scale", "nbest")  # how n-best lists are ordered, not what is on them
 RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  # the same for rescore
@@ -28,8 +29,8 @@ RESCORING = ("ar_weight", "lm_weight", "ctc_weight", "length_bonus", "nbest")  #
 # Defaults where a long duration may skip what a language model or grammar makes expensive, and of CTC searches, chosen
 # on the development sets of both recipes (recipes/librispeech/RESULTS.md).
 IN_GRAMMAR = {"skip_scale": 0.2, "token_bonus": 1.0}
-WITH_LM = {"skip_scale": 0.2, "token_bonus": 2.0, "lm_scale": 0.8}
-CTC_WITH_LM = {"token_bonus": 1.0, "lm_scale": 0.8}
+WITH_LM = {"token_bonus": 2.0, "lm_scale": 0.8}
+SKIPPING_WITH_LM = {"skip_scale": 0.2, **WITH_LM}
 
 COMPOSED = 30.0  # seconds
 LISTED = 10.0
@@ -99,7 +100,7 @@ _TABLE = (
         description="best path of the CTC lattice composed with an n-gram language model",
         parts=("ctc",),
         options=(*PENALTIES, *PRUNED, "lm_scale", "lodr_scale"),
-        defaults=CTC_WITH_LM,
+        defaults=WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -111,8 +112,9 @@ _TABLE = (
         description="best path of the CTC lattice through a word graph (HLG)",
         parts=("ctc",),
         options=(*PENALTIES, *IN_GRAPH),
-        defaults=CTC_WITH_LM,
+        defaults=WITH_LM,
         needs=("graph",),
+        uses=("hotwords",),
         limit=COMPOSED,
     ),
     Method(
@@ -132,7 +134,7 @@ _TABLE = (
         needs_k2=False,
         description="best path of the lattice composed with an n-gram language model",
         options=(*LATTICE, "lm_scale", "lodr_scale"),
-        defaults=WITH_LM,
+        defaults=SKIPPING_WITH_LM,
         needs=("lm",),
         uses=("lodr_lm", "hotwords"),
         limit=COMPOSED,
@@ -164,8 +166,9 @@ _TABLE = (
         needs_k2=True,
         description="best path through a word graph: lexicon and word-level language model",
         options=(*NAR_SCORES, *IN_GRAPH),
-        defaults=WITH_LM,
+        defaults=SKIPPING_WITH_LM,
         needs=("graph",),
+        uses=("hotwords",),
         limit=COMPOSED,
     ),
     Method(

@@ -94,11 +94,7 @@ class Candidates:
         rank_scores = torch.where(unscored[self.utterance], self.total, rank_scores)
         scores = torch.where(unscored[self.utterance], self.total, scores)
 
-        order = rank_scores.sort(descending=True, stable=True).indices
-        order = order[self.utterance[order].sort(stable=True).indices]
-        owner = self.utterance[order]
-        rank = torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
-        rows = order[rank < count]
+        rows = self.nbest.best_rows(rank_scores, count)
         lists: list[list[Hypothesis]] = [[] for _ in self.lens]
         hypotheses = self.nbest.select(rows).hypotheses(self.lens, scores[rows])
         for b, hypothesis in zip(self.utterance[rows].tolist(), hypotheses):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from lhotse import CutSet
+from lhotse import AudioSource, CutSet
 
 from hainan_k2 import decode, prepare_data, train
 from hainan_k2.bench.decode import random_model
@@ -119,3 +119,14 @@ def test_bad_lists_are_refused(tmp_path, content, message):
     Path(tmp_path / "list.json").write_text(content)
     with pytest.raises(ValueError, match=f"list.json: .*{message}|list.json: {message}"):
         open_cuts(tmp_path / "list.json")
+
+
+def test_a_shell_command_as_audio_is_refused(toy, tmp_path):
+    cut = next(iter(CutSet.from_file(toy / "dev.jsonl.gz")))
+    cut.recording.sources[0] = AudioSource("command", [0], f"touch {tmp_path}/run")
+    CutSet.from_cuts([cut]).to_file(tmp_path / "cuts.jsonl.gz")
+    listed = {"cuts": [str(tmp_path / "cuts.jsonl.gz")], "recording": [str(tmp_path / "recording.tar")]}
+    (tmp_path / "list.json").write_text(json.dumps(listed))
+    with pytest.raises(ValueError, match="list.json: the audio of cut .* is a shell command"):
+        list(open_cuts(tmp_path / "list.json", metadata=True))
+    assert not (tmp_path / "run").exists()

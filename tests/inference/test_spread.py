@@ -139,3 +139,16 @@ def test_an_unreadable_cut_ends_decoding_as_in_one_process(toy, model, client, t
         assert stopped.value.code == 2
         messages.append(capsys.readouterr().err.splitlines()[-1])
     assert messages[0] == messages[1] and "dev-007" in messages[0]
+
+
+@pytest.mark.parametrize(
+    "command, options, message",
+    [
+        (decode, ["--cuts", "x", "--lattices", "out"], "--lattices are written by a single process"),
+        (transcribe, ["--stream", "true"], "--stream decodes in this process"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused(command, options, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main([*options, "--dask", "local:2"])
+    assert stopped.value.code == 2 and message in capsys.readouterr().err

@@ -96,6 +96,7 @@ def check(monkeypatch, tmp_path, capsys):
 
     def run(made, *arguments, tune=""):
         monkeypatch.setattr(sys, "argv", ["check_decoding.py", "run.sh", made, tune, "--method", *arguments])
+        capsys.readouterr()  # warnings of the call before
         try:
             return module.main()
         except SystemExit as end:

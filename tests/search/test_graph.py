@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.fsa.language.acceptor import read_acceptor
+from hainan_k2.fsa.language.hotwords import HotwordGraph
 from hainan_k2.fsa.language.lexicon import Lexicon
 from hainan_k2.fsa.language.word_graph import spell_out
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
@@ -15,6 +16,7 @@ from hainan_k2.search.graph import NO_PATH, graph
 from hainan_k2.search.viterbi import viterbi
 from tests.oracles import graph as oracle_graph
 from tests.oracles import search as oracle_search
+from tests.oracles.hotwords import paid
 from tests.oracles.search import DURATION_SETS, Speaker, encoder_output, shape
 from tests.search.test_methods import assert_same
 
@@ -105,6 +107,28 @@ def test_the_best_texts_are_those_of_all_alignments_and_ways(problem, count, ski
         assert listed[0].ids == hypothesis.ids and [h.ids for h in listed] == [tokens for _, tokens, _ in expected]
         assert [h.score for h in listed] == pytest.approx([score for score, _, _ in expected], abs=1e-3)
         assert [[word for word, _, _ in h.output] for h in listed] == [words for _, _, words in expected]
+
+
+@settings(max_examples=15, deadline=None)
+@given(problems(), st.sampled_from((0.5, 4.0)))
+def test_hotwords_order_the_texts_again(problem, scale):
+    model, encoded, lens, lexicon, ngrams = problem
+    spelled = [(lexicon.words[word], pieces) for word, pieces in lexicon.spellings]
+    phrases = {(1,): 1.0, (3, 4): 0.5}
+    hotwords = HotwordGraph.build(phrases, [False, True, False, True, False])
+    options = dataclasses.replace(WIDE, nbest=3, num_paths=10**4, hotword_scale=scale)
+    resources = DecodingResources(graph=make_graph(ngrams, lexicon), hotwords=hotwords)
+    for hypothesis, row, length in zip(graph(model, encoded, lens, options, resources), encoded, lens.tolist()):
+        if not length:
+            continue
+        paths = oracle_search.nar_paths(*oracle_search.nar_tables(model, row[:length]), model.durations)
+        expected = [
+            (score + scale * paid(phrases, hotwords.starts_word.tolist(), tokens), tokens)
+            for score, tokens, _ in oracle_graph.best_texts(paths, spelled, ngrams, WIDE.lm_scale)
+        ]
+        expected.sort(key=lambda text: -text[0])
+        assert [h.score for h in hypothesis.alternatives] == pytest.approx([s for s, _ in expected[:3]], abs=1e-3)
+        assert hypothesis.ids == expected[0][1]
 
 
 @settings(max_examples=20, deadline=None)

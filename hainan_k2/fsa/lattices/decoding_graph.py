@@ -172,14 +172,14 @@ class DecodingGraph:
 
     @classmethod
     def read(cls, path: Union[str, Path], pieces: Sequence[str]) -> DecodingGraph:
-        """Read a file of `save`, or icefall's lang folder or its LG.pt, for a model with these pieces.
+        """Read a file of `save`, or icefall's lang folder or an LG.pt in one, for a model with these pieces.
 
         Raises:
           ValueError: if the file is damaged, if its pieces differ, or if k2 could not search the graph.
         """
         path = Path(path)
         if path.is_dir() or path.suffix == SUFFIX:
-            arcs, outputs, texts = read_icefall_graph(path if path.is_dir() else path.parent, pieces)
+            arcs, outputs, texts = read_icefall_graph(path, pieces)
             return cls(arcs, outputs, texts, tuple(pieces), aligned=False)
         tensors, facts = read_container(path, KIND)
         try:

@@ -25,16 +25,17 @@ from hainan_k2.fsa.language.lexicon import read_words
 GRAPH = "LG.pt"
 
 
-def read_icefall_graph(folder: Path, pieces: Sequence[str]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """The LG of a lang folder for a model with these pieces: arcs (A, 4) int32, outputs (A,) int32, and their texts.
+def read_icefall_graph(path: Path, pieces: Sequence[str]) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """The LG of a lang folder, or of a file in one, for a model with these pieces.
 
-    The columns of the arcs are those of DecodingGraph; output 0 is none, also on final arcs.
+    Returns arcs (A, 4) int32 with the columns of those of DecodingGraph, outputs (A,) int32, of which 0 is none,
+    also on final arcs, and the texts of the outputs.
 
     Raises:
       ValueError: with the file, where one is missing or damaged, or the model lacks a token that the graph has.
     """
-    k2, path = load_k2(), folder / GRAPH
-    graph = read_k2(path)
+    k2, path = load_k2(), path / GRAPH if path.is_dir() else path
+    graph, folder = read_k2(path), path.parent
     symbols, words = read_words(folder / "tokens.txt"), read_words(folder / "words.txt")
     if graph.is_vec or "aux_labels" not in graph.attributes:
         raise ValueError(f"{path} is no LG: it should be one FSA with aux_labels")

@@ -14,7 +14,7 @@ that no arcs connect. A state's value describes the paths from it to the end.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,6 +55,19 @@ class Nbest:
         keep = order.values < len(rows)
         arc = self.arc[order.indices[keep]]
         return Nbest(self.lattice, self.utterance[rows], self.score[rows], order.values[keep], arc)
+
+    def best_rows(self, scores: Tensor, count: int) -> Tensor:
+        """(K,) the best `count` texts of every utterance by scores (N,): by utterance, the best first."""
+        order = scores.sort(descending=True, stable=True).indices
+        order = order[self.utterance[order].sort(stable=True).indices]
+        owner = self.utterance[order]
+        rank = torch.arange(len(order), device=order.device) - torch.searchsorted(owner, owner)
+        return order[rank < count]
+
+    def reordered(self, bonus: Tensor, count: int) -> Nbest:
+        """The `count` best texts of every utterance by score + bonus (N,), with these as their scores."""
+        scored = replace(self, score=self.score + bonus)
+        return scored.select(self.best_rows(scored.score, count))
 
     def outputs(self) -> list[tuple[list[int], int]]:
         """For every text the aux_labels of its tokens, and that of the arc into the final state."""
