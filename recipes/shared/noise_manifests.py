@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -76,7 +76,10 @@ def recordings_of(folder: Path, prepare: Callable[..., Any], parts: Sequence[str
     try:
         manifests = prepare(folder.resolve(), parts=parts)
     except (*UNREADABLE, KeyError, IndexError) as error:
-        raise ValueError(f"{folder}: lhotse cannot prepare it: {reason(error)}") from None
+        place = damaged_file(folder) or folder
+        raise ValueError(
+            f"{place}: damaged, or not as unpacked: {prepare.__name__} of lhotse says {reason(error)}"
+        ) from None
     recordings: dict[str, Recording] = {}
     for part in parts:
         found = list(manifests[part]["recordings"])
@@ -88,6 +91,18 @@ def recordings_of(folder: Path, prepare: Callable[..., Any], parts: Sequence[str
             recordings[recording.id] = recording
         logger.info("%s: %d recordings, %.2f h", part, len(found), sum(r.duration for r in found) / 3600)
     return [recordings[name] for name in sorted(recordings)]
+
+
+def damaged_file(folder: Path) -> Optional[Path]:
+    """The first .wav file under a folder that libsndfile cannot open; lhotse's errors may not name it."""
+    import soundfile
+
+    for path in sorted(folder.rglob("*.wav")):
+        try:
+            soundfile.info(path)
+        except soundfile.SoundFileError:
+            return path
+    return None
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:

@@ -82,7 +82,9 @@ def test_errors_in_one_line(musan, rir, tmp_path, capsys):
     assert "has no .wav files in music speech noise: give the folder of" in refused("--musan", rir)
     assert "has no .wav files in real_rirs_isotropic_noises simulated_rirs: give" in refused("--rir", musan)
     (musan / "noise" / "free-sound" / "noise-free-sound-0000.wav").write_bytes(b"RIFF")
-    assert "lhotse cannot prepare it: " in refused("--musan", musan)
+    assert "free-sound/noise-free-sound-0000.wav: damaged, or not as unpacked: prepare_musan" in refused(
+        "--musan", musan
+    )
     for path in (musan / "noise").rglob("*.wav"):
         path.unlink()
     assert "musan has no .wav files in noise: give" in refused("--musan", musan)
@@ -94,7 +96,7 @@ def test_annotations_of_other_files(musan, tmp_path, capsys):
     (musan / "music" / "fma" / "ANNOTATIONS").write_text("no-such-file classical N composer\n")
     with pytest.raises(SystemExit):
         main(["--musan", str(musan), "--out-dir", str(tmp_path / "out")])
-    assert "lhotse cannot prepare it: " in capsys.readouterr().err
+    assert "musan: damaged, or not as unpacked: prepare_musan of lhotse says" in capsys.readouterr().err
 
 
 def run_recipe(folder, *options):
