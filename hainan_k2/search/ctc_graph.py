@@ -2,8 +2,8 @@
 
 The graph is composed with k2's CTC topology (hainan_k2.fsa.lattices.ctc_graph) and searched by
 k2.intersect_dense_pruned. The score is the best path's: the log-probabilities of a label on every frame, with penalty
-and bonus, plus `lm_scale` times the graph's scores. Words, confidences, n-best list, hotwords and `--word-lm` are as in `graph`;
-a token begins with the first frame of its label and lasts as long.
+and bonus, plus `lm_scale` times the graph's scores. Words, confidences, n-best list, hotwords and `--word-lm` are as
+in `graph`; a token begins with the first frame of its label and lasts as long.
 
 Where the graph or the beam leaves an utterance no path, its result is that of ctc-greedy, with a note.
 """

@@ -40,7 +40,8 @@ def rescore_lattice(lattice: Fsa, word_lm: WordLm, lm_scale: float, max_arcs: in
       max_arcs: refuse results of more arcs than this.
     Returns:
       A k2.Fsa (FsaVec of B), connected and topologically sorted, with `frame`, `duration`, `aux_labels` and
-      `lm_scores`, those of `word_lm` times lm_scale. States and arcs are those of the module's docstring.
+      `lm_scores`, those of `word_lm` times lm_scale. States and arcs are those of the module's docstring. An utterance
+      without arcs has no states.
     Raises:
       ValueError: for a lattice that is a single FSA, not sorted or without lm_scores; with the size, for a result of
         more than max_arcs arcs.
@@ -78,16 +79,16 @@ class _Rescoring:
         states, self.splits = shape.row_splits(1).long(), shape.row_splits(2).long()
         owner = arc_owner(lattice)
         self.target = lattice.arcs.values()[:, 1].long() + states[owner]
-        self.filled = (states.diff() > 0).nonzero()[:, 0]
+        filled = torch.bincount(owner, minlength=lattice.shape[0]).nonzero()[:, 0]
         self.symbol = torch.zeros_like(owner)
         for column in (lattice.labels, lattice.aux_labels, lattice.frame, lattice.duration):
             width = int(column.max()) + 2 if len(column) else 2
             self.symbol = torch.unique(self.symbol * width + column + 1, return_inverse=True)[1]
         self.num_symbols = int(self.symbol.max()) + 1 if len(self.symbol) else 1
 
-        self.utterance = [self.filled]  # of the states, by number of arcs
-        self.history = torch.full_like(self.filled, word_lm.lm.start)
-        self.state, self.member = torch.arange(len(self.filled), device=states.device), states[self.filled]
+        self.utterance = [filled]  # of the states, by number of arcs
+        self.history = torch.full_like(filled, word_lm.lm.start)
+        self.state, self.member = torch.arange(len(filled), device=states.device), states[filled]
         self.first, self.num_arcs = 0, 0  # first: the number of the first of the states
         self.layers: list[_Layer] = []
 
@@ -112,16 +113,16 @@ class _Rescoring:
         score = score + torch.where(ending, self.word_lm.lm.final(history), torch.zeros_like(score))
 
         # Groups that lead to the same set with the same history lead to the same state.
-        inner = ~ending[group]
+        goes_on = ~ending
+        inner = goes_on[group]
         keys = torch.unique(group[inner] * len(self.splits) + self.target[arc][inner])
         members = keys.div(len(self.splits), rounding_mode="floor"), keys % len(self.splits)
-        index = ~ending
         total = torch.zeros_like(history).index_add_(0, members[0], _mixed(members[1]))
-        total = _mixed(_mixed(total) + history)[index]  # one number in place of two: set and history
+        total = _mixed(_mixed(total) + history)[goes_on]  # one number in place of two: set and history
         number, first = _by_first(total)
         target = torch.full_like(history, -1)
-        target[index] = number
-        self._advance(source, target, one, score, history, members, index.nonzero()[:, 0][first])
+        target[goes_on] = number
+        self._advance(source, target, one, score, history, members, goes_on.nonzero()[:, 0][first])
 
     def _advance(
         self,
