@@ -32,7 +32,7 @@ function main() {
     el("header", {}, el("h1", {}, data.title),
       el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),
       el("dl", {}, data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))),
-    summary(data), calibrationSection(data), confusionSection(data, selected), utteranceSection(data, selected),
+    utteranceSection(data, selected), summary(data), confusionSection(data, selected), calibrationSection(data),
   ];
   document.getElementById("page").append(...parts.filter((part) => part !== null));
   for (const node of document.querySelectorAll("details.utterance[open]")) node.dispatchEvent(new Event("toggle"));

@@ -34,6 +34,7 @@ class UtteranceView {
     Object.assign(this, { data, utterance, selected, built: false });
     this.figure = el("span", { class: "figure" });
     this.text = el("span", { class: "recognised" });
+    this.transcript = el("p", { class: "transcript" });
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
         this.figure, this.text));
@@ -55,7 +56,13 @@ class UtteranceView {
     this.figure.textContent = plural(count, this.data.references ? "error" : "difference");
     this.figure.classList.toggle("some", count > 0);
     this.text.textContent = row.failure || row.words.map((word) => word.text).join(" ");
-    if (this.built) this.timeline.show(row);
+    if (this.built) this.show(row);
+  }
+
+  // The transcript and the timeline of one method.
+  show(row) {
+    this.transcript.replaceChildren(...transcript(row, (start) => this.timeline.seek(start)));
+    this.timeline.show(row);
   }
 
   // Details are drawn when the utterance is opened: a page may have hours of audio.
@@ -66,11 +73,20 @@ class UtteranceView {
     const sound = utterance.sound && el("audio", { controls: true, preload: "metadata", src: utterance.sound,
       "aria-label": `Sound of ${utterance.id}` });
     this.timeline = new Timeline(utterance, sound);
-    this.node.append(
+    this.node.append(this.transcript,
       el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),
       this.timeline.node, comparison(data, utterance, this.node.clientWidth), nbest(utterance));
-    this.timeline.show(utterance.rows[this.selected.index]);
+    this.show(utterance.rows[this.selected.index]);
   }
+}
+
+// The words of a method as running text, underlined by confidence; a click on a word plays from there.
+function transcript(row, seek) {
+  if (row.failure) return [el("span", { class: "warning" }, row.failure)];
+  if (!row.words.length) return [el("span", { class: "muted" }, "(no words)")];
+  return row.words.flatMap((word, i) => [i ? " " : "", el("span", { class: "timed", title:
+    `${number(word.start)} to ${number(word.end)} s, confidence ${number(word.confidence)}`,
+  style: { "--confidence": cssPercent(word.confidence) }, onclick: () => seek(word.start) }, word.text)]);
 }
 
 // The reference and the texts of all methods, aligned word by word, broken into lines.

@@ -66,6 +66,19 @@ def test_twenty_utterances_are_drawn(show, twenty):
     assert tab.logged == []
 
 
+def test_the_transcripts_come_first_and_follow_the_selected_method(show, twenty):
+    tab = show(twenty)
+    tab.wait("document.querySelectorAll('.transcript').length === 3")
+    ids = tab.evaluate("[...document.querySelectorAll('h2')].map((h) => h.id)")
+    assert ids == ["utterances", "summary", "confusions", "calibration"]
+    first = "document.querySelector('.transcript').innerText"
+    assert tab.evaluate(first) == "the cat sat"
+    tab.evaluate("[...document.querySelector('select[aria-label=\"Method shown\"]').options].at(1).selected = true")
+    tab.evaluate("document.querySelector('select[aria-label=\"Method shown\"]').dispatchEvent(new Event('change'))")
+    tab.wait(f"{first} === 'the cats'")
+    assert tab.logged == []
+
+
 def test_the_summary_is_drawn(show, twenty):
     tab = show(twenty)
     assert tab.count(".reliability") == 2
