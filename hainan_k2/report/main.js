@@ -2,8 +2,8 @@
 
 // The method selected on the page: all selectors and sections show the same one.
 class SelectedMethod {
-  constructor(labels) {
-    Object.assign(this, { labels, index: 0, listeners: [], selects: [] });
+  constructor(methods) {
+    Object.assign(this, { methods, index: 0, listeners: [], selects: [] });
   }
 
   listen(listener) {
@@ -13,7 +13,7 @@ class SelectedMethod {
 
   select() {
     const select = el("select", { "aria-label": "Method shown", onchange: () => this.choose(select.selectedIndex) },
-      this.labels.map((label) => el("option", {}, label)));
+      this.methods.map(({ label, description }) => el("option", { title: description }, label)));
     this.selects.push(select);
     return select;
   }
@@ -27,7 +27,7 @@ class SelectedMethod {
 
 function main() {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const selected = new SelectedMethod(data.labels);
+  const selected = new SelectedMethod(data.methods);
   const parts = [
     el("header", {}, el("h1", {}, data.title),
       el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),

@@ -55,7 +55,7 @@ def write_decoding(
 ) -> None:
     """Write the page of a decoding run: a summary of all utterances, and 20 of them in detail.
 
-    The 20 are spread evenly over the order of decoding.
+    The 20 are spread evenly over the order of decoding. If no cut has a text, the methods are compared with each other.
 
     Args:
       path: HTML file to write.
@@ -81,6 +81,7 @@ def write_decoding(
             details,
             {name: mean(values) for name, values in seconds.items()},
             facts(model),
+            references=any(d.reference for d in decoded),
         ),
     )
 

@@ -10,7 +10,7 @@ function utteranceSection(data, selected) {
   const list = el("div", {}, shown.map((view) => view.node));
   const orders = {
     "as decoded": () => 0,
-    "most errors first": (a, b) => b.errors() - a.errors(),
+    ...(data.references || data.labels.length > 1 ? { [`most ${data.references ? "errors" : "differences"} first`]: (a, b) => b.errors() - a.errors() } : {}),
     "lowest confidence first": (a, b) => a.confidence() - b.confidence(),
     "longest first": (a, b) => b.utterance.seconds - a.utterance.seconds,
   };
@@ -21,8 +21,9 @@ function utteranceSection(data, selected) {
     el("h2", { id: "utterances" }, "Utterances ", el("span", { class: "muted" }, `${shown.length}${all}`), " ",
       selected.select()),
     el("p", { class: "legend" }, el("span", {}, "confidence 0", el("i", { class: "ramp" }), "1"),
-      el("span", {}, el("span", { class: "sub" }, "substituted"), " ", el("span", { class: "del" }, "deleted"), " ",
-        el("span", { class: "ins" }, "inserted")),
+      data.references ? el("span", {}, el("span", { class: "sub" }, "substituted"), " ",
+        el("span", { class: "del" }, "deleted"), " ", el("span", { class: "ins" }, "inserted"))
+        : data.labels.length > 1 ? el("span", {}, el("span", { class: "differs" }, "the methods differ")) : null,
       el("label", {}, "order ", order),
       el("button", { type: "button", onclick: () => shown.forEach((view) => { view.node.open = true; }) }, "open all")),
     list);
@@ -41,7 +42,9 @@ class UtteranceView {
     selected.listen((index) => this.choose(index));
   }
 
+  // Word errors of the selected method; without references, the columns in which the methods differ.
   errors() {
+    if (!this.data.references) return this.utterance.differing.length;
     const { substitutions, deletions, insertions } = this.utterance.errors[this.selected.index];
     return substitutions + deletions + insertions;
   }
@@ -53,7 +56,8 @@ class UtteranceView {
 
   choose(index) {
     const row = this.utterance.rows[index], count = this.errors();
-    this.figure.textContent = plural(count, this.data.references ? "error" : "difference");
+    this.figure.textContent = this.data.references ? plural(count, "error")
+      : this.data.labels.length > 1 ? plural(count, "difference") : "";
     this.figure.classList.toggle("some", count > 0);
     this.text.textContent = row.failure || row.words.map((word) => word.text).join(" ");
     if (this.built) this.show(row);
@@ -91,25 +95,31 @@ function transcript(row, seek) {
 
 // The reference and the texts of all methods, aligned word by word, broken into lines.
 function comparison(data, utterance, room) {
+  if (!data.references && data.labels.length < 2) return null;
   const names = [data.references ? "reference" : null, ...data.labels];
   const budget = Math.max(200, room - 24 - Math.max(...names.map((n) => n ? textWidth(n, WORD_FONT) : 0)) - 40);
+  const differing = new Set(utterance.differing);
   const lines = [[]];
   let used = 0;
-  for (const [word, recognised] of utterance.columns) {
+  utterance.columns.forEach(([word, recognised], i) => {
     const width = Math.max(...[word, ...recognised].map((text) => textWidth(text || "–", WORD_FONT))) + 13;
     if (used && used + width > budget) {
       lines.push([]);
       used = 0;
     }
     used += width;
-    lines[lines.length - 1].push([word, recognised]);
-  }
-  const row = (name, cells, note) => el("tr", {}, el("th", { scope: "row", title: note || null }, name), cells);
+    lines[lines.length - 1].push({ word, recognised, differs: differing.has(i) });
+  });
+  const cell = ({ word, recognised, differs }, i) => data.references ? difference(word, recognised[i])
+    : el("td", { class: differs && !utterance.rows[i].failure ? "differs" : null },
+      recognised[i] || (differs && !utterance.rows[i].failure ? "–" : ""));
   const notes = utterance.rows.map((r) => r.failure || r.note);
   return el("div", { class: "comparison scroll", tabindex: 0, role: "region", "aria-label": "Differences" },
     lines.map((columns) => el("table", {}, el("tbody", {},
-      data.references ? row("reference", columns.map(([word]) => el("td", { class: "ref" }, word === null ? "" : word))) : null,
-      data.labels.map((label, i) => row(label, columns.map(([word, recognised]) => difference(word, recognised[i])), notes[i]))))),
+      data.references ? el("tr", {}, el("th", { scope: "row" }, "reference"),
+        columns.map(({ word }) => el("td", { class: "ref" }, word === null ? "" : word))) : null,
+      data.methods.map((method, i) => el("tr", {}, el("th", { scope: "row" }, methodName(method)),
+        columns.map((column) => cell(column, i))))))),
     notes.map((note, i) => note ? el("p", { class: "muted" }, `${data.labels[i]}: ${note}`) : null));
 }
 

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from hainan_k2.report import Detail, render
+from hainan_k2.search import METHODS
 from tests.report.browser import browsing, find_browser
 from tests.report.pages import JFK, evil_page, hypothesis_of, page_of
 
@@ -85,6 +86,25 @@ def test_the_summary_is_drawn(show, twenty):
     rows = tab.evaluate("[...document.querySelectorAll('table.numbers tbody tr')].map((r) => r.innerText)")
     assert len(rows) == 2 and all(name in row for name, row in zip(twenty.labels, rows))
     assert "0.00" in rows[0] and "66.67" in rows[1]  # one of three words is substituted, one deleted
+    assert tab.logged == []
+
+
+def test_without_references_no_word_is_marked_as_an_error(show):
+    labels = ("ar-greedy", "nar-greedy", "sar")
+    utterances = [("a", "", "my colle america", "my fellow americans", "my fellow americans"), ("b", "", *["cat"] * 3)]
+    tab = show(page_of(*utterances, labels=labels, references=False))
+    tab.wait("document.querySelectorAll('.comparison').length === 2")
+    assert tab.count(".sub") == tab.count(".del") == tab.count(".ins") == tab.count(".reliability") == 0
+    assert tab.count("td.differs") == 6  # two columns, in all three rows
+    rows = tab.evaluate(
+        "[...document.querySelectorAll('table.numbers tbody tr')].map((r) => [...r.cells].map((c) => c.innerText))"
+    )
+    assert [row[1:4] for row in rows] == [["", "50.0", "50.0"], ["50.0", "", "0.0"], ["50.0", "0.0", ""]]
+    assert tab.evaluate("document.querySelector('table.numbers abbr').title") == METHODS["ar-greedy"].description
+    assert tab.evaluate("document.querySelectorAll('.columns h3')[0].innerText").startswith("ar-greedy · nar-greedy")
+    tab = show(page_of(("a", "", "cat"), labels=("sar",), references=False))
+    tab.wait("document.querySelectorAll('.transcript').length === 1")
+    assert tab.count(".comparison") == tab.count("#confusions") == 0
     assert tab.logged == []
 
 
