@@ -49,6 +49,7 @@ class Page:
       seconds: time of "encoder" and of the search of each label.
       facts: (name, value) pairs, printed under the title.
       references: whether the utterances have references. If not, every two methods are compared, and none is scored.
+      origin: (name, value) pairs, printed at the end of the page: what made it.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Page:
     seconds: Mapping[str, float] = field(default_factory=dict)
     facts: tuple[tuple[str, str], ...] = ()
     references: bool = True
+    origin: tuple[tuple[str, str], ...] = ()
 
 
 def page_data(page: Page) -> dict[str, Any]:
@@ -76,6 +78,7 @@ def page_data(page: Page) -> dict[str, Any]:
     data: dict[str, Any] = {
         "title": page.title,
         "facts": page.facts,
+        "origin": page.origin,
         "references": page.references,
         "labels": page.labels,
         "audio": sum(d.seconds for d in page.decoded),

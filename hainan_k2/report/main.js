@@ -25,14 +25,20 @@ class SelectedMethod {
   }
 }
 
+// A list of names and values.
+function pairs(items) {
+  return el("dl", {}, items.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
 function main() {
   const data = JSON.parse(document.getElementById("data").textContent);
   const selected = new SelectedMethod(data.methods);
   const parts = [
     el("header", {}, el("h1", {}, data.title),
       el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),
-      el("dl", {}, data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))),
+      pairs(data.facts)),
     utteranceSection(data, selected), summary(data), confusionSection(data, selected), calibrationSection(data),
+    data.origin.length ? el("footer", {}, pairs(data.origin)) : null,
   ];
   document.getElementById("page").append(...parts.filter((part) => part !== null));
   for (const node of document.querySelectorAll("details.utterance[open]")) node.dispatchEvent(new Event("toggle"));

@@ -36,6 +36,7 @@ class UtteranceView {
     this.figure = el("span", { class: "figure" });
     this.text = el("span", { class: "recognised" });
     this.transcript = el("p", { class: "transcript" });
+    this.method = el("p", { class: "muted" });
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
         this.figure, this.text));
@@ -65,6 +66,8 @@ class UtteranceView {
 
   // The transcript and the timeline of one method.
   show(row) {
+    const method = this.data.methods[this.selected.index];
+    this.method.textContent = `${method.label}: ${method.description}`;
     this.transcript.replaceChildren(...transcript(row, (start) => this.timeline.seek(start)));
     this.timeline.show(row);
   }
@@ -77,7 +80,7 @@ class UtteranceView {
     const sound = utterance.sound && el("audio", { controls: true, preload: "metadata", src: utterance.sound,
       "aria-label": `Sound of ${utterance.id}` });
     this.timeline = new Timeline(utterance, sound);
-    this.node.append(this.transcript,
+    this.node.append(this.transcript, this.method,
       el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),
       this.timeline.node, comparison(data, utterance, this.node.clientWidth), nbest(utterance));
     this.show(utterance.rows[this.selected.index]);

@@ -39,6 +39,7 @@ def twenty():
         *utterances,
         details={name: detail for name, *_ in utterances},
         seconds={"encoder": 1.0, "ar-greedy": 0.5, "nar-greedy": 0.1},
+        origin=(("model", "tiny"), ("command", "decode.py --report page.html")),
     )
 
 
@@ -83,6 +84,10 @@ def test_the_transcripts_come_first_and_follow_the_selected_method(show, twenty)
 def test_the_summary_is_drawn(show, twenty):
     tab = show(twenty)
     assert tab.count(".reliability") == 2
+    footer = tab.evaluate("document.querySelector('main').lastElementChild.innerText")
+    assert all(value in footer for pair in twenty.origin for value in pair)
+    titles = tab.evaluate("[...document.querySelectorAll('abbr')].map((name) => [name.innerText, name.title])")
+    assert titles and all(METHODS[name].description == title for name, title in titles)
     rows = tab.evaluate("[...document.querySelectorAll('table.numbers tbody tr')].map((r) => r.innerText)")
     assert len(rows) == 2 and all(name in row for name, row in zip(twenty.labels, rows))
     assert "0.00" in rows[0] and "66.67" in rows[1]  # one of three words is substituted, one deleted
