@@ -220,9 +220,10 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
 
     Raises ValueError if options or resources do not suit a stream, or the input is no PCM.
     """
+    from hainan_k2.inference.live import show
     from hainan_k2.inference.pcm import pcm_blocks
     from hainan_k2.inference.recognizer import Recognizer
-    from hainan_k2.inference.streaming import show, streaming_search
+    from hainan_k2.inference.streaming import streaming_search
     from hainan_k2.search.resources import load_resources
     from hainan_k2.search.sweep import make_rows
 
