@@ -134,8 +134,11 @@ class Utterances:
         return [replace(token, frame=token.frame + self.first) for token in tokens]
 
     def _end(self, tokens: Sequence[Token], ahead: int) -> int | None:
-        """The frame at which the utterance of `tokens` ends, the last of which may lie in the frames ahead; None: it
-        goes on. The first silence after a token ends it; one before the first token is over when a token comes."""
+        """The frame, among those accepted, at which the utterance of `tokens` ends; None: it goes on.
+
+        It ends with the first silence after a token, of which a part may lie in the frames ahead. Where no token has
+        come for as long, the search begins anew too.
+        """
         if not self.silence:
             return None
         known = self.num_frames + ahead

@@ -58,10 +58,10 @@ def expected_utterances(search, frames, ends, ahead, silence):
     st.integers(0, 80),
     st.integers(1, 30),
     st.integers(0, 8),
-    st.integers(1, 8),
+    st.integers(1, 5),
     st.sampled_from(DURATION_SETS),
     st.sampled_from(STREAMING),
-    st.floats(0, 2.5),
+    st.floats(1, 4),
 )
 def test_utterances_are_those_of_searches_of_the_whole(seed, length, hop, ahead, silence, durations, method, blank):
     model = Speaker(seed, durations=durations, blank_bias=blank)
@@ -82,6 +82,18 @@ def test_utterances_are_those_of_searches_of_the_whole(seed, length, hop, ahead,
                 found, words = [*found, (frame, words)], []
     words += [(w.text, w.start, w.end) for w in utterances.finish(float("inf"))]
     assert [*found, (length, words)] == expected_utterances(search, frames, ends, ahead, silence)
+
+
+def test_end_points_bound_the_memory_of_the_beam():
+    model, options = Speaker(7, 6, (0, 1, 2, 4, 8), blank_bias=2.0), SearchConfig()
+    frames, sizes, words = encoder_output(7, [600])[0][0], {}, {}
+    for silence in (0, 6):
+        utterances = Utterances(partial(METHODS["ar-beam"].stream, model, options, NO_RESOURCES), PIECES, silence)
+        sizes[silence], words[silence] = 0, 0
+        for piece in frames.split(10):
+            words[silence] += sum(len(final) for _, final, *_ in utterances.accept(piece, piece[:0]))
+            sizes[silence] = max(sizes[silence], utterances.search.trail_size)
+    assert sizes[6] < 0.7 * sizes[0] and words[6] > 4 * words[0]
 
 
 PAUSES = (3.3, 5.4, 8.1)  # seconds in tests/data/jfk.flac at which there is none between words
@@ -116,7 +128,7 @@ def test_the_sentences_of_a_recording_with_pauses(released, method):
     assert seconds == sorted(seconds) and seconds[-1] == len(samples) / 16000
     found, rest = utterances_of((u.seconds, u.words, u.endpoint) for u in updates)
     assert len(found) == len(PAUSES) + 1 and not rest
-    assert all(1.1 <= end - words[-1].end <= 1.3 for end, words in found)
+    assert all(0 <= end - words[-1].end <= 1.2 for end, words in found)
     encoded, lens = encode_audio(released.model, released.spec, [samples], config.windows())
     begin = 0.0
     for end, expected in found:
@@ -128,7 +140,7 @@ def test_the_sentences_of_a_recording_with_pauses(released, method):
         assert [word.start for word in expected] == pytest.approx([word.start + begin for word in whole.words])
         begin = end
     texts = [" ".join(word.text for word in words) for _, words in found]
-    assert texts[0].startswith("and so my") and texts[1] == "and not"
+    assert texts[0].startswith("and so") and texts[1] == "and not"
     assert texts[2].endswith("your country can do for you") and texts[3] == "asked what you can do for your country"
 
 

@@ -194,7 +194,8 @@ def test_the_command_with_a_language_model_and_hotwords(tmp_path, monkeypatch, c
     assert expected and expected != [w.text for w in plain.with_words(tokenizer.pieces).words]
 
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content.tobytes())))
-    options = [f"--{name}={value}" for name, value in {**files, **as_dict(CONFIG), "lm-scale": 0.4}.items()]
+    given = {**files, **as_dict(CONFIG), "lm_scale": 0.4}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     transcribe.main(["--model", str(tmp_path / "model"), "--device=cpu", "--stream=true", "--method=ar-beam", *options])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [word["text"] for line in lines for word in line["words"]] == expected
