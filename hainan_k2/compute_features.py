@@ -38,10 +38,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--prefix", default="", help="first part of the names of manifests")
     parser.add_argument(
         "--features",
-        choices=("fbank", "nemo", "sherpa-onnx"),
+        choices=("fbank", "nemo", "sherpa-onnx", "audio"),
         default="fbank",
         help="Kaldi's filter banks, the features of NeMo's models, or those that sherpa-onnx computes in their place; "
-        "train.py takes the same option",
+        "train.py takes the same option. audio: no features, only the copies of --speed-perturb; training computes "
+        "features from the audio, which it can augment",
     )
     parser.add_argument("--num-mel-bins", type=int, default=80, help="mel bins of the features")
     parser.add_argument(
@@ -67,7 +68,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     from hainan_k2.data.augment import SPEED_FACTORS
     from hainan_k2.data.cuts import ENCODER
     from hainan_k2.data.manifests import manifest_name
-    from hainan_k2.data.precompute import precompute
+    from hainan_k2.data.precompute import copy_cuts, precompute
 
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that lhotse starts
@@ -75,6 +76,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         unknown = sorted(set(options.speed_perturb) - set(options.split))
         if unknown:
             raise ValueError(f"--speed-perturb {' '.join(unknown)} is not among the splits")
+        if options.features == "audio":
+            if options.encoder or options.encoder_weights:
+                raise ValueError("--features audio stores nothing: leave out --encoder and --encoder-weights")
+            for split in options.split:
+                manifest = manifest_name(options.prefix, "cuts", split)
+                factors = SPEED_FACTORS if split in options.speed_perturb else ()
+                copy_cuts(options.manifest_dir / manifest, options.out_dir / manifest, factors)
+            return
         extractor = make_extractor(options.features, options.num_mel_bins, options.encoder_weights, options.encoder)
         cluster = stack.enter_context(Cluster(options.dask)) if options.dask else None
         for split in options.split:

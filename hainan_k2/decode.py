@@ -213,10 +213,16 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
                 seconds[name].append(watch.seconds[name])
     report(out_dir, set_name, labels, decoded, tokenizer, seconds, config.write)
     if config.report:
+        from hainan_k2.formats.checkpoint import select_checkpoints
         from hainan_k2.report.make import write_decoding
+        from hainan_k2.report.origin import origin
 
+        if config.model:
+            made = origin([find_model(config.model) / "model.safetensors"], str(config.model))
+        else:
+            made = origin(select_checkpoints(pathlib.Path(config.exp_dir), config.epoch, config.avg))
         page = pathlib.Path(config.report)
-        write_decoding(page, model, config.cuts, decoded, rows, seconds, tokenizer, resources, windows)
+        write_decoding(page, model, config.cuts, decoded, rows, seconds, tokenizer, resources, windows, made)
     return sum(len(utterance.failures) for utterance in decoded)
 
 

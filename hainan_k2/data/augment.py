@@ -100,6 +100,8 @@ class NoiseMix:
       noise: cuts of noise, at least one.
       snr: lowest and highest signal-to-noise ratio in dB.
       prob: share of the cuts that get noise.
+    Raises:
+      ValueError: for no noise, noise of several channels, and values out of bounds.
     """
 
     def __init__(self, noise: CutSet, snr: tuple[float, float] = (10.0, 20.0), prob: float = 0.5):
@@ -108,6 +110,9 @@ class NoiseMix:
         self.noise, self.snr, self.prob = noise.drop_supervisions().to_eager(), tuple(snr), prob
         if not len(self.noise):
             raise ValueError("the set of noise cuts is empty")
+        for cut in self.noise:
+            if cut.num_channels != 1:
+                raise ValueError(f"noise cut {cut.id} has {cut.num_channels} channels: noise has one, as speech")
 
     def __call__(self, cuts: CutSet, rng: random.Random) -> CutSet:
         """The cuts with noise, of the same number, order, ids and durations."""

@@ -50,6 +50,10 @@ class DataConfig:
         (10.0, 20.0), "lowest and highest signal-to-noise ratio in dB", at_least=-100, at_most=100
     )
     noise_prob: float = option(0.5, "probability of mixing noise into an utterance", at_least=0, at_most=1)
+    rir_recordings: str = option(
+        "", "manifest of room impulse responses for training audio, for cuts without features; empty for none"
+    )
+    rir_prob: float = option(0.5, "probability of convolving an utterance with a room response", at_least=0, at_most=1)
 
     def __post_init__(self) -> None:
         check_options(self)

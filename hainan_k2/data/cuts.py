@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
-from lhotse import CutSet
+from lhotse import CutSet, Recording
 from lhotse.cut import Cut, MixedCut
 from lhotse.lazy import LazyMapper
 from lhotse.serialization import deserialize_item, open_best
@@ -45,6 +45,39 @@ def open_cuts(cuts: Cuts, *, metadata: bool = False, shuffle_seed: Optional[int]
     return CutSet(LazyMapper(cuts, _at_sampling_rate))
 
 
+class StoredItems:
+    """The (place, item) pairs of a .jsonl or .jsonl.gz manifest, read again by every iteration; a place is FILE:LINE.
+
+    Args:
+      kind: the class of all items, lhotse's Cut or Recording.
+    Raises:
+      ValueError: with the file and the number of the line, where a line is not of this kind.
+    """
+
+    def __init__(self, path: Union[str, Path], kind: type):
+        self.path, self.kind = path, kind
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        number = 0
+        try:
+            with open_best(self.path, "rb") as stream:
+                for number, line in enumerate(stream, 1):
+                    yield f"{self.path}:{number}", self._item(line, number)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{self.path}: damaged after line {number}: {error}") from None
+
+    def _item(self, line: bytes, number: int) -> Any:
+        name = self.kind.__name__.lower()
+        try:
+            item = deserialize_item(json.loads(line.decode("utf-8")))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ValueError(f"{self.path}:{number}: not a lhotse {name} ({reason})") from None
+        if not isinstance(item, self.kind):
+            raise ValueError(f"{self.path}:{number}: a {type(item).__name__}, not a lhotse {name}")
+        return item
+
+
 class StoredCuts:
     """The cuts of a .jsonl or .jsonl.gz file, read again by every iteration.
 
@@ -55,35 +88,34 @@ class StoredCuts:
     """
 
     def __init__(self, path: Union[str, Path], commands: bool = False):
-        self.path, self.commands = path, commands
+        self.items, self.commands = StoredItems(path, Cut), commands
 
     def __iter__(self) -> Iterator[Cut]:
-        number = 0
-        try:
-            with open_best(self.path, "rb") as stream:
-                for number, line in enumerate(stream, 1):
-                    yield self._cut(line, number)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{self.path}: damaged after line {number}: {error}") from None
-
-    def _cut(self, line: bytes, number: int) -> Cut:
-        try:
-            cut = deserialize_item(json.loads(line.decode("utf-8")))
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ValueError(f"{self.path}:{number}: not a lhotse cut ({reason})") from None
-        if not isinstance(cut, Cut):
-            raise ValueError(f"{self.path}:{number}: a {type(cut).__name__}, not a lhotse cut")
-        return cut if self.commands else without_command(f"{self.path}:{number}", cut)
+        for place, cut in self.items:
+            yield cut if self.commands else without_command(place, cut)
 
 
 def has_command(cut: Cut) -> bool:
     """Whether reading the cut may run a shell command: one that is its audio, or one in a Kaldi archive's index."""
-    parts = [track.cut for track in cut.tracks] if isinstance(cut, MixedCut) else [cut]
-    recordings = [part.recording for part in parts if getattr(part, "recording", None) is not None]
-    features = [part.features for part in parts if getattr(part, "features", None) is not None]
-    return any(source.type == "command" for r in recordings for source in r.sources) or any(
-        f.storage_type == "kaldiio" for f in features
+    if isinstance(cut, MixedCut):
+        return any(has_command(track.cut) for track in cut.tracks) or _in_transforms(cut.transforms)
+    recording, features = getattr(cut, "recording", None), getattr(cut, "features", None)
+    return (recording is not None and runs_command(recording)) or (
+        features is not None and features.storage_type == "kaldiio"
+    )
+
+
+def runs_command(recording: Recording) -> bool:
+    """Whether reading a recording, or the room responses that it is convolved with, runs a shell command."""
+    return any(source.type == "command" for source in recording.sources) or _in_transforms(recording.transforms)
+
+
+def _in_transforms(transforms: Optional[Sequence[Any]]) -> bool:
+    responses = [getattr(transform, "rir", None) for transform in transforms or ()]
+    return any(
+        runs_command(response) if isinstance(response, Recording) else has_command(response)
+        for response in responses
+        if response is not None
     )
 
 

@@ -22,6 +22,7 @@ from hainan_k2.data.compatibility import check_lhotse
 from hainan_k2.data.config import WHOLE, DataConfig, Part
 from hainan_k2.data.cuts import Cuts, check_cut, has_features, open_cuts
 from hainan_k2.data.dataset import SpeechDataset
+from hainan_k2.data.reverberation import Reverberation
 from hainan_k2.data.waves import WaveAugment
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
@@ -57,20 +58,18 @@ def train_loader(
       ValueError: for cuts that cannot be used, here or with their batch.
     """
     sampler = train_sampler(cuts, config, exclude, seed, epoch, part)
-    noise = None
-    if config.noise_cuts and spec.kind == "encoded":
-        raise ValueError("noise_cuts needs audio or features, and these cuts have stored encoder output")
-    if config.noise_cuts:
-        low, high = config.noise_snr
-        noise = NoiseMix(open_cuts(config.noise_cuts), (low, high), config.noise_prob)
+    stored = has_features(open_cuts(cuts, metadata=True))
     dataset = SpeechDataset(
         spec,
-        stored=has_features(open_cuts(cuts, metadata=True)),
+        stored=stored,
         seed=seed,
         epoch=epoch,
         spec_augment=_spec_augment(config) if config.spec_augment and spec.kind != "encoded" else None,
-        noise=noise,
+        noise=_noise(config, stored, spec) if config.noise_cuts else None,
         waves=WaveAugment(config.noise_dir) if config.wave_augment else None,
+        reverberation=Reverberation.of_manifest(config.rir_recordings, config.rir_prob)
+        if config.rir_recordings
+        else None,
     )
     return _loader(dataset, EpochSampler(sampler, skip_batches), config, pin_memory)
 
@@ -146,6 +145,21 @@ def _spec_augment(config: DataConfig) -> SpecAugment:
         config.time_fraction,
         config.spec_prob,
     )
+
+
+def _noise(config: DataConfig, stored: bool, spec: FeatureSpec) -> NoiseMix:
+    """The noise of `noise_cuts`. Raises ValueError where it cannot be mixed into the training cuts, whose features
+    may be `stored`."""
+    if spec.kind == "encoded":
+        raise ValueError("noise_cuts needs audio or features, and these cuts have stored encoder output")
+    noise = open_cuts(config.noise_cuts)
+    if stored and not has_features(noise):
+        raise ValueError(
+            f"{config.noise_cuts}: noise without features, and the training cuts have stored ones: compute features of "
+            "the noise (hainan-compute-features), or give training cuts without them"
+        )
+    low, high = config.noise_snr
+    return NoiseMix(noise, (low, high), config.noise_prob)
 
 
 def _bucketing_sampler(

@@ -19,6 +19,7 @@ from hainan_k2.data.augment import NoiseMix, SpecAugment, generator
 from hainan_k2.data.cuts import check_cut, num_frames
 from hainan_k2.data.extractors import extractor_of, transforms_of
 from hainan_k2.data.long_utterance import LongUtterance
+from hainan_k2.data.reverberation import Reverberation
 from hainan_k2.frontend.spec import FBANK, FeatureSpec
 
 # Errors of lhotse, libsndfile and lilcom for files that are missing, truncated or damaged.
@@ -40,6 +41,7 @@ class SpeechDataset(K2SpeechRecognitionDataset):
       spec_augment: augments features (T, F).
       noise: mixes noise into cuts.
       waves: augments samples (N,); ValueError with stored features.
+      reverberation: convolves cuts with room responses, before noise is mixed in; ValueError with stored features.
     """
 
     def __init__(
@@ -51,15 +53,15 @@ class SpeechDataset(K2SpeechRecognitionDataset):
         spec_augment: Optional[SpecAugment] = None,
         noise: Optional[NoiseMix] = None,
         waves: Optional[Callable[[np.ndarray, random.Random], np.ndarray]] = None,
+        reverberation: Optional[Reverberation] = None,
     ):
-        if waves is not None and stored:
-            raise ValueError(
-                "wave_augment needs audio, and these cuts have stored features: give cuts without features"
-            )
+        for name, augmentation in (("wave_augment", waves), ("rir_recordings", reverberation)):
+            if augmentation is not None and stored:
+                raise ValueError(f"{name} needs audio, and these cuts have stored features: give cuts without features")
         strategy = StoredFeatures(spec) if stored else ComputedFeatures(spec, self._augment_samples)
         super().__init__(return_cuts=True, input_strategy=strategy, input_transforms=transforms_of(spec))
         self.spec, self.stored, self.seed, self.epoch = spec, stored, seed, epoch
-        self.spec_augment, self.noise, self.waves = spec_augment, noise, waves
+        self.spec_augment, self.noise, self.waves, self.reverberation = spec_augment, noise, waves, reverberation
 
     def _augment_samples(self, cut: Cut, samples: np.ndarray) -> np.ndarray:
         return samples if self.waves is None else self.waves(samples, generator(self.seed, self.epoch, cut.id))
@@ -67,6 +69,8 @@ class SpeechDataset(K2SpeechRecognitionDataset):
     def __getitem__(self, cuts: CutSet) -> dict[str, Any]:
         for cut in cuts:
             check_cut(cut, self.stored, self.spec)
+        if self.reverberation is not None:
+            cuts = self.reverberation(cuts, self.seed, self.epoch)
         if self.noise is not None:
             cuts = self.noise(cuts, generator(self.seed, self.epoch, "noise " + " ".join(cuts.ids)))
         try:

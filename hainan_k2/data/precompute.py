@@ -103,6 +103,15 @@ def precompute(
     return manifest
 
 
+def copy_cuts(cuts_path: Path, target: Path, speed_factors: Sequence[float] = ()) -> None:
+    """Write the cuts in `cuts_path`, which have no features, and copies at `speed_factors` to the manifest `target`.
+
+    Raises ValueError where there is no manifest, or it is damaged.
+    """
+    write_manifest(perturb_speed(open_cuts(cuts_path), speed_factors), target)
+    logger.info("%s: cuts without features", target)
+
+
 def _compute_part(
     extractor: FeatureExtractor, storage: type[FeaturesWriter], num_jobs: int, chunk: tuple[list[Cut], Path]
 ) -> list[Cut]:

@@ -252,9 +252,9 @@ class Recognizer:
         Args:
           options: top_k, scales and pruning, by default those of the method with these resources: graph, grammar,
             viterbi-lm, viterbi; lattice="ar" makes the lattices of ar-beam.
-          files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar", graph="LG.safetensors": files of
-            decoding resources, in place of `resources` that are loaded already. The lattice of a graph has words as
-            aux_labels, the indices of `resources.graph.words`.
+          files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar", graph="LG.safetensors",
+            word_lm="words.arpa": files of decoding resources, in place of `resources` that are loaded already. The
+            lattice of a graph has words as aux_labels, the indices of `resources.graph.words`.
         Raises:
           ValueError: naming an input or a file that cannot be read, and where k2 does not work.
 

@@ -13,11 +13,11 @@ import numpy as np
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report.calibration import calibration, judged_words
-from hainan_k2.report.differences import columns
+from hainan_k2.report.differences import align, columns, differences
 from hainan_k2.report.media import sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
 from hainan_k2.result import Hypothesis
-from hainan_k2.scoring.wer import Score, ScoredUtterance, score
+from hainan_k2.scoring.wer import Score, score
 from hainan_k2.search import METHODS
 
 CONFUSIONS = 12  # how many of the most frequent substitutions, deletions and insertions are shown
@@ -48,7 +48,8 @@ class Page:
       details: the utterances that are shown one by one, by id.
       seconds: time of "encoder" and of the search of each label.
       facts: (name, value) pairs, printed under the title.
-      references: whether the utterances have references. If not, all methods are compared with the first.
+      references: whether the utterances have references. If not, every two methods are compared, and none is scored.
+      origin: (name, value) pairs, printed at the end of the page: what made it.
     """
 
     title: str
@@ -59,6 +60,7 @@ class Page:
     seconds: Mapping[str, float] = field(default_factory=dict)
     facts: tuple[tuple[str, str], ...] = ()
     references: bool = True
+    origin: tuple[tuple[str, str], ...] = ()
 
 
 def page_data(page: Page) -> dict[str, Any]:
@@ -69,31 +71,63 @@ def page_data(page: Page) -> dict[str, Any]:
     """
     if not page.labels:
         raise ValueError("a page needs at least one method")
-    scores = {label: score(_results(page, label)) for label in page.labels}
-    scored = {label: {u.id: u for u in s.utterances} for label, s in scores.items()}
-    audio = sum(d.seconds for d in page.decoded)
+    repeated = [name for name, count in Counter(d.id for d in page.decoded).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{len(repeated)} utterances of the page have several results, e.g. {repeated[0]}")
     shown = [d for d in page.decoded if d.id in page.details]
-    return {
+    data: dict[str, Any] = {
         "title": page.title,
         "facts": page.facts,
+        "origin": page.origin,
         "references": page.references,
         "labels": page.labels,
-        "audio": audio,
+        "audio": sum(d.seconds for d in page.decoded),
         "count": len(page.decoded),
         "encoder": page.seconds.get("encoder"),
-        "methods": [_method(page, label, scores[label]) for label in page.labels],
-        "utterances": [_utterance(page, d, [scored[label][d.id] for label in page.labels]) for d in shown],
+        "methods": [_method(page, label) for label in page.labels],
+        "utterances": [_utterance(page, d) for d in shown],
+    }
+    if not page.references:
+        texts = [{d.id: d.texts(label)[2] for d in page.decoded if label in d.hypotheses} for label in page.labels]
+        data["differences"] = [asdict(difference) for difference in differences(texts, CONFUSIONS)]
+        for utterance, decoded in zip(data["utterances"], shown):
+            utterance.update(_compared(page, decoded))
+        return data
+    scores = {label: score(d.texts(label) for d in page.decoded) for label in page.labels}
+    scored = {label: {u.id: u for u in s.utterances} for label, s in scores.items()}
+    for method in data["methods"]:
+        method.update(_scored(page, method["label"], scores[method["label"]]))
+    for utterance in data["utterances"]:
+        each = [scored[label][utterance["id"]] for label in page.labels]
+        utterance.update(reference=each[0].reference, columns=columns(each))
+        utterance["errors"] = [{**asdict(u.words), "rate": _finite(u.words.rate)} for u in each]
+    return data
+
+
+def _compared(page: Page, decoded: Decoded) -> dict[str, Any]:
+    """The texts of the methods for an utterance without a reference, aligned; `differing` lists the columns in which
+    the methods have different words. A method that failed has no words and does not count."""
+    texts = [decoded.texts(label)[2].split() for label in page.labels]
+    there = [i for i, label in enumerate(page.labels) if label in decoded.hypotheses]
+    aligned = align(texts)
+    return {
+        "columns": [(None, words) for words in aligned],
+        "differing": [i for i, words in enumerate(aligned) if len({words[j] for j in there}) > 1],
     }
 
 
-def _results(page: Page, label: str) -> list[tuple[str, str, str]]:
-    if page.references:
-        return [d.texts(label) for d in page.decoded]
-    return [(d.id, d.texts(page.labels[0])[2], d.texts(label)[2]) for d in page.decoded]
+def _method(page: Page, label: str) -> dict[str, Any]:
+    """What the summary says of a method, whether or not there are references."""
+    return {
+        "label": label,
+        "description": METHODS[label.split(" ")[0]].description,
+        "search": page.seconds.get(label),
+        "failed": sum(label in d.failures for d in page.decoded),
+    }
 
 
-def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
-    """The method's row of the summary, with the data of its charts."""
+def _scored(page: Page, label: str, scored: Score) -> dict[str, Any]:
+    """The error rates of a method, with the data of its charts."""
     recognised = {d.id: d for d in page.decoded if label in d.hypotheses}
     judged = [
         judged_words(u, recognised[u.id].hypotheses[label], recognised[u.id].normalise)
@@ -111,15 +145,11 @@ def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
         kind = "insertions" if word is None else "deletions" if instead is None else "substitutions"
         kinds[kind].append((word, instead, count))
     return {
-        "label": label,
-        "description": METHODS[label.split(" ")[0]].description,
         "wer": _finite(scored.wer),
         "cer": _finite(scored.cer),
         "interval": [_finite(limit) for limit in scored.wer_interval()] if scored.utterances else [None, None],
         **asdict(scored.words),
         "words": scored.words.reference_length,
-        "search": page.seconds.get(label),
-        "failed": sum(label in d.failures for d in page.decoded),
         "confusions": {kind: {"kinds": len(pairs), "most": pairs[:CONFUSIONS]} for kind, pairs in kinds.items()},
         "calibration": {
             "bins": [asdict(b) for b in calibrated.bins],
@@ -130,19 +160,16 @@ def _method(page: Page, label: str, scored: Score) -> dict[str, Any]:
     }
 
 
-def _utterance(page: Page, decoded: Decoded, scored: Sequence[ScoredUtterance]) -> dict[str, Any]:
+def _utterance(page: Page, decoded: Decoded) -> dict[str, Any]:
     """An utterance that is shown in detail: sound, spectrogram, a row per method, n-best list, word graph."""
     detail = page.details[decoded.id]
     graph = word_graph(detail.paths)
     return {
         "id": decoded.id,
         "seconds": decoded.seconds,
-        "reference": scored[0].reference,
         "sound": None if detail.samples is None else sound_uri(detail.samples),
         "pictures": [] if detail.samples is None else list(spectrogram(detail.samples)),
         "rows": [_row(page, decoded, label) for label in page.labels],
-        "errors": [asdict(u.words) for u in scored],
-        "columns": columns(scored),
         "paths": [
             {"text": path.text, "score": _finite(path.score), "share": share}
             for path, share in zip(detail.paths, shares(detail.paths))

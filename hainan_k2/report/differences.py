@@ -2,40 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import Optional
 
-from hainan_k2.scoring.wer import ScoredUtterance
+from hainan_k2.scoring.wer import ScoredUtterance, score
 
-Column = tuple[Optional[str], tuple[Optional[str], ...]]
+Aligned = tuple[Optional[str], ...]  # the word of each method, None for no word
+Column = tuple[
+    Optional[str], Aligned
+]  # the reference word, None where words are inserted, and the words of the methods
 
 
 def columns(scored: Sequence[ScoredUtterance]) -> list[Column]:
     """Align the results of several methods for one utterance: (reference word, word of each method) per column.
 
     A deleted word is None in the method's row. Inserted words have columns of their own, whose reference word is None;
-    between two reference words there are as many as the longest insertion has words.
+    the insertions of the methods between two reference words are aligned with each other by `align`.
 
     Args:
       scored: the utterance as scored for each method, all with the same reference.
     """
     reference = scored[0].reference if scored else ()
     matched: list[list[Optional[str]]] = []  # for each method, the word aligned with each reference word
-    inserted: list[list[list[Optional[str]]]] = []  # and the words inserted before each of them and after the last
+    inserted: list[list[list[str]]] = []  # and the words inserted before each of them and after the last
     for utterance in scored:
         matched.append([])
         inserted.append([[]])
         for word, recognised in utterance.pairs():
-            if word is None:
-                inserted[-1][-1].append(recognised)
-            else:
+            if word is not None:
                 matched[-1].append(recognised)
                 inserted[-1].append([])
+            elif recognised is not None:
+                inserted[-1][-1].append(recognised)
     aligned: list[Column] = []
     for position in range(len(reference) + 1):
-        extra = [words[position] for words in inserted]
-        for i in range(max(map(len, extra), default=0)):
-            aligned.append((None, tuple(words[i] if i < len(words) else None for words in extra)))
+        aligned += [(None, words) for words in align([words[position] for words in inserted])]
         if position < len(reference):
             aligned.append((reference[position], tuple(words[position] for words in matched)))
     return aligned
+
+
+def align(texts: Sequence[Sequence[str]]) -> list[Aligned]:
+    """Align texts of which none is a reference: the word of each text per column.
+
+    Each text is aligned with the one that has the fewest word errors against all others, the first of equals. Words
+    that it does not have are aligned in the same way.
+
+    >>> align([[], ["a", "b"], ["b"]])
+    [(None, 'a', None), (None, 'b', 'b')]
+    """
+    import kaldialign
+
+    spoken = [list(text) for text in texts if text]
+    if not spoken:
+        return []
+    middle = min(spoken, key=lambda text: sum(kaldialign.edit_distance(text, other)["total"] for other in spoken))
+    pairs = [("", " ".join(middle), " ".join(text)) for text in texts]
+    return [words for _, words in columns([score([pair]).utterances[0] for pair in pairs])]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two methods differ, each in the same relation to the other.
+
+    Args:
+      first, second: indices of the methods.
+      count: word differences: the edit distance of their texts, summed over utterances.
+      rate: `count` over the words of the longer text of each utterance, at most 1; None if there are none.
+      words: the most frequent differences, (word of the first, word of the second, count), None for no word.
+    """
+
+    first: int
+    second: int
+    count: int
+    rate: Optional[float]
+    words: tuple[tuple[Optional[str], Optional[str], int], ...]
+
+
+def differences(texts: Sequence[Mapping[str, str]], most: int) -> list[Difference]:
+    """Compare every two methods, without a reference.
+
+    Args:
+      texts: for each method, its normalised texts by utterance id. Two methods are compared on those that both have.
+      most: how many of the most frequent differences are kept.
+    """
+    found = []
+    for first, second in combinations(range(len(texts)), 2):
+        one, other = texts[first], texts[second]
+        scored = score((name, text, other[name]) for name, text in one.items() if name in other)
+        pairs = Counter(pair for u in scored.utterances for pair in u.pairs() if pair[0] != pair[1])
+        frequent = sorted(pairs.items(), key=lambda item: (-item[1], str(item[0])))[:most]
+        count, words = scored.words.total, sum(max(len(u.reference), len(u.hypothesis)) for u in scored.utterances)
+        found.append(
+            Difference(
+                first, second, count, count / words if words else None, tuple((*pair, n) for pair, n in frequent)
+            )
+        )
+    return found

@@ -2,8 +2,8 @@
 
 // The method selected on the page: all selectors and sections show the same one.
 class SelectedMethod {
-  constructor(labels) {
-    Object.assign(this, { labels, index: 0, listeners: [], selects: [] });
+  constructor(methods) {
+    Object.assign(this, { methods, index: 0, listeners: [], selects: [] });
   }
 
   listen(listener) {
@@ -13,7 +13,7 @@ class SelectedMethod {
 
   select() {
     const select = el("select", { "aria-label": "Method shown", onchange: () => this.choose(select.selectedIndex) },
-      this.labels.map((label) => el("option", {}, label)));
+      this.methods.map(({ label, description }) => el("option", { title: description }, label)));
     this.selects.push(select);
     return select;
   }
@@ -25,14 +25,20 @@ class SelectedMethod {
   }
 }
 
+// A list of names and values.
+function pairs(items) {
+  return el("dl", {}, items.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+}
+
 function main() {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const selected = new SelectedMethod(data.labels);
+  const selected = new SelectedMethod(data.methods);
   const parts = [
     el("header", {}, el("h1", {}, data.title),
       el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),
-      el("dl", {}, data.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))),
-    summary(data), calibrationSection(data), confusionSection(data, selected), utteranceSection(data, selected),
+      pairs(data.facts)),
+    utteranceSection(data, selected), summary(data), confusionSection(data, selected), calibrationSection(data),
+    data.origin.length ? el("footer", {}, pairs(data.origin)) : null,
   ];
   document.getElementById("page").append(...parts.filter((part) => part !== null));
   for (const node of document.querySelectorAll("details.utterance[open]")) node.dispatchEvent(new Event("toggle"));

@@ -40,6 +40,7 @@ PATHS = 8  # texts shown of each lattice
 LATTICE_SECONDS = 60.0  # longer recordings have no lattice on the page: it takes much memory and is unreadable
 
 Item = TypeVar("Item")
+Pairs = tuple[tuple[str, str], ...]  # (name, value)
 
 
 def write_decoding(
@@ -52,10 +53,11 @@ def write_decoding(
     tokenizer: Tokenizer,
     resources: DecodingResources,
     windows: Windows = DEFAULT_WINDOWS,
+    origin: Pairs = (),
 ) -> None:
     """Write the page of a decoding run: a summary of all utterances, and 20 of them in detail.
 
-    The 20 are spread evenly over the order of decoding.
+    The 20 are spread evenly over the order of decoding. If no cut has a text, the methods are compared with each other.
 
     Args:
       path: HTML file to write.
@@ -66,6 +68,7 @@ def write_decoding(
       tokenizer: that of the model.
       resources: LM, graph, grammar and hotwords of the lattices.
       windows: window sizes of the encoder, as in the decoding run.
+      origin: what made the page, of `hainan_k2.report.origin`.
     """
     shown = {d.id for d in evenly(decoded)}
     some = CutSet.from_cuts(cut for cut in open_cuts(cuts) if cut.id in shown)
@@ -81,6 +84,8 @@ def write_decoding(
             details,
             {name: mean(values) for name, values in seconds.items()},
             facts(model),
+            references=any(d.reference for d in decoded),
+            origin=origin,
         ),
     )
 
@@ -92,6 +97,7 @@ def write_transcription(
     rows: Sequence[Row],
     resources: DecodingResources,
     seconds: Optional[Mapping[str, float]] = None,
+    origin: Pairs = (),
 ) -> None:
     """Write the page of transcribed recordings.
 
@@ -106,6 +112,7 @@ def write_transcription(
       resources: LM, graph, grammar and hotwords of the searches.
       seconds: time of "encoder" and of the search of each row's label; given if and only if the results have
         references and hypotheses.
+      origin: what made the page, of `hainan_k2.report.origin`.
     """
     model, pieces, watch = recognizer.model, recognizer.tokenizer.pieces, Stopwatch(synchronise=True)
     referenced, options = seconds is not None, rows[0].options
@@ -143,6 +150,7 @@ def write_transcription(
             watch.seconds if seconds is None else seconds,
             page_facts,
             references=referenced,
+            origin=origin,
         ),
     )
 
@@ -156,7 +164,7 @@ def evenly(items: Sequence[Item]) -> list[Item]:
     return [items[i] for i in sorted({round(x) for x in np.linspace(0, len(items) - 1, min(SHOWN, len(items)))})]
 
 
-def facts(model: Hainan) -> tuple[tuple[str, str], ...]:
+def facts(model: Hainan) -> Pairs:
     """(name, value) pairs about a model, printed under the title."""
     size = sum(p.numel() for p in model.parameters()) / 1e6
     return (

@@ -1,29 +1,50 @@
 "use strict";
 
-// Table of error rates, or of differences from the first method if there are no references.
+// A method's name; its description appears where the pointer or the focus is.
+function methodName({ label, description }) {
+  return el("abbr", { title: description, tabindex: 0 }, label);
+}
+
+// Table of error rates, or of the differences between methods if there are no references; speeds.
 function summary(data) {
-  const known = data.references;
-  const first = data.labels[0];
+  const failed = data.methods.filter((m) => m.failed);
+  return el("section", { "aria-labelledby": "summary" },
+    data.references ? errorRates(data) : comparisonOfMethods(data),
+    failed.map((m) => el("p", { class: "warning" }, `${m.label} failed on ${plural(m.failed, "utterance")}, ` +
+      (data.references ? "whose results count as empty." : "which are left out where it is compared."))),
+    speed(data));
+}
+
+function errorRates(data) {
   const worst = Math.max(...data.methods.map((m) => m.wer || 0), 1e-9);
-  const heads = ["method", known ? "WER %" : `difference from ${first} %`, "95 % interval", "sub", "del", "ins",
-    "CER %", ...(known ? ["ECE %"] : []), "search s", "RTF"];
+  const heads = ["method", "WER %", "95 % interval", "sub", "del", "ins", "CER %", "ECE %", "search s", "RTF"];
   const rows = data.methods.map((m) => [
-    el("span", { title: m.description }, m.label),
+    methodName(m),
     el("span", { class: "bar", style: { "--share": m.wer === null ? 0 : m.wer / worst } }, percent(m.wer, 2)),
     m.interval[0] === null || data.count < 2 ? "–" : `${percent(m.interval[0], 1)} – ${percent(m.interval[1], 1)}`,
     String(m.substitutions), String(m.deletions), String(m.insertions), percent(m.cer, 2),
-    ...(known ? [percent(m.calibration.error)] : []), number(m.search, 2), rtf(data, m),
+    percent(m.calibration.error), number(m.search, 2), rtf(data, m),
   ]);
-  const failed = data.methods.filter((m) => m.failed);
-  return el("section", { "aria-labelledby": "summary" },
-    el("h2", { id: "summary" }, known ? "Error rates" : "Agreement"),
-    el("p", { class: "muted" }, known
-      ? "Word errors against the references, with bootstrap intervals over utterances. Point at a method for its description."
-      : `There are no references: every method is compared with ${first}. A difference is not necessarily an error.`),
-    table("Methods", heads, rows, "numbers"),
-    failed.map((m) => el("p", { class: "warning" }, `${m.label} failed on ${plural(m.failed, "utterance")}, whose ` +
-      "results count as empty.")),
-    speed(data));
+  return [el("h2", { id: "summary" }, "Error rates"),
+    el("p", { class: "muted" }, "Word errors against the references, with bootstrap intervals over utterances. " +
+      "Point at a method for its description."),
+    table("Methods", heads, rows, "numbers")];
+}
+
+// Word differences of every two methods: the table is symmetric, because none of them is a reference.
+function comparisonOfMethods(data) {
+  const cell = (i, j) => {
+    const pair = data.differences.find((d) => d.first === Math.min(i, j) && d.second === Math.max(i, j));
+    return pair ? el("span", { title: plural(pair.count, "word difference") }, percent(pair.rate)) : "";
+  };
+  const several = data.methods.length > 1;
+  return [el("h2", { id: "summary" }, several ? "Agreement of the methods" : "Method"),
+    several ? el("p", { class: "muted" }, "There are no references, so it is not known which words are right. The table " +
+      "has the word differences of every two methods, in percent of the words of the longer text. Point at a method " +
+      "for its description.") : null,
+    table("Methods", ["method", ...(several ? data.labels : []), "search s", "RTF"], data.methods.map((m, i) => [
+      methodName(m), ...(several ? data.methods.map((_, j) => cell(i, j)) : []), number(m.search, 2), rtf(data, m)]),
+    "numbers")];
 }
 
 // Real-time factor: seconds of encoder and search per second of audio.
@@ -43,7 +64,7 @@ function speed(data) {
       data.encoder === null || data.encoder === undefined ? " (included in the search)" : ` ${number(data.encoder)} s, shared by all methods`,
       ", ", el("i", { class: "key search" }), " search."),
     el("div", { class: "speeds" }, timed.map((m) => [
-      el("span", {}, m.label),
+      methodName(m),
       el("span", { class: "stacked" }, el("i", { class: "encoder", style: share(data.encoder || 0) }),
         el("i", { class: "search", style: share(m.search) })),
       el("span", { class: "figure" }, `${number((data.encoder || 0) + m.search)} s`)])));
@@ -77,31 +98,48 @@ function reliability(method) {
       svg("polyline", { points: bins.map((b) => `${x(b.confidence)},${y(b.accuracy)}`).join(" "), class: "curve" }),
       bins.map((b, i) => svg("circle", { cx: x(b.confidence), cy: y(b.accuracy), class: "bin",
         r: 2 + 6 * Math.sqrt(b.count / most) }, svg("title", {}, labels[i])))),
-    el("figcaption", {}, el("b", {}, method.label), el("br"),
+    el("figcaption", {}, el("b", {}, methodName(method)), el("br"),
       `ECE ${percent(error)} %, ${plural(words, "word")}`,
       leftOut ? el("span", { class: "muted" }, ` (${plural(leftOut, "utterance")} left out: their words are split differently for scoring)`) : null));
 }
 
-// The most frequent substitutions, deletions and insertions of the selected method.
+// The most frequent errors of the selected method, or its most frequent differences from each other method.
 function confusionSection(data, selected) {
+  if (!data.references && data.methods.length < 2) return null;
   const place = el("div", { class: "columns" });
-  const kinds = { substitutions: "Substitutions", deletions: "Deletions", insertions: "Insertions" };
-  selected.listen((index) => {
-    const method = data.methods[index];
-    place.replaceChildren(...Object.entries(kinds).map(([kind, name]) => {
-      const { kinds: different, most } = method.confusions[kind];
-      return el("div", {},
-        el("h3", {}, `${name} `, el("span", { class: "muted" }, `${method[kind]} in total, ${different} distinct`)),
-        most.length ? null : el("p", { class: "muted" }, "none"),
-        el("ol", { class: "confusions" }, most.map(([word, recognised, count]) => el("li", {},
-          el("span", { class: "figure" }, `${count} × `),
-          word === null ? null : el("span", { class: recognised === null ? "del" : "ref" }, word),
-          word !== null && recognised !== null ? " → " : null,
-          recognised === null ? null : el("span", { class: word === null ? "ins" : "sub" }, recognised)))));
-    }));
-  });
+  const lists = data.references ? errorLists : differenceLists;
+  selected.listen((index) => place.replaceChildren(...lists(data, index)));
   return el("section", { "aria-labelledby": "confusions" },
     el("h2", { id: "confusions" }, data.references ? "Most frequent errors" : "Most frequent differences",
       " ", selected.select()),
     place);
+}
+
+function errorLists(data, index) {
+  const method = data.methods[index];
+  const kinds = { substitutions: "Substitutions", deletions: "Deletions", insertions: "Insertions" };
+  return Object.entries(kinds).map(([kind, name]) => {
+    const { kinds: different, most } = method.confusions[kind];
+    return frequent(name, `${method[kind]} in total, ${different} distinct`, most, (word, recognised) => [
+      word === null ? null : el("span", { class: recognised === null ? "del" : "ref" }, word),
+      word !== null && recognised !== null ? " → " : null,
+      recognised === null ? null : el("span", { class: word === null ? "ins" : "sub" }, recognised)]);
+  });
+}
+
+function differenceLists(data, index) {
+  const pairs = data.differences.filter((pair) => pair.first === index || pair.second === index);
+  return pairs.map((pair) => {
+    const turned = pair.second === index, other = turned ? pair.first : pair.second;
+    return frequent(`${data.labels[index]} · ${data.labels[other]}`, plural(pair.count, "difference"), pair.words,
+      (...words) => [(turned ? words[1] : words[0]) || "–", " · ", (turned ? words[0] : words[1]) || "–"]);
+  });
+}
+
+// A list of pairs of words with their counts; `show` makes the nodes of a pair.
+function frequent(name, note, pairs, show) {
+  return el("div", {}, el("h3", {}, `${name} `, el("span", { class: "muted" }, note)),
+    pairs.length ? null : el("p", { class: "muted" }, "none"),
+    el("ol", { class: "confusions" }, pairs.map(([one, other, count]) => el("li", {},
+      el("span", { class: "figure" }, `${count} × `), show(one, other)))));
 }

@@ -10,7 +10,7 @@ function utteranceSection(data, selected) {
   const list = el("div", {}, shown.map((view) => view.node));
   const orders = {
     "as decoded": () => 0,
-    "most errors first": (a, b) => b.errors() - a.errors(),
+    ...(data.references || data.labels.length > 1 ? { [`most ${data.references ? "errors" : "differences"} first`]: (a, b) => b.errors() - a.errors() } : {}),
     "lowest confidence first": (a, b) => a.confidence() - b.confidence(),
     "longest first": (a, b) => b.utterance.seconds - a.utterance.seconds,
   };
@@ -21,8 +21,9 @@ function utteranceSection(data, selected) {
     el("h2", { id: "utterances" }, "Utterances ", el("span", { class: "muted" }, `${shown.length}${all}`), " ",
       selected.select()),
     el("p", { class: "legend" }, el("span", {}, "confidence 0", el("i", { class: "ramp" }), "1"),
-      el("span", {}, el("span", { class: "sub" }, "substituted"), " ", el("span", { class: "del" }, "deleted"), " ",
-        el("span", { class: "ins" }, "inserted")),
+      data.references ? el("span", {}, el("span", { class: "sub" }, "substituted"), " ",
+        el("span", { class: "del" }, "deleted"), " ", el("span", { class: "ins" }, "inserted"))
+        : data.labels.length > 1 ? el("span", {}, el("span", { class: "differs" }, "the methods differ")) : null,
       el("label", {}, "order ", order),
       el("button", { type: "button", onclick: () => shown.forEach((view) => { view.node.open = true; }) }, "open all")),
     list);
@@ -34,13 +35,17 @@ class UtteranceView {
     Object.assign(this, { data, utterance, selected, built: false });
     this.figure = el("span", { class: "figure" });
     this.text = el("span", { class: "recognised" });
+    this.transcript = el("p", { class: "transcript" });
+    this.method = el("p", { class: "muted" });
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
         this.figure, this.text));
     selected.listen((index) => this.choose(index));
   }
 
+  // Word errors of the selected method; without references, the columns in which the methods differ.
   errors() {
+    if (!this.data.references) return this.utterance.differing.length;
     const { substitutions, deletions, insertions } = this.utterance.errors[this.selected.index];
     return substitutions + deletions + insertions;
   }
@@ -52,10 +57,19 @@ class UtteranceView {
 
   choose(index) {
     const row = this.utterance.rows[index], count = this.errors();
-    this.figure.textContent = plural(count, this.data.references ? "error" : "difference");
+    this.figure.textContent = this.data.references ? plural(count, "error")
+      : this.data.labels.length > 1 ? plural(count, "difference") : "";
     this.figure.classList.toggle("some", count > 0);
     this.text.textContent = row.failure || row.words.map((word) => word.text).join(" ");
-    if (this.built) this.timeline.show(row);
+    if (this.built) this.show(row);
+  }
+
+  // The transcript and the timeline of one method.
+  show(row) {
+    const method = this.data.methods[this.selected.index];
+    this.method.textContent = `${method.label}: ${method.description}`;
+    this.transcript.replaceChildren(...transcript(row, (start) => this.timeline.seek(start)));
+    this.timeline.show(row);
   }
 
   // Details are drawn when the utterance is opened: a page may have hours of audio.
@@ -66,34 +80,49 @@ class UtteranceView {
     const sound = utterance.sound && el("audio", { controls: true, preload: "metadata", src: utterance.sound,
       "aria-label": `Sound of ${utterance.id}` });
     this.timeline = new Timeline(utterance, sound);
-    this.node.append(
+    this.node.append(this.transcript, this.method,
       el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),
       this.timeline.node, comparison(data, utterance, this.node.clientWidth), nbest(utterance));
-    this.timeline.show(utterance.rows[this.selected.index]);
+    this.show(utterance.rows[this.selected.index]);
   }
+}
+
+// The words of a method as running text, underlined by confidence; a click on a word plays from there.
+function transcript(row, seek) {
+  if (row.failure) return [el("span", { class: "warning" }, row.failure)];
+  if (!row.words.length) return [el("span", { class: "muted" }, "(no words)")];
+  return row.words.flatMap((word, i) => [i ? " " : "", el("span", { class: "timed", title:
+    `${number(word.start)} to ${number(word.end)} s, confidence ${number(word.confidence)}`,
+  style: { "--confidence": cssPercent(word.confidence) }, onclick: () => seek(word.start) }, word.text)]);
 }
 
 // The reference and the texts of all methods, aligned word by word, broken into lines.
 function comparison(data, utterance, room) {
+  if (!data.references && data.labels.length < 2) return null;
   const names = [data.references ? "reference" : null, ...data.labels];
   const budget = Math.max(200, room - 24 - Math.max(...names.map((n) => n ? textWidth(n, WORD_FONT) : 0)) - 40);
+  const differing = new Set(utterance.differing);
   const lines = [[]];
   let used = 0;
-  for (const [word, recognised] of utterance.columns) {
+  utterance.columns.forEach(([word, recognised], i) => {
     const width = Math.max(...[word, ...recognised].map((text) => textWidth(text || "–", WORD_FONT))) + 13;
     if (used && used + width > budget) {
       lines.push([]);
       used = 0;
     }
     used += width;
-    lines[lines.length - 1].push([word, recognised]);
-  }
-  const row = (name, cells, note) => el("tr", {}, el("th", { scope: "row", title: note || null }, name), cells);
+    lines[lines.length - 1].push({ word, recognised, differs: differing.has(i) });
+  });
+  const cell = ({ word, recognised, differs }, i) => data.references ? difference(word, recognised[i])
+    : el("td", { class: differs && !utterance.rows[i].failure ? "differs" : null },
+      recognised[i] || (differs && !utterance.rows[i].failure ? "–" : ""));
   const notes = utterance.rows.map((r) => r.failure || r.note);
   return el("div", { class: "comparison scroll", tabindex: 0, role: "region", "aria-label": "Differences" },
     lines.map((columns) => el("table", {}, el("tbody", {},
-      data.references ? row("reference", columns.map(([word]) => el("td", { class: "ref" }, word === null ? "" : word))) : null,
-      data.labels.map((label, i) => row(label, columns.map(([word, recognised]) => difference(word, recognised[i])), notes[i]))))),
+      data.references ? el("tr", {}, el("th", { scope: "row" }, "reference"),
+        columns.map(({ word }) => el("td", { class: "ref" }, word === null ? "" : word))) : null,
+      data.methods.map((method, i) => el("tr", {}, el("th", { scope: "row" }, methodName(method)),
+        columns.map((column) => cell(column, i))))))),
     notes.map((note, i) => note ? el("p", { class: "muted" }, `${data.labels[i]}: ${note}`) : null));
 }
 

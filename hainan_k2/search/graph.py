@@ -5,6 +5,9 @@ over the log-probabilities of the encoder-only joint. The score is the best path
 and bonus as in viterbi, plus `lm_scale` times the graph's scores. The confidence of a token is its posterior in the
 pruned lattice. Words are the output labels of the graph, with the times of their tokens.
 
+With `--word-lm`, a larger language model over words, the lattice is rescored: lm_scale times its scores take the place
+of those of the graph's own model, also in confidences. Only what the beam keeps with the graph's model can be found.
+
 With hotwords, the `num_paths` best texts of the pruned lattice are ordered again, with the weights of the hotwords that
 each has: only what the graph allows, and the beam keeps, can be found.
 
@@ -22,10 +25,12 @@ from torch import Tensor
 
 from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.fsa.language.hotwords import HotwordGraph
+from hainan_k2.fsa.language.word_lm import WordLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.fsa.lattices.duration_scores import duration_scores
 from hainan_k2.fsa.lattices.nbest import best_texts
 from hainan_k2.fsa.lattices.paths import Durations
+from hainan_k2.fsa.lattices.rescoring import rescore_lattice
 from hainan_k2.fsa.lattices.topology import intersect_tdt, tdt_dense
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis
@@ -46,9 +51,11 @@ def graph(
     Raises ValueError where there is no `resources.graph`, or it was compiled for other durations.
     """
     word_graph: DecodingGraph = resources.require("graph")
+    word_lm = resources.to(encoder_out.device).word_lm
 
     def make(rows: list[int]) -> Fsa:
-        return graph_lattice(model, model.joiner.project_encoder(encoder_out[rows]), lens[rows], options, word_graph)
+        projected = model.joiner.project_encoder(encoder_out[rows])
+        return graph_lattice(model, projected, lens[rows], options, word_graph, word_lm)
 
     def without_graph(rows: list[int]) -> list[Hypothesis]:
         return viterbi(model, encoder_out[rows], lens[rows], options, resources)
@@ -95,18 +102,24 @@ def best_in_graph(
 
 
 def graph_lattice(
-    model: Hainan, projected: Tensor, lens: Tensor, options: SearchConfig, word_graph: DecodingGraph
+    model: Hainan,
+    projected: Tensor,
+    lens: Tensor,
+    options: SearchConfig,
+    word_graph: DecodingGraph,
+    word_lm: Optional[WordLm] = None,
 ) -> Fsa:
     """The lattices of projected encoder frames (B, T, J), lens (B,) of at least one, in the graph: a k2.FsaVec.
 
-    Their aux_labels are word ids. Raises ValueError if the graph was compiled for other durations.
+    Their aux_labels are word ids. With a `word_lm`, on the same device, they are rescored with it. Raises ValueError if
+    the graph was compiled for other durations.
     """
     token_log_probs, duration_log_probs = model.joiner.log_probs(projected, None)
     scores = duration_scores(
         token_log_probs, duration_log_probs, lens, model.durations, options.duration_scale, options.skip_scale
     )
     dense = tdt_dense(token_log_probs, scores, lens, options.blank_penalty, options.token_bonus)
-    return intersect_tdt(
+    lattice = intersect_tdt(
         word_graph.search_graph(model.durations, options.lm_scale, projected.device),
         dense,
         token_log_probs.shape[2],
@@ -116,3 +129,4 @@ def graph_lattice(
         options.min_active_states,
         options.max_active_states,
     )
+    return lattice if word_lm is None else rescore_lattice(lattice, word_lm, options.lm_scale)

@@ -114,7 +114,7 @@ _TABLE = (
         options=(*PENALTIES, *IN_GRAPH),
         defaults=WITH_LM,
         needs=("graph",),
-        uses=("hotwords",),
+        uses=("word_lm", "hotwords"),
         limit=COMPOSED,
     ),
     Method(
@@ -168,7 +168,7 @@ _TABLE = (
         options=(*NAR_SCORES, *IN_GRAPH),
         defaults=SKIPPING_WITH_LM,
         needs=("graph",),
-        uses=("hotwords",),
+        uses=("word_lm", "hotwords"),
         limit=COMPOSED,
     ),
     Method(

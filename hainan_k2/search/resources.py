@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hainan_k2.fsa.language.grammar import Grammar
     from hainan_k2.fsa.language.hotwords import HotwordGraph
     from hainan_k2.fsa.language.ngram import NgramLm
+    from hainan_k2.fsa.language.word_lm import WordLm
     from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
     from hainan_k2.text.tokenizer import Tokenizer
 
@@ -32,6 +33,7 @@ class DecodingResources:
     lm: Optional[NgramLm] = None  # over tokens
     lodr_lm: Optional[NgramLm] = None  # over tokens, of low order: viterbi-lm subtracts it
     graph: Optional[DecodingGraph] = None  # lexicon and LM over words
+    word_lm: Optional[WordLm] = None  # over the graph's words: the graph's lattice is rescored with it
     grammar: Optional[Grammar] = None
     hotwords: Optional[HotwordGraph] = None
     pieces: Optional[Sequence[str]] = None  # the text of every token, (V,)
@@ -54,14 +56,14 @@ class DecodingResources:
         Word graphs and grammars are moved, and remembered, when they are compiled (DecodingGraph, Grammar).
         """
         if device not in self._moved:
-            tensors = {name: getattr(self, name) for name in ("lm", "lodr_lm", "hotwords")}
+            tensors = {name: getattr(self, name) for name in ("lm", "lodr_lm", "word_lm", "hotwords")}
             moved = {name: resource.to(device) for name, resource in tensors.items() if resource is not None}
             self._moved[device] = replace(self, **moved)
             self._moved[device]._moved[device] = self._moved[device]
         return self._moved[device]
 
 
-FROM_FILES = ("lm", "lodr_lm", "graph", "grammar", "hotwords")  # the fields that have a flag
+FROM_FILES = ("lm", "lodr_lm", "graph", "word_lm", "grammar", "hotwords")  # the fields that have a flag
 NO_RESOURCES = DecodingResources()
 
 
@@ -74,6 +76,7 @@ class ResourceConfig:
     graph: str = option(
         "", "word graph of hainan-compile-graph: LG.safetensors or TLG.safetensors; or a lang folder of icefall"
     )
+    word_lm: str = option("", "larger n-gram LM over words, ARPA, that replaces the LM of --graph in its lattice")
     grammar: str = option(
         "",
         "closed grammar: a text, OpenFst text or binary, .safetensors of hainan-compile-grammar, "
@@ -101,6 +104,7 @@ def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingReso
         lm=_load_lm(config.lm, tokenizer),
         lodr_lm=_load_lm(config.lodr_lm, tokenizer),
         graph=graph,
+        word_lm=_load_word_lm(config.word_lm, graph),
         grammar=grammar,
         hotwords=hotwords,
         pieces=tokenizer.pieces,
@@ -120,6 +124,27 @@ def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
             path,
             len(lm.missing),
             tokenizer.vocab_size - 1,
+            shown,
+        )
+    return lm
+
+
+def _load_word_lm(path: str, graph: Optional[DecodingGraph]) -> Optional[WordLm]:
+    from hainan_k2.fsa.language.word_lm import WordLm
+
+    if not path:
+        return None
+    if graph is None:
+        raise ValueError("--word-lm rescores the lattice of --graph: give it as well")
+    used = graph.aux_labels.unique().tolist()
+    lm = WordLm.read(path, graph.words, used)
+    if lm.unknown:
+        shown = " ".join(lm.unknown[:5]) + (" ..." if len(lm.unknown) > 5 else "")
+        logger.warning(
+            "%s does not have %d of %d words of the graph (%s): they have the score of its <unk>",
+            path,
+            len(lm.unknown),
+            sum(label > 0 for label in used),
             shown,
         )
     return lm

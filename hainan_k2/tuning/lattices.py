@@ -21,7 +21,11 @@ from hainan_k2.search import DecodingResources, SearchConfig
 from hainan_k2.search.lattices import search_lattice
 from hainan_k2.tuning.dev_set import DevSet, EncodedBatch
 
-RESOURCES = {"viterbi": (), "viterbi-lm": ("lm",), "graph": ("graph",)}  # of the lattices, by method
+RESOURCES = {  # of the lattices, by method
+    "viterbi": ((),),
+    "viterbi-lm": (("lm",),),
+    "graph": (("graph",), ("graph", "word_lm")),
+}
 
 
 def has_lattices(method: str, options: SearchConfig, given: Sequence[str]) -> bool:
@@ -30,7 +34,7 @@ def has_lattices(method: str, options: SearchConfig, given: Sequence[str]) -> bo
     The scores of a second language model and of hotwords cannot be told from those of the first. Without a weight, the
     language model leaves no scores at all.
     """
-    return given == RESOURCES.get(method) and bool(options.lm_scale or not given)
+    return tuple(given) in RESOURCES.get(method, ()) and bool(options.lm_scale or not given)
 
 
 def path_weights(options: SearchConfig, with_lm: bool) -> PathWeights:

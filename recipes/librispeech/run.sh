@@ -12,6 +12,7 @@ option synth_seed 0 "seed of the synthetic corpus"
 option features fbank "fbank (Kaldi's filter banks), nemo (NeMo's features, which NeMo and onnx-asr compute) or \
 sherpa-onnx (what sherpa-onnx computes in their place)"
 asr_options
+noise_options
 parse_options "$@"
 
 [[ $features =~ ^(fbank|nemo|sherpa-onnx)$ ]] || refuse "--features is fbank, nemo or sherpa-onnx, not '$features'"
@@ -56,6 +57,7 @@ fi
 
 data_dir=${data_dir:-$recipe/data/$tag}
 if [[ $features != fbank ]]; then tag+=-$features; fi
+tag+=${musan:+-musan}${rir:+-rir}
 exp_dir=${exp_dir:-$recipe/exp/$tag}
 train_config=${train_config:-$recipe/conf/train_$corpus.yaml}
 grammar=$recipe/conf/synth_small.grammar

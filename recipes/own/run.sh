@@ -21,6 +21,7 @@ option lexicon "" "text file with more words that the graph should have"
 option graph "" "LG.safetensors for --method graph (default: it is made from the transcripts and --lm-text)"
 option grammar "" "grammar for --method grammar, a file or digits, dates ..."
 asr_options
+noise_options
 parse_options "$@"
 
 [[ -n $data ]] || refuse "--data is required (--help lists what it can be)"
@@ -59,7 +60,6 @@ if [[ -n $init_from ]]; then
   fi
   normalise=${normalise:-$of_model}
   [[ $normalise == "$of_model" ]] || refuse "--normalise $normalise: the texts of $init_from are normalised by $of_model"
-  [[ $speed_perturb != true ]] || refuse "--speed-perturb changes stored features; fine-tuning computes them from the audio"
 fi
 
 tag=$(basename "$(realpath "$data")")
@@ -94,12 +94,6 @@ make_manifests() {
 
 # Fine-tuning keeps the tokenizer of the model, and computes the features that it expects from the audio.
 if [[ -n $init_from ]]; then
-  make_features() {
-    mkdir -p "$features_dir"
-    cp "$data_dir"/manifests/own_cuts_*.jsonl.gz "$features_dir"
-    pool_cuts train train
-    pool_cuts dev dev
-  }
   make_lang() {
     mkdir -p "$lang_dir"
     cp "$model_dir/bpe.model" "$model_dir/tokens.txt" "$lang_dir"

@@ -1,7 +1,8 @@
 # The stages that all recipes share: manifests, features, BPE, training, decoding, results. Source this file.
 #
 # A recipe
-#   1. declares its own options, then calls `asr_options` and `parse_options "$@"`;
+#   1. declares its own options, then calls `asr_options`, `noise_options` if it has no noise of its own, and
+#      `parse_options "$@"`;
 #   2. sets the defaults that depend on the corpus, and the variables below;
 #   3. defines `make_data`, which writes the corpus to $corpus_dir, in the folder structure of LibriSpeech;
 #   4. calls `run_asr_stages DEPENDS_ON...` with the options and files that its data depend on.
@@ -17,7 +18,8 @@
 #   function_args     the same where NAME is a Python function: the commands that load the tokenizer need it
 #   init_from         model to start from (default: none)
 #   features          fbank, nemo or sherpa-onnx, the features of a FastConformer (default: fbank); audio: training and decoding
-#                     compute what the model of init_from expects
+#                     compute what the model of init_from expects. With --musan or --rir they compute any features, and
+#                     stage 2 only writes cuts
 #
 # Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
 # another --method does not train again. If --stage is above 3, they are made before stage 5.
@@ -27,7 +29,7 @@ root=$(cd "$shared/../.." && pwd)
 . "$shared/log.sh"
 . "$shared/options.sh"
 . "$shared/stages.sh"
-prefix=librispeech normalise_args=() function_args=()
+prefix=librispeech normalise_args=() function_args=() musan='' rir=''
 
 asr_options() {
   option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
@@ -50,9 +52,16 @@ Methods with lm in their name train an LM first; graph makes a lexicon, a word L
   option environment true "true: make .venv and use it; false: use the python on PATH"
 }
 
+noise_options() {
+  option musan "" "folder of the MUSAN corpus (SLR17): mix its noise, music and speech into training audio"
+  option rir "" "folder RIRS_NOISES (SLR28): convolve training audio with its room impulse responses"
+}
+
 run_asr_stages() {  # DEPENDS_ON...
   ((stage <= stop_stage && stop_stage <= 6)) || refuse "stages $stage to $stop_stage: give --stage <= --stop-stage <= 6"
   [[ -f $train_config ]] || refuse "no such file: --train-config $train_config"
+  [[ -z $musan || -d $musan ]] || refuse "no such folder: --musan $musan"
+  [[ -z $rir || -d $rir ]] || refuse "no such folder: --rir $rir"
   if $environment; then
     "$shared/environment.sh"
     export PATH="$root/.venv/bin:$PATH"
@@ -62,24 +71,39 @@ run_asr_stages() {  # DEPENDS_ON...
   features=${features:-fbank}
   features_dir=$data_dir/$features feature_args=()
   if [[ $features != fbank && $features != audio ]]; then feature_args=(--features "$features"); fi
+  stored_features=("${feature_args[@]}")
+  if [[ $features == audio || -n $musan$rir ]]; then
+    features_dir=$data_dir/audio stored_features=(--features audio)
+  fi
   read -ra decode_options <<<"$decode_args"
   lm='' graph=''
   if [[ $method == all || $method == *-lm* ]] && ! in_decode_args lm; then lm=$lang_dir/lm.arpa; fi
   if [[ ,$method, == *,graph,* ]] && ! in_decode_args graph; then graph=$lang_dir/graph/LG.safetensors; fi
   if ((stage <= 5 && stop_stage >= 5)); then check_decoding; fi
   run_stage 0 data "$data_dir" make_data "$@"
+  noise=
+  if [[ -n $musan$rir ]]; then
+    local before=$fingerprint
+    fingerprint=
+    run_stage 0 noise "$data_dir/noise" make_noise_manifests "$musan" "$rir"
+    noise=$fingerprint fingerprint=$before  # only training depends on it
+  fi
   run_stage 1 manifests "$data_dir/manifests" make_manifests \
     "${train_splits[*]}" "${dev_splits[*]}" "${test_splits[*]}"
-  run_stage 2 features "$features_dir" make_features "$speed_perturb" "${feature_args[@]}"
+  run_stage 2 features "$features_dir" make_features "$speed_perturb" "${stored_features[@]}"
   run_stage 3 lang "$lang_dir" make_lang ${lang_text:+"$lang_text"}
   local lang_fingerprint=$fingerprint resources
   if ((stage <= 3)); then make_resources 3; fi
-  run_stage 4 train "$exp_dir" train_model "$train_config" "$train_args"
+  run_stage 4 train "$exp_dir" train_model "$train_config" "$train_args" ${noise:+"$noise"}
   if ((stage > 3)); then make_resources 5; fi
   run_stage 5 decode "$exp_dir/decode" decode_tests "$resources" "${test_splits[*]}" "$avg" "$method" \
     "$tune" "${decode_options[@]}"
   if ((stop_stage == 6)); then print_results; fi
   if $profile; then print_stage_times; fi
+}
+
+make_noise_manifests() {
+  python "$shared/noise_manifests.py" ${musan:+--musan "$musan"} ${rir:+--rir "$rir"} --out-dir "$data_dir/noise"
 }
 
 make_manifests() {
@@ -94,7 +118,7 @@ make_features() {
   local perturb=()
   if $speed_perturb; then perturb=(--speed-perturb "${perturb_splits[@]}"); fi
   python "$root/hainan_k2/compute_features.py" --manifest-dir "$data_dir/manifests" --out-dir "$features_dir" \
-    --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" "${feature_args[@]}" \
+    --split "${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}" "${perturb[@]}" "${stored_features[@]}" \
     --prefix "$prefix" --num-jobs "$num_jobs"
   pool_cuts train "${train_splits[@]}"
   pool_cuts dev "${dev_splits[@]}"
@@ -174,7 +198,9 @@ train_model() {
   local args
   read -ra args <<<"$train_args"
   if $profile; then args+=(--profile true); fi
-  args=("${feature_args[@]}" "${function_args[@]}" ${init_from:+--init-from "$init_from"} "${args[@]}")
+  args=("${feature_args[@]}" "${function_args[@]}" ${init_from:+--init-from "$init_from"}
+    ${musan:+--noise-cuts "$data_dir/noise/musan_cuts.jsonl.gz"}
+    ${rir:+--rir-recordings "$data_dir/noise/rir_recordings.jsonl.gz"} "${args[@]}")
   python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
     --train-cuts "$features_dir/cuts_train.jsonl.gz" --dev-cuts "$features_dir/cuts_dev.jsonl.gz" "${args[@]}"
 }

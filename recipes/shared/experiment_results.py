@@ -135,9 +135,17 @@ def tsv(results: Iterable[Result]) -> list[str]:
     return lines
 
 
-def _methods(cells: Cells, name: str) -> list[str]:
-    """The methods of a set, in the order of their first appearance."""
-    return list(dict.fromkeys(method for of_set, _, method in cells if of_set == name))
+def _methods(grid: Grid, cells: Cells, name: str) -> list[str]:
+    """The methods of a set, in the order of the grid."""
+    asked = grid.decode["method"]
+    order = asked.split(",") if isinstance(asked, str) else list(asked)
+    found = dict.fromkeys(method for of_set, _, method in cells if of_set == name)
+    return sorted(found, key=lambda method: order.index(method.split(" ")[0]))
+
+
+def _configurations(grid: Grid, cells: Cells, name: str) -> list[str]:
+    """The configurations that have results on a set, in the order of the grid."""
+    return [c for c in grid.configurations if any(key[:2] == (name, c) for key in cells)]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -146,9 +154,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def rate_table(grid: Grid, cells: Cells, name: str) -> list[str]:
     """WER of every configuration by every method."""
-    methods = _methods(cells, name)
+    methods = _methods(grid, cells, name)
     rows = []
-    for configuration in grid.configurations:
+    for configuration in _configurations(grid, cells, name):
         own = [cells.get((name, configuration, method)) for method in methods]
         seeds = max((len(cell.results) for cell in own if cell), default=0)
         texts = [f"{100 * c.wer:.2f} ({100 * c.bounds[0]:.2f} - {100 * c.bounds[1]:.2f})" if c else "" for c in own]
@@ -159,9 +167,9 @@ def rate_table(grid: Grid, cells: Cells, name: str) -> list[str]:
 
 def time_table(grid: Grid, cells: Cells, name: str) -> list[str]:
     """Seconds of the encoder and of every search."""
-    methods = _methods(cells, name)
+    methods = _methods(grid, cells, name)
     rows = []
-    for configuration in grid.configurations:
+    for configuration in _configurations(grid, cells, name):
         own = [cells.get((name, configuration, method)) for method in methods]
         encoder = [f"{cell.encoder_seconds:.2f}" for cell in own if cell][:1] or [""]
         rows.append([configuration, *encoder, *(f"{cell.search_seconds:.3f}" if cell else "" for cell in own)])
@@ -183,7 +191,7 @@ def comparison_table(grid: Grid, cells: Cells) -> list[str]:
             first, second = first.of_seeds(seeds), second.of_seeds(seeds)
             if seeds:
                 found = compare(second.errors, first.errors, first.lengths)
-                bounds = f"{100 * found.low:+.2f} - {100 * found.high:+.2f}"
+                bounds = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
                 what = f"{' '.join(comparison.first)} less {' '.join(comparison.second)}"
                 figures = f"{100 * found.difference:+.2f}", bounds, f"{found.p_value:.3f}", str(len(seeds))
                 rows.append([comparison.claim, what, name, *figures])
@@ -216,12 +224,12 @@ def plot(grid: Grid, cells: Cells, name: str, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    configurations = [c for c in grid.configurations if any(key[:2] == (name, c) for key in cells)]
+    configurations = _configurations(grid, cells, name)
     if not configurations:
         return
     axis = next(iter(grid.vary)) if len(grid.vary) == 1 and isinstance(next(iter(grid.vary.values())), list) else ""
     places = [float(c.partition("=")[2]) if axis else float(i) for i, c in enumerate(configurations)]
-    methods = _methods(cells, name)
+    methods = _methods(grid, cells, name)
     figure, axes = pyplot.subplots(figsize=(7.5, 4.2))
     width = 0.0 if axis else 0.08
     for i, method in enumerate(methods):

@@ -3,6 +3,7 @@ import random
 import lhotse
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,6 +157,12 @@ def test_noise_probability_and_repeatability(tmp_path):
 def test_impossible_noise(tmp_path, options):
     with pytest.raises(ValueError, match="noise prob"):
         NoiseMix(write_cuts(tmp_path, 1), **options)
+
+
+def test_noise_of_two_channels(tmp_path):
+    soundfile.write(tmp_path / "wide.wav", np.zeros((1600, 2)), 16000)
+    with pytest.raises(ValueError, match="noise cut .* has 2 channels"):
+        NoiseMix(lhotse.CutSet.from_cuts([lhotse.Recording.from_file(tmp_path / "wide.wav").to_cut()]))
 
 
 def test_no_noise_cuts():

@@ -49,6 +49,21 @@ def test_features_are_those_of_the_audio_at_three_speeds(manifests):
     assert sorted(dev.ids) == names[:3]
 
 
+def test_without_features_there_are_copies_at_three_speeds(manifests):
+    cuts = command(manifests, "--split", "train", "dev", "--speed-perturb", "train", "--features", "audio")
+    names = [f"utt{i:03d}" for i in range(8)]
+    assert list(cuts.ids) == [name + speed for speed in ("", "_sp0.9", "_sp1.1") for name in names]
+    assert not any(cut.has_features for cut in cuts)
+    stored = {cut.id: cut for cut in command(manifests, "--split", "train", "--speed-perturb", "train")}
+    for cut in cuts:
+        assert (cut.duration, cut.supervisions[0].text) == (
+            stored[cut.id].duration,
+            stored[cut.id].supervisions[0].text,
+        )
+        assert np.array_equal(cut.load_audio(), stored[cut.id].load_audio())
+    assert list(CutSet.from_file(manifests.parent / "fbank" / "cuts_dev.jsonl.gz").ids) == names[:3]
+
+
 def test_features_of_sherpa_onnx_stored_or_computed_are_those_of_the_frontend(manifests):
     cuts = command(manifests, "--split", "train", "--features", "sherpa-onnx", "--num-mel-bins", "128")
     spec, config = FeatureSpec("sherpa-onnx", 128), DataConfig(num_workers=0, num_buckets=2)
@@ -175,6 +190,8 @@ def test_missing_audio_is_an_error(manifests, capsys):
     "options, message",
     [
         (["--split", "train", "--speed-perturb", "dev"], "--speed-perturb dev is not among the splits"),
+        (["--split", "train", "--features", "audio", "--encoder", "x"], "--features audio stores nothing"),
+        (["--split", "test", "--features", "audio"], "cuts_test.jsonl.gz: no such cut manifest"),
         (["--split", "test"], "cuts_test.jsonl.gz: no such cut manifest; hainan-data"),
         (["--split", "train", "--num-mel-bins", "200"], "num_mel_bins is 200"),
     ],

@@ -162,9 +162,12 @@ def test_tables(tmp_path):
     write_results(grid, runs, tmp_path, "grid.yaml --out-dir exp")
     page = (tmp_path / "results.md").read_text()
     assert "3 of 4 runs are complete" in page and "experiment.py grid.yaml --out-dir exp --run" in page
-    assert "| ctc | 2 | 25.00 (" in page and "| hainan | 1 |  | 0.00 (0.00 - 0.00) | 0.00 (0.00 - 0.00) |" in page
-    assert "| NAR is better than CTC | hainan nar-greedy less ctc ctc-greedy | dev | -50.00 | -50.00 - -50.00 |" in page
-    assert "| hainan | 0.250 |" in page and "| hainan | 2.00 |  | 2.000 | 2.000 |" in page
+    assert "| configuration | seeds | nar-greedy | sar sar_rounds=2 | ctc-greedy |" in page
+    assert "| ctc | 2 |  |  | 25.00 (" in page and "| hainan | 1 | 0.00 (0.00 - 0.00) | 0.00 (0.00 - 0.00) |" in page
+    assert (
+        "| NAR is better than CTC | hainan nar-greedy less ctc ctc-greedy | dev | -50.00 | -50.00 to -50.00 |" in page
+    )
+    assert "| hainan | 0.250 |" in page and "| hainan | 2.00 | 2.000 | 2.000 |  |" in page
     lines = [line.split("\t") for line in (tmp_path / "results.tsv").read_text().splitlines()]
     assert all(len(line) == len(lines[0]) for line in lines) and len(lines) == 5
     assert lines[1][:5] == ["ctc", "1", "dev", "ctc-greedy", "50.00"] and lines[1][-2:] == ["train ctc-seed1", "decode"]

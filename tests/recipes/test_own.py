@@ -215,7 +215,7 @@ def test_sources_in_a_folder_are_the_splits_or_parts_are_held_out(tmp_path, make
             ["--data", ".", "--init-from", "released", "--normalise", "lower"],
             "--normalise lower: the texts of released are normalised by english",
         ),
-        (["--data", ".", "--init-from", "released", "--speed-perturb"], "--speed-perturb changes stored features"),
+        (["--data", ".", "--musan", "lost"], "no such folder: --musan lost"),
     ],
 )
 def test_bad_options(tmp_path, options, message):

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from hainan_k2.report import Detail, render
+from hainan_k2.search import METHODS
 from tests.report.browser import browsing, find_browser
 from tests.report.pages import JFK, evil_page, hypothesis_of, page_of
 
@@ -38,6 +39,7 @@ def twenty():
         *utterances,
         details={name: detail for name, *_ in utterances},
         seconds={"encoder": 1.0, "ar-greedy": 0.5, "nar-greedy": 0.1},
+        origin=(("model", "tiny"), ("command", "decode.py --report page.html")),
     )
 
 
@@ -66,12 +68,48 @@ def test_twenty_utterances_are_drawn(show, twenty):
     assert tab.logged == []
 
 
+def test_the_transcripts_come_first_and_follow_the_selected_method(show, twenty):
+    tab = show(twenty)
+    tab.wait("document.querySelectorAll('.transcript').length === 3")
+    ids = tab.evaluate("[...document.querySelectorAll('h2')].map((h) => h.id)")
+    assert ids == ["utterances", "summary", "confusions", "calibration"]
+    first = "document.querySelector('.transcript').innerText"
+    assert tab.evaluate(first) == "the cat sat"
+    tab.evaluate("[...document.querySelector('select[aria-label=\"Method shown\"]').options].at(1).selected = true")
+    tab.evaluate("document.querySelector('select[aria-label=\"Method shown\"]').dispatchEvent(new Event('change'))")
+    tab.wait(f"{first} === 'the cats'")
+    assert tab.logged == []
+
+
 def test_the_summary_is_drawn(show, twenty):
     tab = show(twenty)
     assert tab.count(".reliability") == 2
+    footer = tab.evaluate("document.querySelector('main').lastElementChild.innerText")
+    assert all(value in footer for pair in twenty.origin for value in pair)
+    titles = tab.evaluate("[...document.querySelectorAll('abbr')].map((name) => [name.innerText, name.title])")
+    assert titles and all(METHODS[name].description == title for name, title in titles)
     rows = tab.evaluate("[...document.querySelectorAll('table.numbers tbody tr')].map((r) => r.innerText)")
     assert len(rows) == 2 and all(name in row for name, row in zip(twenty.labels, rows))
     assert "0.00" in rows[0] and "66.67" in rows[1]  # one of three words is substituted, one deleted
+    assert tab.logged == []
+
+
+def test_without_references_no_word_is_marked_as_an_error(show):
+    labels = ("ar-greedy", "nar-greedy", "sar")
+    utterances = [("a", "", "my colle america", "my fellow americans", "my fellow americans"), ("b", "", *["cat"] * 3)]
+    tab = show(page_of(*utterances, labels=labels, references=False))
+    tab.wait("document.querySelectorAll('.comparison').length === 2")
+    assert tab.count(".sub") == tab.count(".del") == tab.count(".ins") == tab.count(".reliability") == 0
+    assert tab.count("td.differs") == 6  # two columns, in all three rows
+    rows = tab.evaluate(
+        "[...document.querySelectorAll('table.numbers tbody tr')].map((r) => [...r.cells].map((c) => c.innerText))"
+    )
+    assert [row[1:4] for row in rows] == [["", "50.0", "50.0"], ["50.0", "", "0.0"], ["50.0", "0.0", ""]]
+    assert tab.evaluate("document.querySelector('table.numbers abbr').title") == METHODS["ar-greedy"].description
+    assert tab.evaluate("document.querySelectorAll('.columns h3')[0].innerText").startswith("ar-greedy · nar-greedy")
+    tab = show(page_of(("a", "", "cat"), labels=("sar",), references=False))
+    tab.wait("document.querySelectorAll('.transcript').length === 1")
+    assert tab.count(".comparison") == tab.count("#confusions") == 0
     assert tab.logged == []
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report import Detail, Page, page_data, render
 from hainan_k2.report.calibration import calibration, judged_words
-from hainan_k2.report.differences import columns
+from hainan_k2.report.differences import align, columns, differences
 from hainan_k2.report.make import SHOWN, evenly
 from hainan_k2.result import Hypothesis, Token, Word
 from hainan_k2.scoring.wer import score
@@ -53,10 +53,51 @@ def test_summary_by_hand():
     assert (ar["search"], nar["search"]) == (0.5, 0.25)
 
 
-def test_without_references_methods_are_compared_with_the_first():
-    data = page_data(page_of(("a", "", "the cat", "the cats"), references=False))
-    assert [m["wer"] for m in data["methods"]] == [0.0, 0.5]
-    assert data["utterances"][0]["columns"] == [("the", ("the", "the")), ("cat", ("cat", "cats"))]
+def test_without_references_every_two_methods_are_compared_and_none_is_scored():
+    labels = ("ar-greedy", "nar-greedy", "sar")
+    page = page_of(
+        ("a", "", "the cat", "the cats", "cat"), ("b", "", "sat", "sat", "sat"), labels=labels, references=False
+    )
+    data = page_data(page)
+    assert [(d["first"], d["second"], d["count"], d["rate"]) for d in data["differences"]] == [
+        (0, 1, 1, pytest.approx(1 / 3)),
+        (0, 2, 1, pytest.approx(1 / 3)),
+        (1, 2, 2, pytest.approx(2 / 3)),
+    ]
+    assert data["differences"][0]["words"] == (("cat", "cats", 1),)
+    assert not any(key in method for method in data["methods"] for key in ("wer", "cer", "confusions", "calibration"))
+    first, second = data["utterances"]
+    assert first["columns"] == [(None, ("the", "the", None)), (None, ("cat", "cats", "cat"))]
+    assert first["differing"] == [0, 1] and second["differing"] == []
+    assert "errors" not in first
+
+
+def test_without_references_a_method_is_not_compared_with_itself_and_failures_do_not_count():
+    assert page_data(page_of(("a", "", "cat"), labels=("sar",), references=False))["differences"] == []
+    page = page_of(("a", "", "", "the cat"), ("b", "", "sat", "sat"), references=False)
+    del page.decoded[0].hypotheses["ar-greedy"]
+    page.decoded[0].failures["ar-greedy"] = "RuntimeError: no memory"
+    data = page_data(page)
+    assert data["differences"][0]["count"] == 0 and data["utterances"][0]["differing"] == []
+    empty = page_data(page_of(("a", "", "", "the cat"), references=False))  # nothing recognised is a difference
+    assert empty["differences"][0]["rate"] == 1.0 and empty["utterances"][0]["differing"] == [0, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_aligned_texts_keep_all_words_and_pairs_are_symmetric(drawn):
+    split = [text.split() for text in drawn]
+    aligned = align(split)
+    for i, text in enumerate(split):
+        assert [words[i] for words in aligned if words[i] is not None] == text
+    assert all(any(words) for words in aligned)
+    if len(set(drawn)) == 1:
+        assert all(len(set(words)) == 1 for words in aligned)
+    for d in differences([{"u": text} for text in drawn], 3):
+        reverse = differences([{"u": drawn[d.second]}, {"u": drawn[d.first]}], 3)[0]
+        assert (d.count, d.rate) == (reverse.count, reverse.rate)
+        differing = sum(words[d.first] != words[d.second] for words in aligned)
+        assert d.count <= differing  # an alignment of two texts in the columns costs at least their edit distance
 
 
 def test_failures_and_empty_references():

@@ -48,6 +48,8 @@ def test_decode_writes_a_page(toy, model, tmp_path):
     figures = json.loads((tmp_path / "decode" / "summary-dev.json").read_text())["methods"]
     assert [(m["label"], m["wer"]) for m in data["methods"]] == [(name, figures[name]["wer"]) for name in figures]
     assert len(data["utterances"]) == 20
+    made = dict(data["origin"])
+    assert made["model"].startswith(f"{tmp_path}/epoch-1.safetensors (SHA-256 ") and made["date"] and made["command"]
     for utterance in data["utterances"]:
         assert utterance["sound"] and utterance["pictures"] and utterance["graph"]["nodes"]
         assert sum(path["share"] for path in utterance["paths"]) == pytest.approx(1.0)

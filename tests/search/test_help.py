@@ -48,7 +48,7 @@ def test_a_method_shows_its_own_options(name, capsys):
 
 def test_several_methods_and_all(capsys):
     page, options = shown(decode, "--method", "sar,graph", capsys=capsys)
-    assert options == {*METHODS["sar"].options, *METHODS["graph"].options, "graph", "hotwords"}
+    assert options == {*METHODS["sar"].options, *METHODS["graph"].options, "graph", "word_lm", "hotwords"}
     assert "at least 1, for sar (default: 1)" in re.sub(r"\s+", " ", page)
     assert shown(decode, "--method", "all", capsys=capsys)[1] == OPTIONS
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.data.batch import Batch
 from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.language.word_lm import WordLm
 from hainan_k2.search import DecodingResources, SearchConfig
 from hainan_k2.text import normalise
 from hainan_k2.tuning.dev_set import DevSet, EncodedBatch
@@ -86,7 +87,20 @@ def test_lattices_of_a_word_graph(problem, made, other):
     assert_same_errors(dev, made, other)
 
 
+@settings(max_examples=10, deadline=None)
+@given(problems(), language_models(("<eps>", "<unk>", "x", "y", "z"), max_order=3, complete=True), weights, weights)
+def test_lattices_of_a_word_graph_with_a_larger_language_model(tmp_path_factory, problem, lm, made, other):
+    model, encoded, lens, lexicon, ngrams = problem
+    graph = make_graph(ngrams, lexicon)
+    path = lm.write(tmp_path_factory.mktemp("lm") / "words.arpa")
+    word_lm = WordLm.read(path, graph.words, graph.aux_labels.unique().tolist())
+    resources = DecodingResources(graph=graph, word_lm=word_lm)
+    dev = dev_set("graph", model, encoded, lens, resources, PIECES, ("x y", "z", "y y"))
+    assert_same_errors(dev, made, other)
+
+
 def test_which_searches_have_lattices():
     assert has_lattices("viterbi", WIDE, ()) and has_lattices("viterbi-lm", WIDE, ("lm",))
+    assert has_lattices("graph", WIDE, ("graph", "word_lm")) and not has_lattices("graph", WIDE, ("word_lm",))
     assert not has_lattices("viterbi-lm", replace(WIDE, lm_scale=0.0), ("lm",))
     assert not has_lattices("viterbi-lm", WIDE, ("lm", "hotwords")) and not has_lattices("ar-beam", WIDE, ())
