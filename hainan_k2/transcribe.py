@@ -9,7 +9,7 @@ there; --resume continues a run with the same options that was stopped. --refere
 
 Audio of any length: what is longer than --window seconds is encoded in overlapping windows. --stream true takes 16-bit
 mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive, with ar-greedy, nar-greedy
-or ar-beam (inference/streaming.py): on a terminal as text that grows, the unfinished words dimmed; elsewhere as lines of
+or ar-beam (inference/streaming.py): on a terminal as text that grows, unfinished words dimmed; elsewhere as lines of
 JSON. A silence of --endpoint-silence seconds ends an utterance: a new line on the terminal, "endpoint": true in JSON.
 
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 if nothing can be transcribed.
