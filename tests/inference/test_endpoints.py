@@ -1,6 +1,8 @@
 """End points: a silence ends the utterance, and the search begins anew."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from functools import partial
@@ -18,6 +20,7 @@ from hainan_k2.inference.window_sizes import StreamConfig
 from hainan_k2.inference.windows import encode_audio
 from hainan_k2.result import Hypothesis
 from hainan_k2.search import METHODS, NO_RESOURCES, SearchConfig
+from tests.inference.test_live import Terminal
 from tests.oracles.search import DURATION_SETS, Speaker, encoder_output
 from tests.toy import ROOT
 
@@ -158,10 +161,24 @@ def test_the_command_of_a_microphone(tmp_path):
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found, rest = utterances_of((line["seconds"], line["words"], line["endpoint"]) for line in lines)
-    assert [words[0]["text"] for _, words in found] == ["and", "and", "why", "asked"] and not rest
+    assert [words[-1]["text"] for _, words in found][1:] == ["not", "you", "country"] and not rest
     refused = subprocess.run(command + " --endpoint-silence 0.1", shell=True, cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode == 2 and not refused.stdout
     assert "endpoint_silence 0.1: pauses within a sentence are as short" in refused.stderr
+
+
+def test_the_command_on_a_terminal(tmp_path):
+    (tmp_path / "speech.raw").write_bytes((with_pauses()[:100_000] * 32767).astype("<i2").tobytes())
+    terminal, (reader, writer) = Terminal(20), pty.openpty()
+    command = [sys.executable, "hainan_k2/transcribe.py", "--stream", "true"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "20", "LINES": "24"}
+    with (tmp_path / "speech.raw").open("rb") as pcm, open(writer, "wb") as out:
+        subprocess.run(command, stdin=pcm, stdout=out, cwd=ROOT, env=environment, check=True)
+        terminal.write(os.read(reader, 65536).decode())
+    os.close(reader)
+    first, *others = terminal.lines()
+    assert first.startswith("and so my") and len(others) == 3 and others[1:] == ["and not", ""]
+    assert not terminal.dim
 
 
 @pytest.mark.parametrize(
