@@ -9,7 +9,8 @@ there; --resume continues a run with the same options that was stopped. --refere
 
 Audio of any length: what is longer than --window seconds is encoded in overlapping windows. --stream true takes 16-bit
 mono PCM at 16 kHz from standard input instead of files, and prints words while they arrive, with ar-greedy, nar-greedy
-or ar-beam (inference/streaming.py).
+or ar-beam (inference/streaming.py): on a terminal as text that grows, unfinished words dimmed; elsewhere as lines of
+JSON. A silence of --endpoint-silence seconds ends an utterance: a new line on the terminal, "endpoint": true in JSON.
 
 Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept; 2 if nothing can be transcribed.
 """
@@ -223,9 +224,10 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
 
     Raises ValueError if options or resources do not suit a stream, or the input is no PCM.
     """
+    from hainan_k2.inference.live import show
     from hainan_k2.inference.pcm import pcm_blocks
     from hainan_k2.inference.recognizer import Recognizer
-    from hainan_k2.inference.streaming import show, streaming_search
+    from hainan_k2.inference.streaming import streaming_search
     from hainan_k2.search.resources import load_resources
     from hainan_k2.search.sweep import make_rows
 

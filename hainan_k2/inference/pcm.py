@@ -54,7 +54,7 @@ def pcm_blocks(stream: BufferedIOBase) -> Iterator[np.ndarray]:
     name = container(begin)
     if name:
         raise ValueError(
-            f"standard input is a {name} file: a stream is bare 16-bit PCM, mono, 16 kHz, as from "
+            f"standard input is a {name} file: a stream is bare 16-bit PCM, mono, 16 kHz, as from arecord -t raw or "
             "ffmpeg -i FILE -f s16le -ac 1 -ar 16000 -"
         )
     content = begin

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hainan_k2.config import check_options, option
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 
+SHORTEST_SILENCE = 0.4  # seconds that may end an utterance
+
 
 def to_frames(seconds: float) -> int:
     """Encoder frames in so many seconds, rounded."""
@@ -80,7 +82,7 @@ DEFAULT_WINDOWS = WindowConfig().windows()
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """Windows of a stream: the latency is hop + ahead."""
+    """Windows of a stream, whose latency is hop + ahead, and the silence that ends an utterance."""
 
     hop: float = option(0.96, "--stream: seconds between two results", at_least=0.08, at_most=600)
     ahead: float = option(
@@ -93,7 +95,19 @@ class StreamConfig:
         6.0, "--stream: seconds of earlier audio that the encoder reads again as context", at_least=0, at_most=600
     )
 
+    endpoint_silence: float = option(
+        1.2, "--stream: seconds without a token after a word that end the utterance; 0: none", at_least=0, at_most=600
+    )
+
     help_title = "streams"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if 0 < self.endpoint_silence < SHORTEST_SILENCE:
+            raise ValueError(
+                f"endpoint_silence {self.endpoint_silence}: pauses within a sentence are as short; give at least "
+                f"{SHORTEST_SILENCE} s, or 0 for no end points"
+            )
 
     def windows(self) -> Windows:
         """The sizes in encoder frames, rounded."""

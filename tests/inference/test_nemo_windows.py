@@ -78,7 +78,10 @@ def test_stored_features_are_normalised_in_the_same_windows():
 @pytest.mark.parametrize("method", ["ar-greedy", "nar-greedy"])
 def test_a_stream_has_the_words_of_the_whole_recording(method):
     pieces = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
-    config, samples = StreamConfig(hop=0.48, ahead=0.24, behind=0.8), speech(70 * FRAME + 99, seed=6)
+    config, samples = (
+        StreamConfig(hop=0.48, ahead=0.24, behind=0.8, endpoint_silence=0),
+        speech(70 * FRAME + 99, seed=6),
+    )
     updates = list(transcribe_stream(model(), NEMO, pieces, ragged(samples, 5), config, SearchConfig(), method))
     encoded, lens = encode_audio(model(), NEMO, [samples], config.windows())
     (whole,) = METHODS[method].function(model(), encoded, lens, SearchConfig())

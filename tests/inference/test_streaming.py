@@ -19,7 +19,7 @@ from hainan_k2.formats.model_dir import write_model
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.inference.pcm import pcm_blocks
 from hainan_k2.inference.recognizer import Recognizer
-from hainan_k2.inference.streaming import WordStream, show, transcribe_stream
+from hainan_k2.inference.streaming import WordStream, transcribe_stream
 from hainan_k2.inference.window_sizes import StreamConfig
 from hainan_k2.inference.windows import encode_audio
 from hainan_k2.result import Token
@@ -34,7 +34,7 @@ from tests.search.test_ar_stream import resources as decoding_resources
 from tests.toy import make_lang
 
 PIECES = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
-CONFIG = StreamConfig(hop=0.48, ahead=0.24, behind=0.8)
+CONFIG = StreamConfig(hop=0.48, ahead=0.24, behind=0.8, endpoint_silence=0)
 SPEC = FeatureSpec()
 
 
@@ -167,22 +167,6 @@ def test_seconds_never_run_backwards(samples):
     assert seconds == sorted(seconds) and seconds[-1] == round(samples / 16000, 3)
 
 
-def test_lines_of_json_and_a_terminal(monkeypatch):
-    updates = list(
-        transcribe_stream(model(), SPEC, PIECES, [babble(30_000, 1).astype(np.float32)], CONFIG, SearchConfig())
-    )
-    out = io.StringIO()
-    show(updates, out)
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [line["partial"] for line in lines] == [update.partial for update in updates]
-    assert [w["text"] for line in lines for w in line["words"]] == [w.text for u in updates for w in u.words]
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    show(updates, terminal)
-    shown = [line.split("\x1b[K")[-1].strip() for line in terminal.getvalue().split("\n")]
-    assert " ".join(shown[:-1]).split() == [w.text for u in updates for w in u.words]
-
-
 def test_what_is_refused():
     with pytest.raises(ValueError, match="method sar needs the whole recording"):
         list(transcribe_stream(model(), SPEC, PIECES, [], CONFIG, SearchConfig(), "sar"))
@@ -210,7 +194,8 @@ def test_the_command_with_a_language_model_and_hotwords(tmp_path, monkeypatch, c
     assert expected and expected != [w.text for w in plain.with_words(tokenizer.pieces).words]
 
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content.tobytes())))
-    options = [f"--{name}={value}" for name, value in {**files, **as_dict(CONFIG), "lm-scale": 0.4}.items()]
+    given = {**files, **as_dict(CONFIG), "lm_scale": 0.4}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     transcribe.main(["--model", str(tmp_path / "model"), "--device=cpu", "--stream=true", "--method=ar-beam", *options])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [word["text"] for line in lines for word in line["words"]] == expected
