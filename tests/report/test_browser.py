@@ -94,6 +94,42 @@ def test_the_summary_is_drawn(show, twenty):
     assert tab.logged == []
 
 
+def test_utterances_are_sorted_by_wer_and_filtered(show):
+    tab = show(
+        page_of(
+            ("good", "the cat", "the cat", "a dog"),
+            ("long", "the cat sat down here", "the hat sat down there", "the cat sat down here"),
+            ("silent", "", "cat", ""),
+            ("short", "sat", "hat", "sat"),
+        )
+    )
+    shown = "[...document.querySelectorAll('details.utterance:not([hidden]) code')].map((c) => c.innerText)"
+    figures = "[...document.querySelectorAll('.utterance summary')].map((s) => s.children[2].innerText)"
+    assert tab.evaluate(figures) == [
+        "WER 0.0 %, 0 errors",
+        "WER 40.0 %, 2 errors",
+        "WER ∞ %, 1 error",
+        "WER 100.0 %, 1 error",
+    ]
+
+    def choose(selector, value):
+        tab.evaluate(f"Object.assign(document.querySelector('{selector}'), {value})")
+        for event in ("input", "change"):
+            tab.evaluate(f"document.querySelector('{selector}').dispatchEvent(new Event('{event}'))")
+
+    choose(".legend select", "{value: 'highest WER first'}")
+    assert tab.evaluate(shown) == ["silent", "short", "long", "good"]
+    choose(".legend input[type=checkbox]", "{checked: true}")
+    assert tab.evaluate(shown) == ["silent", "short", "long"]
+    choose('select[aria-label="Method shown"]', "{selectedIndex: 1}")
+    assert tab.evaluate(shown) == ["good"]
+    choose(".legend input[type=checkbox]", "{checked: false}")
+    choose(".legend input[type=search]", "{value: 'SAT'}")
+    assert tab.evaluate(shown) == ["long", "short"]
+    assert tab.evaluate("document.querySelector('h2 [role=status]').innerText") == "2 of 4 shown"
+    assert tab.logged == []
+
+
 def test_without_references_no_word_is_marked_as_an_error(show):
     labels = ("ar-greedy", "nar-greedy", "sar")
     utterances = [("a", "", "my colle america", "my fellow americans", "my fellow americans"), ("b", "", *["cat"] * 3)]
