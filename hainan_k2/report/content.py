@@ -14,7 +14,7 @@ from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import align, columns, differences
-from hainan_k2.report.media import sound_uri, spectrogram
+from hainan_k2.report.media import frequency_marks, sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.wer import Score, score
@@ -83,6 +83,7 @@ def page_data(page: Page) -> dict[str, Any]:
         "labels": page.labels,
         "audio": sum(d.seconds for d in page.decoded),
         "count": len(page.decoded),
+        "kilohertz": frequency_marks(),
         "encoder": page.seconds.get("encoder"),
         "methods": [_method(page, label) for label in page.labels],
         "utterances": [_utterance(page, d) for d in shown],

@@ -5,8 +5,8 @@ const LANE = 22, GUTTER = 84, SPACE = 10; // pixels
 
 // Spectrogram, tokens, words and word graph of an utterance over one time axis, with a line at the playback position.
 class Timeline {
-  constructor(utterance, sound) {
-    Object.assign(this, { utterance, sound, row: utterance.rows[0], zoom: 1 });
+  constructor(utterance, sound, kilohertz) {
+    Object.assign(this, { utterance, sound, kilohertz, row: utterance.rows[0], zoom: 1 });
     this.line = el("div", { class: "playhead", "aria-hidden": "true" });
     this.node = el("div", { class: "timeline", tabindex: 0, role: "group",
       "aria-label": "Spectrogram, tokens, words and lattice over time" });
@@ -36,7 +36,7 @@ class Timeline {
     this.timed = [];
     this.node.replaceChildren(
       this.band("seconds", width, this.ruler()),
-      this.band("spectrogram", width, this.picture(width)),
+      this.band("spectrogram", width, this.picture(width), this.frequencies()),
       this.band("tokens", width, this.spans(this.row.tokens, TOKEN_FONT, "token")),
       this.band("words", width, this.spans(this.row.words, WORD_FONT, "word")),
       ...(this.utterance.graph.nodes.length ? [this.band("lattice", width, this.graph(width))] : []),
@@ -44,8 +44,8 @@ class Timeline {
     this.follow();
   }
 
-  band(name, width, content) {
-    return el("div", { class: `band ${name}` }, el("div", { class: "gutter" }, name),
+  band(name, width, content, marks = null) {
+    return el("div", { class: `band ${name}` }, el("div", { class: "gutter" }, name, marks),
       el("div", { class: "content", style: { width: `${width}px` }, onclick: (event) => this.clicked(event) }, content));
   }
 
@@ -72,6 +72,13 @@ class Timeline {
       left: `${token.start * this.scale}px`, width: `${Math.max(2, (token.end - token.start) * this.scale - 1)}px`,
       "--confidence": cssPercent(token.confidence) } }));
     return [el("div", { class: "tiles", style: { width: `${width}px` } }, tiles), ...marks];
+  }
+
+  // The marks of the spectrogram's axis.
+  frequencies() {
+    if (!this.utterance.pictures.length) return null;
+    return this.kilohertz.map(([kilohertz, share]) => el("span", { class: "mel", style: { bottom: `${100 * share}%` } },
+      `${kilohertz} kHz`));
   }
 
   // Tokens or words at their times, in several lanes where their texts would overlap.

@@ -51,7 +51,8 @@ class UtteranceView {
     this.figure = el("span", { class: "figure" });
     this.text = el("span", { class: "recognised" });
     this.transcript = el("p", { class: "transcript" });
-    this.method = el("p", { class: "muted" });
+    this.method = el("span", { class: "muted" });
+    this.file = el("a", { class: "button", download: `${utterance.id.replace(/.*\/|[^\w.-]/g, "")}.txt` }, "download text");
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
         this.figure, this.text));
@@ -96,8 +97,21 @@ class UtteranceView {
   show(row) {
     const method = this.data.methods[this.selected.index];
     this.method.textContent = `${method.label}: ${method.description}`;
+    this.file.href = `data:text/plain;charset=utf-8,${encodeURIComponent(`${textOf(row)}\n`)}`;
     this.transcript.replaceChildren(...transcript(row, (start) => this.timeline.seek(start)));
     this.timeline.show(row);
+  }
+
+  // Copies the transcript. Where the browser does not allow it, the text is selected instead, ready for Ctrl+C.
+  async copy(button) {
+    try {
+      await navigator.clipboard.writeText(textOf(this.utterance.rows[this.selected.index]));
+      button.textContent = "copied";
+    } catch {
+      getSelection().selectAllChildren(this.transcript);
+      button.textContent = "selected: press Ctrl+C";
+    }
+    setTimeout(() => { button.textContent = "copy text"; }, 2000);
   }
 
   // Details are drawn when the utterance is opened: a page may have hours of audio.
@@ -107,8 +121,9 @@ class UtteranceView {
     const { utterance, data } = this;
     const sound = utterance.sound && el("audio", { controls: true, preload: "metadata", src: utterance.sound,
       "aria-label": `Sound of ${utterance.id}` });
-    this.timeline = new Timeline(utterance, sound);
-    this.node.append(this.transcript, this.method,
+    this.timeline = new Timeline(utterance, sound, data.kilohertz);
+    const copy = el("button", { type: "button", onclick: () => this.copy(copy) }, "copy text");
+    this.node.append(this.transcript, el("p", { class: "hand" }, copy, this.file, this.method),
       el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),
       this.timeline.node, comparison(data, utterance, this.node.clientWidth), nbest(utterance));
     this.show(utterance.rows[this.selected.index]);

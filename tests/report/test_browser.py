@@ -1,5 +1,7 @@
 """The page in a real browser: it is drawn, it plays sound, and it never runs recognised text."""
 
+from urllib.parse import unquote
+
 import numpy as np
 import pytest
 import soundfile
@@ -91,6 +93,31 @@ def test_the_summary_is_drawn(show, twenty):
     rows = tab.evaluate("[...document.querySelectorAll('table.numbers tbody tr')].map((r) => r.innerText)")
     assert len(rows) == 2 and all(name in row for name, row in zip(twenty.labels, rows))
     assert "0.00" in rows[0] and "66.67" in rows[1]  # one of three words is substituted, one deleted
+    assert tab.logged == []
+
+
+def test_transcripts_can_be_copied_and_downloaded(show):
+    tab = show(page_of(("talks/a b.wav", "the cat", "the cat & dog #1", "cat")))
+    tab.wait("document.querySelectorAll('.hand').length === 1")
+    tab.evaluate(
+        "!!Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})"
+    )
+    tab.evaluate("document.querySelector('.hand button').click()")
+    tab.wait("document.querySelector('.hand button').innerText === 'copied'")
+    assert tab.evaluate("window.copied") == "the cat & dog #1"
+    kind, _, text = tab.evaluate("document.querySelector('.hand a').href").partition(",")
+    assert kind == "data:text/plain;charset=utf-8" and unquote(text) == "the cat & dog #1\n"
+    assert tab.evaluate("document.querySelector('.hand a').download") == "ab.wav.txt"
+    assert tab.logged == []
+
+
+def test_a_narrow_window_needs_no_horizontal_scrolling(show, twenty):
+    tab = show(twenty)
+    tab.resize(420, 900)
+    tab.wait("innerWidth === 420 && document.querySelectorAll('.playhead').length === 3")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 420
+    assert tab.evaluate("document.querySelector('.transcript').getBoundingClientRect().top") < 900
+    assert tab.count(".mel") == 3 * 4
     assert tab.logged == []
 
 
