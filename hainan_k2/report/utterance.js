@@ -121,7 +121,7 @@ class UtteranceView {
     const { utterance, data } = this;
     const sound = utterance.sound && el("audio", { controls: true, preload: "metadata", src: utterance.sound,
       "aria-label": `Sound of ${utterance.id}` });
-    this.timeline = new Timeline(utterance, sound, data.kilohertz);
+    this.timeline = new Timeline(utterance, sound, data);
     const copy = el("button", { type: "button", onclick: () => this.copy(copy) }, "copy text");
     this.node.append(this.transcript, el("p", { class: "hand" }, copy, this.file, this.method),
       el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),

@@ -56,6 +56,7 @@ def test_twenty_utterances_are_drawn(show, twenty):
     tab.wait("document.querySelectorAll('.playhead').length === 20")
     each = {
         "audio": 1,
+        ".peaks path": 1,
         ".spectrogram img": 1,
         ".spectrogram .mark": 3,
         ".span.token": 3,
@@ -100,7 +101,7 @@ def test_transcripts_can_be_copied_and_downloaded(show):
     tab = show(page_of(("talks/a b.wav", "the cat", "the cat & dog #1", "cat")))
     tab.wait("document.querySelectorAll('.hand').length === 1")
     tab.evaluate(
-        "!!Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (text) => { window.copied = text; }}})"
+        "!!Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (t) => { window.copied = t; }}})"
     )
     tab.evaluate("document.querySelector('.hand button').click()")
     tab.wait("document.querySelector('.hand button').innerText === 'copied'")

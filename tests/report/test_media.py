@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hainan_k2.report.media import GREYS, frequency_marks, grey_png, sound_uri, spectrogram
+from hainan_k2.report.media import GREYS, envelope, frequency_marks, grey_png, sound_uri, spectrogram
 from tests.report.pages import JFK
 
 
@@ -41,6 +41,13 @@ def test_frequency_marks_are_where_tones_are_darkest():
         image = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
         row = 79 - image.mean(axis=1).argmin()
         assert abs(row + 0.5 - 80 * share) <= 1.0, kilohertz
+
+
+def test_envelope():
+    samples = np.zeros(1000, dtype=np.float32)
+    samples[[10, 330, 999]] = 0.1, -0.4, 0.2
+    assert envelope(samples) == [25, 100, 0, 50]
+    assert envelope(samples[640:800]) == [0] and envelope(samples[:0]) == []
 
 
 def test_png_keeps_the_levels():
