@@ -52,7 +52,7 @@ class UtteranceView {
     this.text = el("span", { class: "recognised" });
     this.transcript = el("p", { class: "transcript" });
     this.method = el("span", { class: "muted" });
-    this.file = el("a", { class: "button", download: `${utterance.id.replace(/.*\/|[^\w.-]/g, "")}.txt` }, "download text");
+    this.file = el("a", { class: "button", download: `${utterance.id.replace(/.*\/|[^\p{L}\p{N}_.-]/gu, "")}.txt` }, "download text");
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
         this.figure, this.text));

@@ -98,7 +98,7 @@ def test_the_summary_is_drawn(show, twenty):
 
 
 def test_transcripts_can_be_copied_and_downloaded(show):
-    tab = show(page_of(("talks/a b.wav", "the cat", "the cat & dog #1", "cat")))
+    tab = show(page_of(("talks/é b.wav", "the cat", "the cat & dog #1", "cat")))
     tab.wait("document.querySelectorAll('.hand').length === 1")
     tab.evaluate(
         "!!Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (t) => { window.copied = t; }}})"
@@ -108,7 +108,7 @@ def test_transcripts_can_be_copied_and_downloaded(show):
     assert tab.evaluate("window.copied") == "the cat & dog #1"
     kind, _, text = tab.evaluate("document.querySelector('.hand a').href").partition(",")
     assert kind == "data:text/plain;charset=utf-8" and unquote(text) == "the cat & dog #1\n"
-    assert tab.evaluate("document.querySelector('.hand a').download") == "ab.wav.txt"
+    assert tab.evaluate("document.querySelector('.hand a').download") == "éb.wav.txt"
     assert tab.logged == []
 
 
