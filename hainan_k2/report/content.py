@@ -11,10 +11,11 @@ from typing import Any, Optional
 import numpy as np
 
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
+from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import align, columns, differences
-from hainan_k2.report.media import sound_uri, spectrogram
+from hainan_k2.report.media import STEP, envelope, frequency_marks, sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
 from hainan_k2.result import Hypothesis
 from hainan_k2.scoring.wer import Score, score
@@ -83,6 +84,8 @@ def page_data(page: Page) -> dict[str, Any]:
         "labels": page.labels,
         "audio": sum(d.seconds for d in page.decoded),
         "count": len(page.decoded),
+        "kilohertz": frequency_marks(),
+        "step": STEP / SAMPLING_RATE,
         "encoder": page.seconds.get("encoder"),
         "methods": [_method(page, label) for label in page.labels],
         "utterances": [_utterance(page, d) for d in shown],
@@ -168,6 +171,7 @@ def _utterance(page: Page, decoded: Decoded) -> dict[str, Any]:
         "id": decoded.id,
         "seconds": decoded.seconds,
         "sound": None if detail.samples is None else sound_uri(detail.samples),
+        "envelope": [] if detail.samples is None else envelope(detail.samples),
         "pictures": [] if detail.samples is None else list(spectrogram(detail.samples)),
         "rows": [_row(page, decoded, label) for label in page.labels],
         "paths": [

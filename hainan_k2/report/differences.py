@@ -56,10 +56,10 @@ def align(texts: Sequence[Sequence[str]]) -> list[Aligned]:
     """
     import kaldialign
 
-    spoken = [list(text) for text in texts if text]
-    if not spoken:
+    present = [list(text) for text in texts if text]
+    if not present:
         return []
-    middle = min(spoken, key=lambda text: sum(kaldialign.edit_distance(text, other)["total"] for other in spoken))
+    middle = min(present, key=lambda text: sum(kaldialign.edit_distance(text, other)["total"] for other in present))
     pairs = [("", " ".join(middle), " ".join(text)) for text in texts]
     return [words for _, words in columns([score([pair]).utterances[0] for pair in pairs])]
 

@@ -3,13 +3,13 @@
 const WORD_FONT = "13px system-ui, sans-serif", TOKEN_FONT = "11px ui-monospace, monospace";
 const LANE = 22, GUTTER = 84, SPACE = 10; // pixels
 
-// Spectrogram, tokens, words and word graph of an utterance over one time axis, with a line at the playback position.
+// Waveform, spectrogram, tokens, words and word graph of an utterance over one time axis, with a line at the playback position.
 class Timeline {
-  constructor(utterance, sound) {
-    Object.assign(this, { utterance, sound, row: utterance.rows[0], zoom: 1 });
+  constructor(utterance, sound, { kilohertz, step }) {
+    Object.assign(this, { utterance, sound, kilohertz, step, row: utterance.rows[0], zoom: 1 });
     this.line = el("div", { class: "playhead", "aria-hidden": "true" });
     this.node = el("div", { class: "timeline", tabindex: 0, role: "group",
-      "aria-label": "Spectrogram, tokens, words and lattice over time" });
+      "aria-label": "Waveform, spectrogram, tokens, words and lattice over time" });
     this.tools = el("span", { class: "tools" }, "zoom ",
       ...[["−", 0.5, "out"], ["+", 2, "in"]].map(([sign, factor, way]) => el("button", { type: "button",
         "aria-label": `Zoom ${way}`, onclick: () => this.magnify(factor) }, sign)));
@@ -36,7 +36,8 @@ class Timeline {
     this.timed = [];
     this.node.replaceChildren(
       this.band("seconds", width, this.ruler()),
-      this.band("spectrogram", width, this.picture(width)),
+      ...(this.utterance.envelope.length ? [this.band("waveform", width, this.waveform(width))] : []),
+      this.band("spectrogram", width, this.picture(width), this.frequencies()),
       this.band("tokens", width, this.spans(this.row.tokens, TOKEN_FONT, "token")),
       this.band("words", width, this.spans(this.row.words, WORD_FONT, "word")),
       ...(this.utterance.graph.nodes.length ? [this.band("lattice", width, this.graph(width))] : []),
@@ -44,8 +45,8 @@ class Timeline {
     this.follow();
   }
 
-  band(name, width, content) {
-    return el("div", { class: `band ${name}` }, el("div", { class: "gutter" }, name),
+  band(name, width, content, marks = null) {
+    return el("div", { class: `band ${name}` }, el("div", { class: "gutter" }, name, marks),
       el("div", { class: "content", style: { width: `${width}px` }, onclick: (event) => this.clicked(event) }, content));
   }
 
@@ -72,6 +73,25 @@ class Timeline {
       left: `${token.start * this.scale}px`, width: `${Math.max(2, (token.end - token.start) * this.scale - 1)}px`,
       "--confidence": cssPercent(token.confidence) } }));
     return [el("div", { class: "tiles", style: { width: `${width}px` } }, tiles), ...marks];
+  }
+
+  // The peaks of the sound, one line per pixel at most.
+  waveform(width) {
+    const { envelope } = this.utterance, each = Math.max(1, Math.ceil(1 / (this.step * this.scale)));
+    const lines = [];
+    for (let i = 0; i < envelope.length; i += each) {
+      const x = number((i + each / 2) * this.step * this.scale, 1), y = 0.15 * Math.max(...envelope.slice(i, i + each));
+      lines.push(`M${x} ${number(16 - y, 1)}V${number(16 + y, 1)}`);
+    }
+    return svg("svg", { width, height: 32, class: "peaks", "aria-hidden": "true" },
+      svg("path", { d: lines.join(""), style: { "stroke-width": Math.max(1, each * this.step * this.scale - 0.5) } }));
+  }
+
+  // The marks of the spectrogram's axis.
+  frequencies() {
+    if (!this.utterance.pictures.length) return null;
+    return this.kilohertz.map(([kilohertz, share]) => el("span", { class: "mel", style: { bottom: `${100 * share}%` } },
+      `${kilohertz} kHz`));
   }
 
   // Tokens or words at their times, in several lanes where their texts would overlap.

@@ -2,29 +2,44 @@
 
 const OPEN = 3; // utterances that are open when the page loads
 
-// The utterances shown one by one, with their sort order.
+// The utterances shown one by one, with their sort order and filter.
 function utteranceSection(data, selected) {
   const shown = data.utterances.map((utterance, i) => new UtteranceView(data, utterance, selected, i < OPEN));
   if (!shown.length) return null;
-  const all = shown.length === data.count ? "" : ` of ${data.count.toLocaleString("en")}`;
+  const comparable = data.references || data.labels.length > 1, mistakes = data.references ? "errors" : "differences";
   const list = el("div", {}, shown.map((view) => view.node));
   const orders = {
     "as decoded": () => 0,
-    ...(data.references || data.labels.length > 1 ? { [`most ${data.references ? "errors" : "differences"} first`]: (a, b) => b.errors() - a.errors() } : {}),
+    ...(data.references ? { "highest WER first": (a, b) => b.rate() - a.rate() || b.errors() - a.errors() } : {}),
+    ...(comparable ? { [`most ${mistakes} first`]: (a, b) => b.errors() - a.errors() } : {}),
     "lowest confidence first": (a, b) => a.confidence() - b.confidence(),
     "longest first": (a, b) => b.utterance.seconds - a.utterance.seconds,
   };
-  const order = el("select", { onchange: (event) => {
-    list.append(...[...shown].sort(orders[event.target.value]).map((view) => view.node));
-  } }, Object.keys(orders).map((name) => el("option", { value: name }, name)));
+  const order = el("select", { onchange: () => arrange() },
+    Object.keys(orders).map((name) => el("option", { value: name }, name)));
+  const wanted = el("input", { type: "search", placeholder: "name or words", "aria-label": "Show utterances that contain",
+    oninput: () => arrange() });
+  const wrong = el("input", { type: "checkbox", onchange: () => arrange() });
+  const count = el("span", { class: "muted", role: "status" });
+  // Sorts and filters by the selected method.
+  const arrange = () => {
+    for (const view of shown) {
+      view.node.hidden = !view.contains(wanted.value) || (wrong.checked && !view.errors());
+    }
+    list.append(...[...shown].sort(orders[order.value]).map((view) => view.node));
+    const all = data.count > shown.length ? ` of ${data.count.toLocaleString("en")}` : "";
+    const left = shown.filter((view) => !view.node.hidden).length;
+    count.textContent = left < shown.length ? `${left} of ${shown.length} shown` : `${shown.length}${all}`;
+  };
+  selected.listen(arrange);
   return el("section", { "aria-labelledby": "utterances" },
-    el("h2", { id: "utterances" }, "Utterances ", el("span", { class: "muted" }, `${shown.length}${all}`), " ",
-      selected.select()),
+    el("h2", { id: "utterances" }, "Utterances ", count, " ", selected.select()),
     el("p", { class: "legend" }, el("span", {}, "confidence 0", el("i", { class: "ramp" }), "1"),
       data.references ? el("span", {}, el("span", { class: "sub" }, "substituted"), " ",
         el("span", { class: "del" }, "deleted"), " ", el("span", { class: "ins" }, "inserted"))
-        : data.labels.length > 1 ? el("span", {}, el("span", { class: "differs" }, "the methods differ")) : null,
-      el("label", {}, "order ", order),
+        : comparable ? el("span", {}, el("span", { class: "differs" }, "the methods differ")) : null,
+      el("label", {}, "order ", order), el("label", {}, "find ", wanted),
+      comparable ? el("label", {}, wrong, ` with ${mistakes} only`) : null,
       el("button", { type: "button", onclick: () => shown.forEach((view) => { view.node.open = true; }) }, "open all")),
     list);
 }
@@ -36,7 +51,8 @@ class UtteranceView {
     this.figure = el("span", { class: "figure" });
     this.text = el("span", { class: "recognised" });
     this.transcript = el("p", { class: "transcript" });
-    this.method = el("p", { class: "muted" });
+    this.method = el("span", { class: "muted" });
+    this.file = el("a", { class: "button", download: `${utterance.id.replace(/.*\/|[^\p{L}\p{N}_.-]/gu, "")}.txt` }, "download text");
     this.node = el("details", { class: "utterance", open, ontoggle: () => this.build() },
       el("summary", {}, el("code", {}, utterance.id), el("span", { class: "figure" }, `${number(utterance.seconds, 1)} s`),
         this.figure, this.text));
@@ -50,6 +66,19 @@ class UtteranceView {
     return substitutions + deletions + insertions;
   }
 
+  // WER of the selected method, a fraction. With an empty reference it is infinite if there are insertions.
+  rate() {
+    const { rate } = this.utterance.errors[this.selected.index];
+    return rate === null ? Infinity : rate;
+  }
+
+  // Whether the id, the reference or the words of the selected method contain a text, in any case.
+  contains(text) {
+    const { id, reference, rows } = this.utterance;
+    const all = [id, (reference || []).join(" "), textOf(rows[this.selected.index])];
+    return all.some((one) => one.toLowerCase().includes(text.trim().toLowerCase()));
+  }
+
   // The confidence of the least certain word.
   confidence() {
     return Math.min(1, ...this.utterance.rows[this.selected.index].words.map((word) => word.confidence));
@@ -57,10 +86,10 @@ class UtteranceView {
 
   choose(index) {
     const row = this.utterance.rows[index], count = this.errors();
-    this.figure.textContent = this.data.references ? plural(count, "error")
-      : this.data.labels.length > 1 ? plural(count, "difference") : "";
-    this.figure.classList.toggle("some", count > 0);
-    this.text.textContent = row.failure || row.words.map((word) => word.text).join(" ");
+    this.figure.textContent = this.data.references ? `WER ${this.rate() === Infinity ? "∞" : percent(this.rate())} %, ` +
+      plural(count, "error") : this.data.labels.length > 1 ? plural(count, "difference") : "";
+    this.figure.classList.toggle("some", this.data.references && count > 0);
+    this.text.textContent = row.failure || textOf(row);
     if (this.built) this.show(row);
   }
 
@@ -68,8 +97,21 @@ class UtteranceView {
   show(row) {
     const method = this.data.methods[this.selected.index];
     this.method.textContent = `${method.label}: ${method.description}`;
+    this.file.href = `data:text/plain;charset=utf-8,${encodeURIComponent(`${textOf(row)}\n`)}`;
     this.transcript.replaceChildren(...transcript(row, (start) => this.timeline.seek(start)));
     this.timeline.show(row);
+  }
+
+  // Copies the transcript. Where the browser does not allow it, the text is selected instead, ready for Ctrl+C.
+  async copy(button) {
+    try {
+      await navigator.clipboard.writeText(textOf(this.utterance.rows[this.selected.index]));
+      button.textContent = "copied";
+    } catch {
+      getSelection().selectAllChildren(this.transcript);
+      button.textContent = "selected: press Ctrl+C";
+    }
+    setTimeout(() => { button.textContent = "copy text"; }, 2000);
   }
 
   // Details are drawn when the utterance is opened: a page may have hours of audio.
@@ -79,12 +121,18 @@ class UtteranceView {
     const { utterance, data } = this;
     const sound = utterance.sound && el("audio", { controls: true, preload: "metadata", src: utterance.sound,
       "aria-label": `Sound of ${utterance.id}` });
-    this.timeline = new Timeline(utterance, sound);
-    this.node.append(this.transcript, this.method,
+    this.timeline = new Timeline(utterance, sound, data);
+    const copy = el("button", { type: "button", onclick: () => this.copy(copy) }, "copy text");
+    this.node.append(this.transcript, el("p", { class: "hand" }, copy, this.file, this.method),
       el("div", { class: "player" }, sound || el("span", { class: "muted" }, "This page has no sound for this utterance."), this.timeline.tools),
       this.timeline.node, comparison(data, utterance, this.node.clientWidth), nbest(utterance));
     this.show(utterance.rows[this.selected.index]);
   }
+}
+
+// The text of a method's row.
+function textOf(row) {
+  return row.words.map((word) => word.text).join(" ");
 }
 
 // The words of a method as running text, underlined by confidence; a click on a word plays from there.

@@ -81,6 +81,11 @@ class Tab:
 
         WebDriverWait(self._driver, PATIENCE, 0.02).until(lambda _: self.evaluate(condition), condition)
 
+    def resize(self, width: int, height: int) -> None:
+        """Show the page in a window of this size, in CSS pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
     def count(self, selector: str) -> int:
         """The number of elements that match a CSS selector."""
         return len(self._driver.find_elements("css selector", selector))

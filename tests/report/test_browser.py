@@ -1,5 +1,7 @@
 """The page in a real browser: it is drawn, it plays sound, and it never runs recognised text."""
 
+from urllib.parse import unquote
+
 import numpy as np
 import pytest
 import soundfile
@@ -54,6 +56,7 @@ def test_twenty_utterances_are_drawn(show, twenty):
     tab.wait("document.querySelectorAll('.playhead').length === 20")
     each = {
         "audio": 1,
+        ".peaks path": 1,
         ".spectrogram img": 1,
         ".spectrogram .mark": 3,
         ".span.token": 3,
@@ -91,6 +94,67 @@ def test_the_summary_is_drawn(show, twenty):
     rows = tab.evaluate("[...document.querySelectorAll('table.numbers tbody tr')].map((r) => r.innerText)")
     assert len(rows) == 2 and all(name in row for name, row in zip(twenty.labels, rows))
     assert "0.00" in rows[0] and "66.67" in rows[1]  # one of three words is substituted, one deleted
+    assert tab.logged == []
+
+
+def test_transcripts_can_be_copied_and_downloaded(show):
+    tab = show(page_of(("talks/é b.wav", "the cat", "the cat & dog #1", "cat")))
+    tab.wait("document.querySelectorAll('.hand').length === 1")
+    tab.evaluate(
+        "!!Object.defineProperty(navigator, 'clipboard', {value: {writeText: async (t) => { window.copied = t; }}})"
+    )
+    tab.evaluate("document.querySelector('.hand button').click()")
+    tab.wait("document.querySelector('.hand button').innerText === 'copied'")
+    assert tab.evaluate("window.copied") == "the cat & dog #1"
+    kind, _, text = tab.evaluate("document.querySelector('.hand a').href").partition(",")
+    assert kind == "data:text/plain;charset=utf-8" and unquote(text) == "the cat & dog #1\n"
+    assert tab.evaluate("document.querySelector('.hand a').download") == "éb.wav.txt"
+    assert tab.logged == []
+
+
+def test_a_narrow_window_needs_no_horizontal_scrolling(show, twenty):
+    tab = show(twenty)
+    tab.resize(420, 900)
+    tab.wait("innerWidth === 420 && document.querySelectorAll('.playhead').length === 3")
+    assert tab.evaluate("document.documentElement.scrollWidth") == 420
+    assert tab.evaluate("document.querySelector('.transcript').getBoundingClientRect().top") < 900
+    assert tab.count(".mel") == 3 * 4
+    assert tab.logged == []
+
+
+def test_utterances_are_sorted_by_wer_and_filtered(show):
+    tab = show(
+        page_of(
+            ("good", "the cat", "the cat", "a dog"),
+            ("long", "the cat sat down here", "the hat sat down there", "the cat sat down here"),
+            ("silent", "", "cat", ""),
+            ("short", "sat", "hat", "sat"),
+        )
+    )
+    shown = "[...document.querySelectorAll('details.utterance:not([hidden]) code')].map((c) => c.innerText)"
+    figures = "[...document.querySelectorAll('.utterance summary')].map((s) => s.children[2].innerText)"
+    assert tab.evaluate(figures) == [
+        "WER 0.0 %, 0 errors",
+        "WER 40.0 %, 2 errors",
+        "WER ∞ %, 1 error",
+        "WER 100.0 %, 1 error",
+    ]
+
+    def choose(selector, value):
+        tab.evaluate(f"Object.assign(document.querySelector('{selector}'), {value})")
+        for event in ("input", "change"):
+            tab.evaluate(f"document.querySelector('{selector}').dispatchEvent(new Event('{event}'))")
+
+    choose(".legend select", "{value: 'highest WER first'}")
+    assert tab.evaluate(shown) == ["silent", "short", "long", "good"]
+    choose(".legend input[type=checkbox]", "{checked: true}")
+    assert tab.evaluate(shown) == ["silent", "short", "long"]
+    choose('select[aria-label="Method shown"]', "{selectedIndex: 1}")
+    assert tab.evaluate(shown) == ["good"]
+    choose(".legend input[type=checkbox]", "{checked: false}")
+    choose(".legend input[type=search]", "{value: 'SAT'}")
+    assert tab.evaluate(shown) == ["long", "short"]
+    assert tab.evaluate("document.querySelector('h2 [role=status]').innerText") == "2 of 4 shown"
     assert tab.logged == []
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hainan_k2.report.media import GREYS, grey_png, sound_uri, spectrogram
+from hainan_k2.report.media import GREYS, envelope, frequency_marks, grey_png, sound_uri, spectrogram
 from tests.report.pages import JFK
 
 
@@ -32,6 +32,22 @@ def test_spectrogram_of_a_tone():
         assert abs(rows - 28) <= 1 and image.min() == 0.0 and len(np.unique(image)) <= GREYS
     silent = list(spectrogram(np.zeros(4000, dtype=np.float32)))
     assert len(silent) == 1
+
+
+def test_frequency_marks_are_where_tones_are_darkest():
+    time = np.arange(16000) / 16000
+    for kilohertz, share in frequency_marks():
+        ((uri, _),) = spectrogram(np.sin(2 * np.pi * 1000 * kilohertz * time).astype(np.float32))
+        image = matplotlib.image.imread(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))
+        row = 79 - image.mean(axis=1).argmin()
+        assert abs(row + 0.5 - 80 * share) <= 1.0, kilohertz
+
+
+def test_envelope():
+    samples = np.zeros(1000, dtype=np.float32)
+    samples[[10, 330, 999]] = 0.1, -0.4, 0.2
+    assert envelope(samples) == [25, 100, 0, 50]
+    assert envelope(samples[640:800]) == [0] and envelope(samples[:0]) == []
 
 
 def test_png_keeps_the_levels():
