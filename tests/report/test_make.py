@@ -1,6 +1,7 @@
 """The pages of decode.py and transcribe.py."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,11 +11,12 @@ from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.report import make
 from hainan_k2.report.make import write_transcription
 from hainan_k2.search import NO_RESOURCES
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer
-from tests.report.pages import JFK, data_in
+from tests.report.pages import JFK, PIECES, data_in, page_of
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,15 @@ def test_transcribe_writes_a_page(toy, model, tmp_path):
     assert [word["text"] for word in utterance["rows"][0]["words"]] == [word.text for word in sar.words]
     assert sum(seconds for _, seconds in utterance["pictures"]) == pytest.approx(11.0)
     assert all(m["search"] > 0 for m in data["methods"]) and data["encoder"] > 0
+
+
+@pytest.mark.parametrize("text", ["", "the cat"])
+def test_cuts_without_texts_are_compared_and_not_scored(tmp_path, monkeypatch, text):
+    for name, value in (("open_cuts", lambda _: []), ("lattice_paths", lambda *_: {}), ("facts", lambda _: ())):
+        monkeypatch.setattr(make, name, value)
+    decoded = page_of(("a", text, "the cat", "the cats"), ("b", "", "", "")).decoded
+    rows = make_rows(["ar-greedy", "nar-greedy"])
+    path, tokenizer = tmp_path / "page.html", SimpleNamespace(pieces=PIECES)
+    make.write_decoding(path, None, "dev.jsonl.gz", decoded, rows, {}, tokenizer, NO_RESOURCES)
+    data = data_in(path.read_text())
+    assert data["references"] == bool(text) and ("differences" in data) == (not text)
