@@ -96,7 +96,10 @@ class StreamConfig:
     )
 
     endpoint_silence: float = option(
-        1.2, "--stream: seconds without a token after a word that end the utterance; 0: none", at_least=0, at_most=600
+        0.0,
+        "--stream: seconds without a token after a word that end the utterance, e.g. 1.2; 0: none",
+        at_least=0,
+        at_most=600,
     )
 
     help_title = "streams"

@@ -148,7 +148,7 @@ def test_the_sentences_of_a_recording_with_pauses(released, method):
 
 
 def test_without_end_points_the_stream_is_one_utterance(released):
-    samples, config = with_pauses()[:160_000], StreamConfig(endpoint_silence=0)
+    samples, config = with_pauses()[:160_000], StreamConfig()
     updates = list(released.transcribe_stream([samples], config=config))
     assert not any(update.endpoint for update in updates)
 
@@ -158,7 +158,9 @@ def test_the_command_of_a_microphone(tmp_path):
     pcm = tmp_path / "speech.raw"
     pcm.write_bytes((with_pauses() * 32767).astype("<i2").tobytes())
     command = f"cat {pcm} | {sys.executable} hainan_k2/transcribe.py --stream true"
-    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command + " --endpoint-silence 1.2", shell=True, cwd=ROOT, capture_output=True, text=True, check=True
+    )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     found, rest = utterances_of((line["seconds"], line["words"], line["endpoint"]) for line in lines)
     assert [words[-1]["text"] for _, words in found][1:] == ["not", "you", "country"] and not rest
@@ -170,7 +172,7 @@ def test_the_command_of_a_microphone(tmp_path):
 def test_the_command_on_a_terminal(tmp_path):
     (tmp_path / "speech.raw").write_bytes((with_pauses()[:100_000] * 32767).astype("<i2").tobytes())
     terminal, (reader, writer) = Terminal(20), pty.openpty()
-    command = [sys.executable, "hainan_k2/transcribe.py", "--stream", "true"]
+    command = [sys.executable, "hainan_k2/transcribe.py", "--stream", "true", "--endpoint-silence", "1.2"]
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "20", "LINES": "24"}
     with (tmp_path / "speech.raw").open("rb") as pcm, open(writer, "wb") as out:
         subprocess.run(command, stdin=pcm, stdout=out, cwd=ROOT, env=environment, check=True)

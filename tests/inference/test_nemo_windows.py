@@ -79,7 +79,7 @@ def test_stored_features_are_normalised_in_the_same_windows():
 def test_a_stream_has_the_words_of_the_whole_recording(method):
     pieces = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
     config, samples = (
-        StreamConfig(hop=0.48, ahead=0.24, behind=0.8, endpoint_silence=0),
+        StreamConfig(hop=0.48, ahead=0.24, behind=0.8),
         speech(70 * FRAME + 99, seed=6),
     )
     updates = list(transcribe_stream(model(), NEMO, pieces, ragged(samples, 5), config, SearchConfig(), method))

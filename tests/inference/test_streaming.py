@@ -34,7 +34,7 @@ from tests.search.test_ar_stream import resources as decoding_resources
 from tests.toy import make_lang
 
 PIECES = ["<blk>", *(("▁" if i % 5 else "") + chr(96 + i) for i in range(1, 20))]
-CONFIG = StreamConfig(hop=0.48, ahead=0.24, behind=0.8, endpoint_silence=0)
+CONFIG = StreamConfig(hop=0.48, ahead=0.24, behind=0.8)
 SPEC = FeatureSpec()
 
 
