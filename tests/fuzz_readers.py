@@ -88,7 +88,7 @@ def tokens(path: Path) -> None:
 
 def transcript(path: Path) -> None:
     utterances, _ = read_librispeech(path.parent)
-    assert all(u.text.strip() and u.path.is_file() for u in utterances)
+    assert all(u.text.strip() and u.audio.path.is_file() for u in utterances)
 
 
 def model(path: Path) -> None:

@@ -20,12 +20,15 @@ failures = FailureLog()  # of all searches of this process
 
 
 def group_rows(rows: Sequence[Row]) -> list[list[Row]]:
-    """Group the rows that one search call can serve: same method, and options that differ only in `Method.sweeps`."""
+    """Group the rows that one search call can serve: same method, and options that differ only in `Method.sweeps`.
+
+    A row of a method that sweeps nothing is a group of its own, even if another row is equal to it.
+    """
     groups: dict[tuple, list[Row]] = {}
-    for row in rows:
+    for number, row in enumerate(rows):
         swept = METHODS[row.method].sweeps
         fixed = [value for name, value in vars(row.options).items() if name not in swept]
-        groups.setdefault((row.method, *fixed), []).append(row)
+        groups.setdefault((row.method, *fixed) if swept else (number,), []).append(row)
     return list(groups.values())
 
 

@@ -67,12 +67,12 @@ class DevLattices:
             encoder_out = encoded.encoder_out[rows, : int(lens.max())]
             lattice = search_lattice(model, encoder_out, lens, replace(options, lattice="nar"), resources)
             log_probs = model.joiner.log_probs(model.joiner.project_encoder(encoder_out), None)
-            states = lattice.arcs.shape().row_splits(1).diff().tolist()
+            arcs = arc_owner(lattice).bincount(minlength=len(rows)).tolist()
             weights = path_weights(options, bool(resources.given()))
             weighted = WeightedLattice(lattice, *log_probs, lens, model.durations, weights)
-            utterances = [first + b if count else -1 for b, count in zip(rows, states)]
+            utterances = [first + b if count else -1 for b, count in zip(rows, arcs)]
             self._parts.append((utterances, lens, weighted))
-            rows = [b for b, count in zip(rows, states) if not count]
+            rows = [b for b, count in zip(rows, arcs) if not count]
 
     def errors(self, points: Sequence[SearchConfig]) -> list[np.ndarray]:
         """The word errors (U,) of the best paths with each of several options."""

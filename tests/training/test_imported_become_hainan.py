@@ -73,9 +73,10 @@ def test_an_imported_model_becomes_hainan(name, speech, tmp_path):
     assert same == {key for key in weights if key.startswith("encoder.")}
 
 
-def test_only_tdt_models_are_trained(speech, tmp_path, capsys):
+def test_an_imported_rnnt_stays_one(speech, tmp_path):
     import_model([str(DATA / "nemo_rnnt.nemo"), "--out", str(tmp_path / "rnnt")])
-    with pytest.raises(SystemExit) as stopped:
-        run(tmp_path / "rnnt", speech / "jfk_cuts_x.jsonl.gz", tmp_path / "exp")
-    assert stopped.value.code == 2
-    assert "objective rnnt: only models of objective tdt are trained" in capsys.readouterr().err.splitlines()[-1]
+    updates = run(tmp_path / "rnnt", speech / "jfk_cuts_x.jsonl.gz", tmp_path / "exp", "--mask-prob=0")
+    assert len(updates) == 2 and all(update["rnnt"] > 0 for update in updates)
+    export.main(["--exp-dir", str(tmp_path / "exp"), "--out-dir", str(tmp_path / "m"), "--precision", "float32"])
+    after, _, _ = read_model(tmp_path / "m")
+    assert after.config.objective == "rnnt" and not after.config.predictor_masking
