@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from lhotse import CutSet, SupervisionSegment
+from lhotse import CutSet, Recording, SupervisionSegment
+from lhotse.audio import AudioSource
 from lhotse.dataset.speech_recognition import validate_for_asr
 from lhotse.testing.dummies import dummy_cut, dummy_recording
 
@@ -74,7 +75,11 @@ def test_packages_are_fetched_once_and_by_name(tmp_path):
 
 
 def cuts_of(names, seconds=2.0):
-    return CutSet.from_cuts(dummy_cut(i, duration=seconds).with_id(name) for i, name in enumerate(names))
+    recordings = [
+        Recording(name, [AudioSource("file", [0], f"{name}.wav")], 16000, int(16000 * seconds), seconds)
+        for name in names
+    ]
+    return CutSet.from_cuts(recording.to_cut().with_id(recording.id) for recording in recordings)
 
 
 def test_the_mix_has_real_speech_at_seven_speeds_and_some_synthetic_speech(tmp_path, caplog):
