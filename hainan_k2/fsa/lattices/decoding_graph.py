@@ -110,8 +110,9 @@ class DecodingGraph:
 
         As in search_graph, the composition is made once. ValueError if the graph was composed with the TDT topology.
         """
+        self._check_alone()
         device = torch.device(device)
-        composed = self._composed(None, device, lambda: compile_ctc_graph(self._alone(), len(self.pieces)))
+        composed = self._composed(None, device, lambda: compile_ctc_graph(self.fsa(), len(self.pieces)))
         return composed.weighted(scale, token_bonus)
 
     def _composed(
@@ -124,14 +125,13 @@ class DecodingGraph:
             self._cache[topology] = key, _Composed(make().to(device))
         return self._cache[topology][1]
 
-    def _alone(self) -> Fsa:
-        """LG; ValueError if the graph was composed with a topology."""
+    def _check_alone(self) -> None:
+        """ValueError if the graph was composed with a topology."""
         if self.durations is not None:
             raise ValueError(
                 f"the graph is for durations {self.durations}: this search needs LG alone, made by "
                 "`hainan-compile-graph` without --durations"
             )
-        return self.fsa()
 
     def token_graph(self, device: Union[str, torch.device] = "cpu") -> TokenGraph:
         """LG for a search that goes arc by arc, made once per device; outputs are word ids.
@@ -142,7 +142,7 @@ class DecodingGraph:
         if not self.aligned:
             raise ValueError("this search needs a graph of `hainan-compile-graph`, not one of icefall")
         if device not in self._token_graphs:
-            self._alone()
+            self._check_alone()
             scores = self.arcs[:, 3].contiguous().view(torch.float32)
             self._token_graphs[device] = TokenGraph.of(self.arcs, scores, self.aux_labels).to(device)
         return self._token_graphs[device]

@@ -34,8 +34,8 @@ def read_icefall_graph(path: Path, pieces: Sequence[str]) -> tuple[Tensor, Tenso
     Raises:
       ValueError: with the file, where one is missing or damaged, or the model lacks a token that the graph has.
     """
-    k2, path = load_k2(), path / GRAPH if path.is_dir() else path
-    graph, folder = read_k2(path), path.parent
+    path = path / GRAPH if path.is_dir() else path
+    graph, folder, k2 = read_k2(path), path.parent, load_k2()
     symbols, words = read_words(folder / "tokens.txt"), read_words(folder / "words.txt")
     if graph.is_vec or "aux_labels" not in graph.attributes:
         raise ValueError(f"{path} is no LG: it should be one FSA with aux_labels")
