@@ -247,6 +247,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def first_names(names: Sequence[str], count: int = 5) -> str:
+    """The first `count` names for a message, and "..." if there are more."""
+    return " ".join([*names[:count], *["..."] * (len(names) > count)])
+
+
 def convert(name: str, value: Any, hint: Any) -> Any:
     """A value from a flag, YAML or JSON as the type `hint` of the field `name`. Raises ValueError where it has another
     type."""

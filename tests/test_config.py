@@ -11,7 +11,7 @@ import pytest
 
 from hainan_k2 import __version__, cli
 from hainan_k2.cli import parse
-from hainan_k2.config import ModelConfig, as_dict, check_options, from_dict, option
+from hainan_k2.config import ModelConfig, as_dict, check_options, first_names, from_dict, option
 from hainan_k2.data.config import DataConfig
 from hainan_k2.export import ExportConfig
 from hainan_k2.search import SearchConfig
@@ -276,6 +276,10 @@ def test_configs_survive_plain_dicts():
     assert from_dict(ModelConfig, as_dict(config)) == config
     with pytest.raises(ValueError, match="colour"):
         from_dict(ModelConfig, {"colour": 1})
+
+
+def test_more_names_than_a_message_holds_are_dots():
+    assert [first_names("abcdef"[:count]) for count in (0, 2, 5, 6)] == ["", "a b", "a b c d e", "a b c d e ..."]
 
 
 @pytest.mark.parametrize("command", ["train", "decode"])

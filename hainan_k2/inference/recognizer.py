@@ -165,7 +165,6 @@ class Recognizer:
         choose_methods([method], loaded, self.model.config)
         options = options or self._stored_options(method, loaded)
         pieces = self.tokenizer.pieces
-        options = options or METHODS[method].config()
         return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)
 
     def decode(

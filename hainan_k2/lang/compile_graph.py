@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Optional
 
 from hainan_k2.cli import fail, parse, start_logging
-from hainan_k2.config import option
+from hainan_k2.config import first_names, option
 from hainan_k2.files.container import Kind, write_container
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.k2_file import write_k2
@@ -61,7 +61,7 @@ def compile_graph(config: GraphConfig) -> None:
             len(unspellable),
             len(grammar.label),
             config.g,
-            " ".join(names[:5]) + (" ..." if len(names) > 5 else ""),
+            first_names(names),
         )
     folder.mkdir(parents=True, exist_ok=True)
     transducer = lexicon_fst(lexicon, tokenizer.vocab_size).as_dict()

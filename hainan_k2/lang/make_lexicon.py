@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Optional
 
 from hainan_k2.cli import fail, parse, start_logging
-from hainan_k2.config import option
+from hainan_k2.config import first_names, option
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.fsa.k2 import why_no_k2
 from hainan_k2.fsa.k2_file import write_k2
@@ -69,7 +69,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         logger.warning(
             "%d words have letters that the tokenizer lacks: %s",
             len(missing),
-            " ".join(missing[:10]) + (" ..." if len(missing) > 10 else ""),
+            first_names(missing, 10),
         )
 
 

@@ -45,8 +45,8 @@ def search_lattice(
     """
     options = options or METHODS[lattice_method(resources)].config()
     given, method = resources.given(), lattice_method(resources, options.lattice)
-    beside = {"graph": {"word_lm"}}.get(method, set())
-    if method != "ar-beam" and {"grammar", "graph"} & set(given) and set(given) - {method} - beside:
+    taken = {"grammar": {"grammar"}, "graph": {"graph", "word_lm"}}.get(method)
+    if taken is not None and set(given) - taken:
         raise ValueError(f"a lattice takes a grammar or a graph alone, not {' and '.join(given)}")
     unsuitable = why_unsuitable(METHODS[method], model.config, METHODS)
     if unsuitable:
@@ -56,9 +56,8 @@ def search_lattice(
         return make_ar_lattice(model, projected, lens, options, resources)
     if resources.grammar is not None:
         return grammar_lattice(model, projected, lens, options, resources.grammar)
-    if resources.graph is not None:
-        word_lm = resources.to(projected.device).word_lm
-        return graph_lattice(model, projected, lens, options, resources.graph, word_lm)
     resources = resources.to(projected.device)
+    if resources.graph is not None:
+        return graph_lattice(model, projected, lens, options, resources.graph, resources.word_lm)
     scorers = [] if resources.lm is None else lm_scorers(options, resources)
     return make_arcs(model, projected, lens, options, resources, scorers).fsa()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from hainan_k2.config import option
+from hainan_k2.config import first_names, option
 
 if TYPE_CHECKING:
     import torch
@@ -118,13 +118,12 @@ def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
         return None
     lm = NgramLm.read(path, tokenizer.pieces)
     if lm.missing:
-        shown = " ".join(lm.missing[:5]) + (" ..." if len(lm.missing) > 5 else "")
         logger.warning(
             "%s has neither <unk> nor %d of %d tokens (%s): it gives them probability 0",
             path,
             len(lm.missing),
             tokenizer.vocab_size - 1,
-            shown,
+            first_names(lm.missing),
         )
     return lm
 
@@ -139,12 +138,11 @@ def _load_word_lm(path: str, graph: Optional[DecodingGraph]) -> Optional[WordLm]
     used = graph.aux_labels.unique().tolist()
     lm = WordLm.read(path, graph.words, used)
     if lm.unknown:
-        shown = " ".join(lm.unknown[:5]) + (" ..." if len(lm.unknown) > 5 else "")
         logger.warning(
             "%s does not have %d of %d words of the graph (%s): they have the score of its <unk>",
             path,
             len(lm.unknown),
             sum(label > 0 for label in used),
-            shown,
+            first_names(lm.unknown),
         )
     return lm

@@ -71,6 +71,26 @@ def test_words_on_other_arcs_and_at_the_end(tmp_path):
         DecodingGraph.read(write_folder(tmp_path, fsa, ("<eps>", "#0", "<s>", "</s>")[:2]), PIECES)
 
 
+@pytest.mark.parametrize(
+    "arcs, outputs, message",
+    [
+        ([], [], "LG.pt accepts no text"),
+        ([(0, 1, 1, 0.0), (1, 2, -1, 0.0)], [1.5, -1.0], "LG.pt is no LG: .* aux_labels, which are int32"),
+        ([(0, 1, 1, -float("inf")), (1, 2, -1, 0.0)], [1, -1], "a score is not finite"),
+    ],
+)
+def test_damaged_graphs(tmp_path, arcs, outputs, message):
+    folder = write_folder(tmp_path, k2.linear_fsa([1]), ("<eps>", "ab", "#0", "<s>", "</s>"))
+    table = torch.zeros(len(arcs), 4, dtype=torch.int32)
+    for row, (*labels, score) in zip(table, arcs):
+        row[:3], row[3] = torch.tensor(labels), torch.tensor([score]).view(torch.int32)[0]
+    aux_labels = torch.tensor(outputs) if any(isinstance(x, float) for x in outputs) else torch.tensor(outputs).int()
+    torch.save({"arcs": table, "aux_labels": aux_labels}, str(folder / "LG.pt"))
+    with pytest.raises(ValueError, match=message) as caught:
+        DecodingGraph.read(folder, PIECES)
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
 def test_words_are_found_by_the_tokens_that_start_them():
     assert words_by_start(["", "one", "", "two", ""], [True, False, True, False]) == (("one", 0, 2), ("two", 2, 4))
     assert words_by_start(["", "", "one two"], [True, True]) == (("one", 0, 1), ("two", 1, 2))

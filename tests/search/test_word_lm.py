@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.fsa.language.lexicon import Lexicon
 from hainan_k2.fsa.language.word_lm import WordLm
-from hainan_k2.search import DecodingResources, SearchConfig
+from hainan_k2.search import DecodingResources
 from hainan_k2.search.ctc_graph import ctc_graph
 from hainan_k2.search.graph import graph
 from hainan_k2.search.lattices import lattice_method, search_lattice
@@ -16,8 +17,7 @@ from hainan_k2.search.resources import ResourceConfig, load_resources
 from tests.oracles import graph as oracle_graph
 from tests.oracles import search as oracle_search
 from tests.oracles.lm import language_models
-from tests.oracles.search import shape
-from tests.search.test_graph import PIECES, WIDE, make_graph, problems
+from tests.search.test_graph import NARROW, PIECES, WIDE, check_alone, make_graph, problems
 
 pytest.importorskip("k2")
 
@@ -78,17 +78,9 @@ def test_the_list_is_that_of_all_alignments_and_words(resources_of, method):
 
 
 @settings(max_examples=15, deadline=None)
-@given(problems(), larger, st.booleans())
-def test_an_utterance_does_not_notice_its_batch(resources_of, problem, lm, narrow):
-    model, encoded, lens, _, _ = problem
-    options = SearchConfig(search_beam=3.0, output_beam=2.0, max_active_states=8, min_active_states=2)
-    options, resources = options if narrow else WIDE, resources_of(problem, lm)
-    for i, together in enumerate(graph(model, encoded, lens, options, resources)):
-        (alone,) = graph(model, encoded[i : i + 1], lens[i : i + 1], options, resources)
-        assert shape(alone) == shape(together) and alone.output == together.output and alone.note == together.note
-        assert alone.score == pytest.approx(together.score, abs=1e-5)
-        confidences = [[token.confidence for token in h.tokens] for h in (alone, together)]
-        assert confidences[0] == pytest.approx(confidences[1], abs=1e-5)
+@given(problems(), larger, st.sampled_from((WIDE, NARROW)))
+def test_an_utterance_does_not_notice_its_batch(resources_of, problem, lm, options):
+    check_alone(problem, options, resources_of(problem, lm))
 
 
 @settings(max_examples=10, deadline=None)
@@ -111,9 +103,8 @@ class Pieces:
 
 
 def test_files(tmp_path, caplog):
-    lexicon_words = {"x": 1, "y": 2, "z": 3}
     ngrams = oracle_graph.random_ngrams(3, "xyz", 2)
-    word_graph = make_graph(ngrams, _lexicon(lexicon_words))
+    word_graph = make_graph(ngrams, Lexicon(("<eps>", *"xyz", "#0", "<s>", "</s>"), ((1, (1,)), (2, (2,)), (3, (3,)))))
     word_graph.save(tmp_path / "LG.safetensors")
     arpa = tmp_path / "words.arpa"
     arpa.write_text(oracle_graph.arpa_text({**oracle_graph.random_ngrams(3, "xw", 3), ("<unk>",): (-2.0, None)}))
@@ -124,9 +115,3 @@ def test_files(tmp_path, caplog):
     assert resources.to(torch.device("meta")).word_lm.lm.keys.is_meta
     with pytest.raises(ValueError, match="--word-lm rescores the lattice of --graph: give it as well"):
         load_resources(ResourceConfig(word_lm=str(arpa)), Pieces())
-
-
-def _lexicon(words):
-    from hainan_k2.fsa.language.lexicon import Lexicon
-
-    return Lexicon(("<eps>", *words, "#0", "<s>", "</s>"), tuple((id, (id,)) for id in words.values()))

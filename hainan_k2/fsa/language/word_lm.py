@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from hainan_k2.config import first_names
 from hainan_k2.fsa.language.arpa import read_arpa
 from hainan_k2.fsa.language.lexicon import EPSILON, NO_WORDS, UNKNOWN_WORD
 from hainan_k2.fsa.language.ngram import NgramLm, build_lm, vocabulary_of
@@ -63,10 +64,9 @@ class WordLm:
         number.update({UNKNOWN_WORD: unk, "<unk>": unk})
         lacking = sorted(name for name in names if number.get(name) == unk and name not in (UNKNOWN_WORD, "<unk>"))
         if lm.log_probs[unk].isinf() and any(unk == number.get(name) for name in names):
-            shown = " ".join(lacking[:5] or [UNKNOWN_WORD]) + (" ..." if len(lacking) > 5 else "")
             raise ValueError(
-                f"{path} has neither <unk> nor {len(lacking) or 1} of the {len(names)} words of the graph ({shown}): "
-                "train it on text with these words, or with <unk>"
+                f"{path} has neither <unk> nor {len(lacking) or 1} of the {len(names)} words of the graph "
+                f"({first_names(lacking or [UNKNOWN_WORD])}): train it on text with these words, or with <unk>"
             )
         if lm.log_probs[lm.end_word].isinf():
             raise ValueError(f"{path}: no sentence can end: the file has no unigram </s>")

@@ -180,7 +180,16 @@ class DecodingGraph:
         path = Path(path)
         if path.is_dir() or path.suffix == SUFFIX:
             arcs, outputs, texts = read_icefall_graph(path, pieces)
-            return cls(arcs, outputs, texts, tuple(pieces), aligned=False)
+            graph = cls(arcs, outputs, texts, tuple(pieces), aligned=False)
+        else:
+            graph = cls._read_container(path, tuple(pieces))
+        problem = graph._problem()
+        if problem:
+            raise ValueError(f"{path}: {problem}")
+        return graph
+
+    @classmethod
+    def _read_container(cls, path: Path, pieces: tuple[str, ...]) -> DecodingGraph:
         tensors, facts = read_container(path, KIND)
         try:
             durations = facts["durations"] if facts["durations"] is None else tuple(map(int, facts["durations"]))
@@ -188,14 +197,11 @@ class DecodingGraph:
             graph = cls(tensors["arcs"], tensors["aux_labels"], words, names, durations)
         except (LookupError, TypeError, ValueError):
             raise ValueError(f"{path} is not complete: make it with `hainan-compile-graph`") from None
-        if graph.pieces != tuple(pieces):
+        if graph.pieces != pieces:
             raise ValueError(
                 f"the {len(graph.pieces)} pieces of {path} are not the {len(pieces)} of the "
                 "model's tokenizer: compile it with the model's --lang-dir"
             )
-        problem = graph._problem()
-        if problem:
-            raise ValueError(f"{path}: {problem}")
         return graph
 
     def _problem(self) -> str:

@@ -37,13 +37,15 @@ def read_icefall_graph(path: Path, pieces: Sequence[str]) -> tuple[Tensor, Tenso
     path = path / GRAPH if path.is_dir() else path
     graph, folder, k2 = read_k2(path), path.parent, load_k2()
     symbols, words = read_words(folder / "tokens.txt"), read_words(folder / "words.txt")
-    if graph.is_vec or "aux_labels" not in graph.attributes:
-        raise ValueError(f"{path} is no LG: it should be one FSA with aux_labels")
+    outputs = graph.attributes.get("aux_labels")
+    if graph.is_vec or outputs is None or isinstance(outputs, Tensor) and outputs.dtype != torch.int32:
+        raise ValueError(f"{path} is no LG: it should be one FSA with aux_labels, which are int32")
+    if not len(graph.arcs):
+        raise ValueError(f"{path} accepts no text")
     arcs = graph.arcs.clone()
     arcs[:, 2] = _labels(graph, symbols, pieces, path)
-    outputs = graph.attributes["aux_labels"]
     fsa = k2.Fsa(arcs)
-    fsa.aux_labels = ragged_tensor(outputs) if isinstance(outputs, Ragged) else outputs.int()
+    fsa.aux_labels = ragged_tensor(outputs) if isinstance(outputs, Ragged) else outputs
     if (fsa.labels == BLANK).any():
         fsa = k2.remove_epsilon(fsa)
     fsa = k2.arc_sort(k2.connect(fsa))

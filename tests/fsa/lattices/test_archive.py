@@ -131,6 +131,27 @@ def test_an_utterance_without_paths_has_an_empty_fst(tmp_path):
         assert fsts["1"] == ({}, {}) and [words for words, *_ in compact_paths(fsts["2"])] == [(1,)] * 3
 
 
+@pytest.mark.parametrize("name", ["l.ark", "l.ark.txt", "l.fst.ark", "l.txt"])
+def test_arcs_of_probability_0_are_left_out(tmp_path, name):
+    lens = torch.tensor([1])
+    tokens, durations_lp = tables(5, [1], 4, (1, 2))
+    tokens[0, 0, 2] = -math.inf
+    save_lattice(nar_lattice(tokens, durations_lp, lens, (1, 2)), tmp_path / name, ["a"], lens)
+    compact = ".ark" in name and "fst" not in name
+    arcs, _ = read_archive((tmp_path / name).read_bytes(), compact)["a"]
+    outputs = [output for leaving in arcs.values() for _, _, output, _ in leaving]
+    assert sorted(outputs) == ([0, 0, 1, 1, 3, 3] if compact else [0, 0, 0, 1, 3])  # with durations, without
+
+
+def test_times_without_the_number_of_frames():
+    """The duration 3 overshoots, into a state of its own: the utterance ends where the duration 1 does."""
+    fsa = k2.Fsa.from_str("0 1 5 0\n1 2 0 0\n1 3 0 0\n2 4 -1 0\n3 4 -1 0\n4\n")
+    fsa.frame = torch.tensor([0, -1, -1, -1, -1], dtype=torch.int32)
+    fsa.duration = torch.tensor([-1, 1, 3, -1, -1], dtype=torch.int32)
+    start, end = lattice_times(k2.create_fsa_vec([fsa]))
+    assert start.tolist() == [0.0, 0.0, 0.0, 0.08, 0.08] and end.tolist() == [0.0, 0.08, 0.08, 0.08, 0.08]
+
+
 def test_what_has_no_times_is_refused(tmp_path):
     plain = k2.create_fsa_vec([k2.linear_fsa([1, 2])])
     with pytest.raises(ValueError, match="needs attributes `frame` and `duration`"):
