@@ -56,9 +56,15 @@ class Cluster:
             self.client: Any = Client(self.processes or address, timeout=PATIENCE)
         except (OSError, TimeoutError, ValueError) as error:
             raise ValueError(f"--dask {address}: no scheduler answers there: {error}") from None
+        if not self.client.nthreads():
+            logger.info("Dask: waiting for the first worker, which `dask worker %s` starts", address)
         self.client.wait_for_workers(1)
-        self.ahead = AHEAD * sum(self.client.nthreads().values())
         logger.info("Dask: %d workers, dashboard at %s", len(self.client.nthreads()), self.client.dashboard_link)
+
+    @property
+    def ahead(self) -> int:
+        """How many chunks are submitted before the first result is taken: some for every worker thread of now."""
+        return AHEAD * sum(self.client.nthreads().values())
 
     def map(self, function: Callable[[Any], Result], chunks: Iterable[Any]) -> Iterator[Result]:
         """`function` of every chunk, in the order of the chunks, each computed by a worker.

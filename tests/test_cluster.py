@@ -49,6 +49,14 @@ def test_results_are_in_order_and_chunks_are_taken_as_they_are_needed(two):
     assert len({pid for _, pid in results}) == 2
 
 
+def test_workers_that_come_later_get_chunks_too():
+    with Cluster("local:1") as cluster:
+        before = cluster.ahead
+        cluster.processes.scale(2)
+        cluster.client.wait_for_workers(2)
+        assert cluster.ahead == 2 * before
+
+
 def test_an_error_of_a_chunk_comes_after_the_results_before_it(two):
     results = []
     with pytest.raises(ValueError, match="3 is not a number"):

@@ -15,6 +15,7 @@ from hainan_k2.scoring.results import read_recogs
 from hainan_k2.search import METHODS
 from hainan_k2.text.piece_model import PieceModel
 from hainan_k2.text.tokenizer import Tokenizer
+from tests.toy import decode_command
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +33,8 @@ def run(toy, exp, tmp_path):
     """Decodes the toy's dev set into a folder of its own, in batches of a few."""
 
     def call(*flags, out="out"):
-        decode.main(
-            [
-                "--exp-dir",
-                str(exp),
-                "--cuts",
-                str(toy / "dev.jsonl.gz"),
-                "--lang-dir",
-                str(toy / "lang"),
-                "--num-workers",
-                "0",
-                "--max-duration",
-                "6",
-                "--out-dir",
-                str(tmp_path / out),
-                *flags,
-            ]
-        )
+        options = ["--max-duration", "6", "--out-dir", str(tmp_path / out), *flags]
+        decode.main(decode_command(toy, str(exp), *options))
         return tmp_path / out
 
     return call

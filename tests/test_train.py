@@ -16,7 +16,7 @@ from hainan_k2 import decode, train
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, epoch_checkpoints, load_checkpoint
 from hainan_k2.training import trainer, updater
-from tests.toy import ROOT, train_command
+from tests.toy import ROOT, decode_command, train_command
 
 PATIENCE = 1800  # seconds until a run counts as hung: on a busy machine its start alone can take minutes
 
@@ -70,24 +70,8 @@ def test_the_toy_task_is_learned_to_zero_errors(trained):
 
 
 def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
-    decode.main(
-        [
-            "--exp-dir",
-            str(trained),
-            "--avg",
-            "3",
-            "--cuts",
-            str(toy / "dev.jsonl.gz"),
-            "--lang-dir",
-            str(toy / "lang"),
-            "--num-workers",
-            "0",
-            "--method",
-            "ar-greedy,nar-greedy",
-            "--write",
-            "ctm,jsonl",
-        ]
-    )
+    options = ["--avg", "3", "--method", "ar-greedy,nar-greedy", "--write", "ctm,jsonl"]
+    decode.main(decode_command(toy, trained.name, *options))
     shown = capsys.readouterr().out
     assert "ar-greedy" in shown and "nar-greedy" in shown
     out = trained / "decode"
@@ -113,9 +97,7 @@ def test_decode_writes_what_icefall_users_expect(trained, toy, capsys):
 def test_decode_names_missing_options_in_one_line(trained, toy, options, message, capsys):
     exp = toy / "none" if not options else trained
     with pytest.raises(SystemExit) as stopped:
-        decode.main(
-            ["--exp-dir", str(exp), "--cuts", str(toy / "dev.jsonl.gz"), "--lang-dir", str(toy / "lang"), *options]
-        )
+        decode.main(decode_command(toy, exp.name, *options))
     err = capsys.readouterr().err
     assert stopped.value.code == 2 and err.count("\n") == 1
     assert re.search(message, err)

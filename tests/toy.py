@@ -69,6 +69,12 @@ def make_lang(folder: Path) -> Path:
     return folder / "lang"
 
 
+def decode_command(folder: Path, exp: str, *options: str) -> list[str]:
+    """Arguments of decode.py for the toy's dev set; `exp` is in `folder`, or a path."""
+    cuts, lang = str(folder / "dev.jsonl.gz"), str(folder / "lang")
+    return ["--exp-dir", str(folder / exp), "--cuts", cuts, "--lang-dir", lang, "--num-workers", "0", *options]
+
+
 def train_command(folder: Path, exp: str, *options: str) -> list[str]:
     """Arguments of train.py for the toy task."""
     assert "tiny" in PRESETS

@@ -106,7 +106,7 @@ def measure_rates(config: RatesConfig) -> list[Rates]:
         data = EvaluationData(config.cuts, data_config, model_config)
         batches, load = _read(data, config.batches + 1)
         train, spread, parameters, disk, checkpoint = _train(model_config, batches, device, clock)
-        ar, nar = _decode(preset, batches[1:], device)
+        ar, nar = _decode(preset, batches[1:], device, clock)
         rates = Rates(
             describe(device),
             preset,
@@ -167,15 +167,17 @@ def _train(
     return 1 / mean(times), pstdev(times) / mean(times), parameters, size / seconds, size
 
 
-def _decode(preset: str, batches: Sequence[Batch], device: torch.device) -> tuple[float, float]:
+def _decode(
+    preset: str, batches: Sequence[Batch], device: torch.device, clock: Callable[[], float]
+) -> tuple[float, float]:
     """Seconds of audio per second of AR and of NAR greedy decoding, encoder included."""
     model, pieces = random_model(preset, VOCAB_SIZE).to(device), [str(i) for i in range(VOCAB_SIZE)]
     audio, speeds = sum(sum(batch.seconds) for batch in batches), []
     for method in ("ar-greedy", "nar-greedy"):
-        start = time.process_time() if device.type == "cpu" else _cuda_clock()
+        start = clock()
         for _ in decode_batches(model, batches, make_rows([method]), pieces, Stopwatch()):
             pass
-        speeds.append(audio / ((time.process_time() if device.type == "cpu" else _cuda_clock()) - start))
+        speeds.append(audio / (clock() - start))
     return speeds[0], speeds[1]
 
 

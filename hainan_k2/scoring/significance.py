@@ -73,14 +73,12 @@ def compare(
 ) -> Comparison:
     """Paired bootstrap of two systems: errors of each, and the reference words, of the same utterances. Rows of errors,
     where there are several, are trainings with the same seeds in the same order."""
-    differences = bootstrap(second_errors, lengths, replicates, seed) - bootstrap(
-        first_errors, lengths, replicates, seed
-    )
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
-    other_sign = int(min(np.sum(differences <= 0), np.sum(differences >= 0)))
-    p_value = min(1.0, 2 * (1 + other_sign) / (1 + replicates))
     first, second = np.atleast_2d(first_errors), np.atleast_2d(second_errors)
     if first.shape != second.shape:
         raise ValueError(f"{first.shape} and {second.shape} error counts: both systems have the same trainings and set")
+    differences = bootstrap(second, lengths, replicates, seed) - bootstrap(first, lengths, replicates, seed)
+    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
+    other_sign = int(min(np.sum(differences <= 0), np.sum(differences >= 0)))
+    p_value = min(1.0, 2 * (1 + other_sign) / (1 + replicates))
     difference = float(second.sum() - first.sum()) / max(1, len(first) * int(np.sum(lengths)))
     return Comparison(difference, float(low), float(high), p_value)

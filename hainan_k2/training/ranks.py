@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from hainan_k2.cli import reason
+from hainan_k2.data.batches import TooManyUnreadable
 from hainan_k2.device import pick_device
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.norm import MaskedBatchNorm
@@ -62,8 +63,8 @@ class Ranks:
         """Call `work` in every rank; returns the results of all ranks, in order, which must be small.
 
         Raises:
-          ValueError, OSError, KeyboardInterrupt: in all ranks, where `work` raises one in any of them; the message
-            names the rank. So no rank waits for one that has ended.
+          ValueError, OSError, KeyboardInterrupt, TooManyUnreadable: in all ranks, where `work` raises one in any of
+            them; the message names the rank. So no rank waits for one that has ended.
         """
         if self.size == 1:
             return [work()]
@@ -74,7 +75,7 @@ class Ranks:
         except (ValueError, OSError, KeyboardInterrupt) as error:
             own = error
         answers: list[Any] = [None] * self.size
-        answer = (result, None) if own is None else (None, (type(own), reason(own)))
+        answer = (result, None) if own is None else (None, (_shared_kind(own), reason(own)))
         dist.all_gather_object(answers, answer, group=self.control)
         if own is not None:
             raise own
@@ -96,6 +97,12 @@ class Ranks:
         """Leave the process group."""
         if self.size > 1:
             dist.destroy_process_group()
+
+
+def _shared_kind(error: BaseException) -> type[BaseException]:
+    """The class that other ranks raise for an error: others, such as UnicodeDecodeError, take more than a message."""
+    kinds = TooManyUnreadable, ValueError, OSError, KeyboardInterrupt
+    return next(kind for kind in kinds if isinstance(error, kind))
 
 
 def lost_a_rank(error: RuntimeError) -> bool:

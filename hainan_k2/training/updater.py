@@ -82,10 +82,11 @@ class Updater:
             self.ranks.share_statistics(self.model)
             config, model = self.plain.config, self.model
             idle_heads = config.loss == "full" or config.ctc_scale == 0 or model.config.objective != "tdt"
+            idle = idle_heads or model.pretrained is not None  # stored states of the pretrained encoder replace it
             self.objective = DistributedDataParallel(
                 self.plain,
                 broadcast_buffers=False,  # every rank computes the same statistics
-                find_unused_parameters=idle_heads,
+                find_unused_parameters=idle,
             )
 
     def update(self, batches: Sequence[Batch], labels: int, progress: TrainingProgress) -> Optional[dict[str, float]]:
@@ -117,6 +118,7 @@ class Updater:
                 self._skip("gradient", ids, statistics, progress)
                 return None
             if not all_finite(self.model.buffers()):
+                self.scaler.update()  # ends the update: gradients are divided by the scale once in each
                 self._skip("a batch norm", ids, statistics, progress)
                 return None
             self.scaler.step(self.optimizer)

@@ -16,10 +16,11 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
@@ -121,13 +122,15 @@ class RunFolder:
         return command("hainan_k2/train.py", {"exp_dir": self.path, **self.run.options})
 
     def _decode(self, name: str) -> list[str]:
-        methods = suitable_methods(self.grid.decode["method"], self._model())
+        methods = suitable_methods(self.grid.methods, self._model())
         taken = {name for method in methods for name in METHODS[method].options}
         unused = {f.name for f in dataclasses.fields(SearchConfig)} - taken
         chosen = {name: value for name, value in self.grid.decode.items() if name not in unused}
         chosen["method"] = methods
         files = {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"], "cuts": self.grid.sets[name]}
         files["out_dir"] = self.path / "decode" / name
+        if files["out_dir"].exists():  # of another decoding, maybe of other cuts
+            shutil.rmtree(files["out_dir"])
         return command("hainan_k2/decode.py", {**files, **chosen})
 
     def _distributions(self) -> list[str]:
@@ -140,9 +143,8 @@ class RunFolder:
         return model_of_state(load_checkpoint(path), path)[0]
 
 
-def suitable_methods(method: Any, config: ModelConfig) -> list[str]:
+def suitable_methods(names: Sequence[str], config: ModelConfig) -> list[str]:
     """Of the methods of the grid, those that such a model has the parts for. Raises ValueError where none is left."""
-    names = method.split(",") if isinstance(method, str) else list(method)
     chosen = [name for name in names if not why_unsuitable(METHODS[name], config, METHODS)]
     if not chosen:
         raise ValueError(f"none of {', '.join(names)} decodes a model of objective {config.objective}")
@@ -154,7 +156,7 @@ def command(script: str, options: dict[str, Any]) -> list[str]:
     words = [sys.executable, str(ROOT / script)]
     for name, value in options.items():
         text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-        words += [f"--{name.replace('_', '-')}", text.lower() if isinstance(value, bool) else text]
+        words += [f"--{name.replace('_', '-')}", text.lower() if value is None or isinstance(value, bool) else text]
     return words
 
 

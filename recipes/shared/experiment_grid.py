@@ -18,6 +18,7 @@ from hainan_k2.data.config import DataConfig
 from hainan_k2.decode import DecodeConfig
 from hainan_k2.files.plain_yaml import load_yaml
 from hainan_k2.inference.window_sizes import WindowConfig
+from hainan_k2.search.methods import METHODS
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
 from hainan_k2.train import TrainConfig
@@ -92,6 +93,12 @@ class Grid:
         }
 
     @property
+    def methods(self) -> list[str]:
+        """The methods of `decode`, in its order."""
+        asked = self.decode["method"]
+        return asked.split(",") if isinstance(asked, str) else list(asked)
+
+    @property
     def runs(self) -> list[Run]:
         """Seed by seed, so that a grid that is stopped has as many seeds of one configuration as of another."""
         return [
@@ -143,6 +150,9 @@ def check(grid: Grid) -> None:
     if "method" not in grid.decode:
         raise ValueError("decode has no method")
     check_options(grid.decode, OF_DECODE, {*OWN, "lang_dir"})
+    unknown = [name for name in grid.methods if name not in METHODS]
+    if unknown:
+        raise ValueError(f"no method {shown(unknown[0])}; there are {', '.join(METHODS)}")
     wrong = [name for name in grid.sets if not isinstance(name, str) or "/" in name]
     wrong += [] if grid.distributions in (None, *grid.sets) else [str(grid.distributions)]
     if wrong:

@@ -137,10 +137,8 @@ def tsv(results: Iterable[Result]) -> list[str]:
 
 def _methods(grid: Grid, cells: Cells, name: str) -> list[str]:
     """The methods of a set, in the order of the grid."""
-    asked = grid.decode["method"]
-    order = asked.split(",") if isinstance(asked, str) else list(asked)
     found = dict.fromkeys(method for of_set, _, method in cells if of_set == name)
-    return sorted(found, key=lambda method: order.index(method.split(" ")[0]))
+    return sorted(found, key=lambda method: grid.methods.index(method.split(" ")[0]))
 
 
 def _configurations(grid: Grid, cells: Cells, name: str) -> list[str]:

@@ -15,7 +15,7 @@ from tests.recipes.shell import ROOT, SHARED
 
 sys.path.insert(0, str(SHARED))
 
-from experiment import RunFolder, seconds_left, suitable_methods
+from experiment import RunFolder, command, seconds_left, suitable_methods
 from experiment_grid import Grid, Run, read_grid
 from experiment_results import Cell, comparison_table, read_results, write_results
 
@@ -94,6 +94,8 @@ def test_runs_come_seed_by_seed(tmp_path):
         ("seeds: [1]", "seeds: 1", "seeds is 1, not a list with entries"),
         ("    ctc:", "    ../ctc:", "'../ctc' names a folder"),
         ("sar_rounds:", "lm_scales:", "no option lm_scales"),
+        ('"nar-greedy,sar', '"nar-greedily,sar', "no method 'nar-greedily'; there are ar-greedy, "),
+        ('"nar-greedy,sar,ctc-greedy"', "all", "no method 'all'"),
         ("distributions: dev", "distributions: test", "'test' is not the name of a set"),
         ("ctc ctc-greedy]", "rnnt ctc-greedy]", "compare 'NAR is better than CTC': two results are needed"),
         ("title: Two kinds", "title: !!python/name:os.system x", "tag"),
@@ -107,13 +109,13 @@ def test_grids_that_are_refused(tmp_path, old, new, message):
 
 def test_a_run_takes_the_methods_that_its_model_has():
     ctc = ModelConfig(objective="ctc", durations=(0,))
-    assert suitable_methods("ar-greedy,ctc-greedy", ctc) == ["ctc-greedy"]
+    assert suitable_methods(["ar-greedy", "ctc-greedy"], ctc) == ["ctc-greedy"]
     assert suitable_methods(["ar-greedy", "nar-greedy"], ModelConfig(predictor_masking=False)) == [
         "ar-greedy",
         "nar-greedy",
     ]
     with pytest.raises(ValueError, match="none of ar-greedy decodes a model of objective ctc"):
-        suitable_methods("ar-greedy", ctc)
+        suitable_methods(["ar-greedy"], ctc)
 
 
 def test_a_step_is_done_only_as_it_was_asked(tmp_path):
@@ -134,6 +136,23 @@ def test_a_step_is_done_only_as_it_was_asked(tmp_path):
     (folder.path / "options.json").write_text(json.dumps({**grid.runs[1].options, "lr": 0.5}))
     with pytest.raises(ValueError, match="hainan-seed1 was trained with another lr: give another --out-dir"):
         folder.check()
+
+
+def test_results_of_other_cuts_are_removed_before_a_set_is_decoded(tmp_path, monkeypatch):
+    grid = read_grid(written(tmp_path))
+    folder = RunFolder(tmp_path, grid.runs[1], grid)
+    stale = folder.path / "decode" / "dev" / "summary-old.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("{}")
+    monkeypatch.setattr(RunFolder, "_model", lambda self: ModelConfig())
+    words = folder.steps[1].command()
+    assert not stale.exists() and words[words.index("--out-dir") + 1] == str(stale.parent)
+    assert words[words.index("--method") + 1] == "nar-greedy,sar,ctc-greedy"
+
+
+def test_values_of_options_as_the_command_line_takes_them():
+    words = command("hainan_k2/train.py", {"scan_batches": None, "spec_augment": False, "durations": [0, 1]})
+    assert words[2:] == ["--scan-batches", "none", "--spec-augment", "false", "--durations", "0,1"]
 
 
 def finished(folder, run, texts):

@@ -17,6 +17,7 @@ from hainan_k2.search import NO_RESOURCES
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.report.pages import JFK, PIECES, data_in, page_of
+from tests.toy import decode_command
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +31,7 @@ def test_decode_writes_a_page(toy, model, tmp_path):
         tmp_path / "epoch-1.safetensors", {"model": model.state_dict(), "model_config": as_dict(model.config)}
     )
     out = tmp_path / "sub" / "page.html"
-    decode.main(
-        [
-            "--exp-dir",
-            str(tmp_path),
-            "--cuts",
-            str(toy / "dev.jsonl.gz"),
-            "--lang-dir",
-            str(toy / "lang"),
-            "--num-workers",
-            "0",
-            "--method",
-            "nar-greedy,viterbi",
-            "--report",
-            str(out),
-        ]
-    )
+    decode.main(decode_command(toy, str(tmp_path), "--method", "nar-greedy,viterbi", "--report", str(out)))
     data = data_in(out.read_text())
     figures = json.loads((tmp_path / "decode" / "summary-dev.json").read_text())["methods"]
     assert [(m["label"], m["wer"]) for m in data["methods"]] == [(name, figures[name]["wer"]) for name in figures]

@@ -17,7 +17,7 @@ from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training.objective import LossConfig, hainan_losses, transducer_losses
 from hainan_k2.training.validation import figure_names
 from tests.oracles.loss import dynamic_programming, log_softmax
-from tests.toy import train_command
+from tests.toy import decode_command, train_command
 
 VOCAB = 6
 TARGETS, TARGET_LENS = torch.tensor([[1, 2, 2], [3, 0, 0]]), torch.tensor([3, 1])
@@ -164,16 +164,5 @@ def test_the_toy_task_is_learned(objective, epochs, highest, toy, capsys):
     assert min(line["dev_wer"] for line in read_lines(exp / "epochs.jsonl")) < highest
     assert (exp / "curves.png").stat().st_size > 10000
     method = "ctc-greedy" if objective == "ctc" else "ar-greedy"
-    decode.main(
-        [
-            "--exp-dir",
-            str(exp),
-            "--cuts",
-            str(toy / "dev.jsonl.gz"),
-            "--lang-dir",
-            str(toy / "lang"),
-            "--method",
-            method,
-        ]
-    )
+    decode.main(decode_command(toy, exp.name, "--method", method))
     assert f"\n{method} " in capsys.readouterr().out

@@ -4,10 +4,18 @@ import pytest
 import torch
 
 from hainan_k2 import train
+from hainan_k2.config import ModelConfig
+from hainan_k2.data.batch import Batch
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint
+from hainan_k2.model.hainan import Hainan
+from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training import updater
+from hainan_k2.training.objective import LossConfig
+from hainan_k2.training.optim import OptimConfig, make_optimizer
 from hainan_k2.training.precision import autocast, check_precision, loss_scaler
+from hainan_k2.training.progress import TrainingProgress
+from hainan_k2.training.ranks import Ranks
 from tests.toy import train_command
 
 CPU = torch.device("cpu")
@@ -53,10 +61,10 @@ def test_only_float16_scales_the_loss():
 
 
 class Scaler:
-    """A loss scaler that is enabled where torch has none for CPUs, of scale 1."""
+    """A loss scaler that is enabled where torch has none for CPUs, of scale 1; as strict as torch's."""
 
     def __init__(self):
-        self.scales = [1.0]
+        self.scales, self.unscaled = [1.0], False
 
     def is_enabled(self):
         return True
@@ -65,12 +73,15 @@ class Scaler:
         return loss
 
     def unscale_(self, optimizer):
-        pass
+        if self.unscaled:
+            raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
+        self.unscaled = True
 
     def step(self, optimizer):
         optimizer.step()
 
     def update(self, scale=None):
+        self.unscaled = False
         self.scales += [scale] if scale is not None else []
 
     def get_scale(self):
@@ -102,6 +113,27 @@ def test_a_gradient_that_overflows_lowers_the_scale_and_is_skipped(toy, monkeypa
     assert state["loss_scaler"] == {"scale": 0.5} and state["progress"]["skipped"] == 1
     assert "gradient is not finite" in (toy / "overflow-half" / "train.log").read_text()
     assert all(torch.isfinite(v).all() for v in state["model"].values())
+
+
+def test_the_update_after_a_batch_norm_that_overflows_is_made(monkeypatch):
+    scaler, original, calls = Scaler(), updater.hainan_losses, []
+
+    def overflow(model, *arguments):
+        losses = original(model, *arguments)
+        calls.append(1)
+        if len(calls) == 1:
+            model.encoder.layers[0].conv.batch_norm.running_var.fill_(float("inf"))
+        return losses
+
+    monkeypatch.setattr(updater, "loss_scaler", lambda *_: scaler)
+    monkeypatch.setattr(updater, "hainan_losses", overflow)
+    model, progress = Hainan(ModelConfig.preset("tiny", vocab_size=9)), TrainingProgress()
+    ranks, optimizer = Ranks(), make_optimizer(model, OptimConfig())
+    made = updater.Updater(model, optimizer, LossConfig(), 5.0, "float32", 1, ranks, Stopwatch())
+    lens, labels = torch.tensor([80, 64]), torch.tensor([3, 2])
+    batch = Batch(torch.randn(2, 80, 80), lens, ("a", "b"), ("", ""), (0.8, 0.6), torch.ones(2, 3).long(), labels)
+    values = [made.update([batch], 5, progress) for _ in range(2)]
+    assert values[0] is None and values[1] is not None and progress.skipped == 1
 
 
 def test_the_largest_batches_are_run_before_training_and_change_nothing(toy):

@@ -97,14 +97,21 @@ def disagree(ranks):
             ranks.agreed(partial(fails, kind))
         except BaseException as error:
             seen.append((type(error).__name__, str(error)))
+    try:
+        ranks.agreed(lambda: b"\xff".decode() if ranks.rank == 1 else "")
+    except ValueError as error:
+        seen.append((type(error).__name__, str(error)))
     return [*seen, ranks.agreed(lambda: "still in step")]
 
 
 def test_an_error_of_one_rank_is_raised_in_all(tmp_path):
     first, second = in_ranks(2, disagree, tmp_path)
     names = ["ValueError", "OSError", "TooManyUnreadable", "KeyboardInterrupt"]
-    assert second == [[0, 10], *((name, "of its own") for name in names), ["still in step"] * 2]
-    assert first == [[0, 10], *((name, "rank 1: of its own") for name in names), ["still in step"] * 2]
+    decoding = "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
+    own = [*((name, "of its own") for name in names), ("UnicodeDecodeError", decoding)]
+    other = [*((name, "rank 1: of its own") for name in names), ("ValueError", f"rank 1: {decoding}")]
+    assert second == [[0, 10], *own, ["still in step"] * 2]
+    assert first == [[0, 10], *other, ["still in step"] * 2]
 
 
 def three_updates(ranks):
@@ -132,6 +139,25 @@ def test_a_loss_that_is_not_finite_in_one_rank_skips_the_update_of_all(tmp_path)
     assert skipped == skipped_too == 1 and first[1] is second[1] is None
     assert first == second and all(math.isfinite(first[i][name]) for i in (0, 2) for name in ("loss", "grad_norm"))
     assert all(torch.equal(ours, theirs) and torch.isfinite(ours).all() for ours, theirs in zip(weights, others))
+
+
+def updates_from_states(ranks):
+    """The results of three updates from stored states of a Whisper encoder, which is not frozen."""
+    torch.manual_seed(0)
+    sizes = {"encoder": "whisper", "whisper_dim": 8, "whisper_layers": 1, "whisper_heads": 2}
+    model = Hainan(ModelConfig.preset("tiny", vocab_size=9, **sizes))
+    optimizer, progress = make_optimizer(model, OptimConfig(), model.pretrained), TrainingProgress()
+    updater = Updater(model, optimizer, LossConfig(), 5.0, "float32", 1, ranks, Stopwatch())
+    updater.share_gradients()
+    targets, lens = torch.tensor([[1, 2, 3]]), torch.tensor([40])
+    batch = Batch(torch.randn(1, 40, 8), lens, ("a",), ("",), (0.8,), targets, torch.tensor([3]))
+    return [updater.update([batch], 3 * ranks.size, progress) for _ in range(3)]
+
+
+def test_ranks_train_on_stored_states(tmp_path):
+    """Nothing reaches the encoder whose states are stored, so it gets no gradient."""
+    first, second = in_ranks(2, updates_from_states, tmp_path)
+    assert first == second and all(math.isfinite(values["loss"]) for values in first)
 
 
 def test_one_process_agrees_with_itself():
