@@ -66,8 +66,8 @@ class ScoredUtterance:
         """Errors in characters, with single spaces between words: of an hour they take ten times as long as words."""
         import jiwer
 
-        sides = ([" ".join(words)] for words in (self.reference, self.hypothesis))
-        return _count(jiwer.process_characters(*sides).alignments[0])
+        aligned = jiwer.process_characters([" ".join(self.reference)], [" ".join(self.hypothesis)])
+        return _count(aligned.alignments[0])
 
     def pairs(self) -> Iterator[tuple[Optional[str], Optional[str]]]:
         """The alignment word by word, (reference, hypothesis), None for no word."""
