@@ -16,7 +16,7 @@ from hainan_k2 import train
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint
 from hainan_k2.model.norm import MaskedBatchNorm
-from tests.toy import ROOT, train_command
+from tests.toy import ROOT, assert_trained_as, losses, train_command
 
 PATIENCE = 1800  # seconds until a run counts as hung
 # Nothing random, and no bias whose gradient is rounding error, which AdamW would make a step of.
@@ -34,10 +34,6 @@ def torchrun(*arguments, processes=2, restarts=0):
 def run(*arguments, processes=2, restarts=0):
     command = torchrun(*arguments, processes=processes, restarts=restarts)
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd="/")
-
-
-def losses(exp_dir):
-    return [(line["update"], line["loss"]) for line in read_lines(exp_dir / "updates.jsonl")]
 
 
 def assert_same_training(ours: Path, theirs: Path):
@@ -124,9 +120,7 @@ def test_the_killed_rank_is_started_again_and_training_ends_as_if_nothing_had_ha
     assert 0 < len(losses(exp)) < len(losses(toy / "whole-ranks")), "it should be killed midway"
     assert agent.wait(timeout=PATIENCE) == 0, (toy / "killed-rank.err").read_text()
     assert "continuing from" in (exp / "train.log").read_text()
-    assert losses(exp) == losses(toy / "whole-ranks")
-    ours, theirs = (load_checkpoint(folder / LAST)["model"] for folder in (exp, toy / "whole-ranks"))
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert_trained_as(toy / "whole-ranks", exp)
 
 
 def test_the_failure_of_a_rank_ends_all_with_its_reason(toy, tmp_path):

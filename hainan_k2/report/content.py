@@ -14,7 +14,7 @@ from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report.calibration import calibration, judged_words
-from hainan_k2.report.differences import align, columns, differences
+from hainan_k2.report.differences import Pair, align, columns, differences, unequal_pairs
 from hainan_k2.report.media import STEP, envelope, frequency_marks, sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
 from hainan_k2.result import Hypothesis
@@ -138,13 +138,8 @@ def _scored(page: Page, label: str, scored: Score) -> dict[str, Any]:
         if u.id in recognised
     ]
     calibrated = calibration(pair for words in judged if words is not None for pair in words)
-    confused = Counter(pair for u in scored.utterances for pair in u.pairs() if pair[0] != pair[1])
-    kinds: dict[str, list[tuple[Optional[str], Optional[str], int]]] = {
-        "substitutions": [],
-        "deletions": [],
-        "insertions": [],
-    }
-    for (word, instead), count in sorted(confused.items(), key=lambda item: (-item[1], str(item[0]))):
+    kinds: dict[str, list[Pair]] = {"substitutions": [], "deletions": [], "insertions": []}
+    for word, instead, count in unequal_pairs(scored):
         kind = "insertions" if word is None else "deletions" if instead is None else "substitutions"
         kinds[kind].append((word, instead, count))
     return {

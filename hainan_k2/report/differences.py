@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Optional
 
-from hainan_k2.scoring.wer import ScoredUtterance, score
+from hainan_k2.scoring.wer import Score, ScoredUtterance, score
 
 Aligned = tuple[Optional[str], ...]  # the word of each method, None for no word
-Column = tuple[
-    Optional[str], Aligned
-]  # the reference word, None where words are inserted, and the words of the methods
+Column = tuple[Optional[str], Aligned]  # the reference word, None where words are inserted; the words of the methods
+Pair = tuple[Optional[str], Optional[str], int]  # two words that are aligned, None for no word, and how often they are
 
 
 def columns(scored: Sequence[ScoredUtterance]) -> list[Column]:
@@ -54,14 +53,26 @@ def align(texts: Sequence[Sequence[str]]) -> list[Aligned]:
     >>> align([[], ["a", "b"], ["b"]])
     [(None, 'a', None), (None, 'b', 'b')]
     """
-    import kaldialign
-
-    present = [list(text) for text in texts if text]
+    present = [i for i, text in enumerate(texts) if text]
     if not present:
         return []
-    middle = min(present, key=lambda text: sum(kaldialign.edit_distance(text, other)["total"] for other in present))
-    pairs = [("", " ".join(middle), " ".join(text)) for text in texts]
-    return [words for _, words in columns([score([pair]).utterances[0] for pair in pairs])]
+    distances = dict.fromkeys(present, 0)  # from all others
+    for one, other in combinations(present, 2):
+        errors = _scored(texts[one], texts[other]).words.total
+        distances[one] += errors
+        distances[other] += errors
+    middle = texts[min(present, key=distances.__getitem__)]
+    return [words for _, words in columns([_scored(middle, text) for text in texts])]
+
+
+def _scored(one: Sequence[str], other: Sequence[str]) -> ScoredUtterance:
+    return score([("", " ".join(one), " ".join(other))]).utterances[0]
+
+
+def unequal_pairs(scored: Score) -> list[Pair]:
+    """The aligned words that differ, the most frequent first."""
+    counts = Counter(pair for u in scored.utterances for pair in u.pairs() if pair[0] != pair[1])
+    return [(*pair, count) for pair, count in sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))]
 
 
 @dataclass(frozen=True)
@@ -72,14 +83,14 @@ class Difference:
       first, second: indices of the methods.
       count: word differences: the edit distance of their texts, summed over utterances.
       rate: `count` over the words of the longer text of each utterance, at most 1; None if there are none.
-      words: the most frequent differences, (word of the first, word of the second, count), None for no word.
+      words: the most frequent differences: word of the first, word of the second, count.
     """
 
     first: int
     second: int
     count: int
     rate: Optional[float]
-    words: tuple[tuple[Optional[str], Optional[str], int], ...]
+    words: tuple[Pair, ...]
 
 
 def differences(texts: Sequence[Mapping[str, str]], most: int) -> list[Difference]:
@@ -93,12 +104,7 @@ def differences(texts: Sequence[Mapping[str, str]], most: int) -> list[Differenc
     for first, second in combinations(range(len(texts)), 2):
         one, other = texts[first], texts[second]
         scored = score((name, text, other[name]) for name, text in one.items() if name in other)
-        pairs = Counter(pair for u in scored.utterances for pair in u.pairs() if pair[0] != pair[1])
-        frequent = sorted(pairs.items(), key=lambda item: (-item[1], str(item[0])))[:most]
         count, words = scored.words.total, sum(max(len(u.reference), len(u.hypothesis)) for u in scored.utterances)
-        found.append(
-            Difference(
-                first, second, count, count / words if words else None, tuple((*pair, n) for pair, n in frequent)
-            )
-        )
+        rate = count / words if words else None
+        found.append(Difference(first, second, count, rate, tuple(unequal_pairs(scored)[:most])))
     return found

@@ -55,7 +55,7 @@ SPICE = (
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """One to four changes: a byte, a bit, a stretch cut, doubled or overwritten, something of the notation put in."""
+    """One to four changes: a byte, a bit, a segment cut, doubled or overwritten, something of the notation put in."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         at, size = rng.randrange(len(changed) + 1), rng.choice((1, 1, 2, 4, 8, 30))

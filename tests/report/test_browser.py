@@ -118,6 +118,8 @@ def test_a_narrow_window_needs_no_horizontal_scrolling(show, twenty):
     tab.wait("innerWidth === 420 && document.querySelectorAll('.playhead').length === 3")
     assert tab.evaluate("document.documentElement.scrollWidth") == 420
     assert tab.evaluate("document.querySelector('.transcript').getBoundingClientRect().top") < 900
+    recognised = "document.querySelector('.utterance:not([open]) .recognised')"  # on a line of its own
+    assert tab.evaluate(f"{recognised}.getBoundingClientRect().width") > 350
     assert tab.count(".mel") == 3 * 4
     assert tab.logged == []
 

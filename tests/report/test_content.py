@@ -1,5 +1,6 @@
 """The data of the page: figures, token times, alignment of texts."""
 
+import jiwer
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,13 @@ def test_without_references_a_method_is_not_compared_with_itself_and_failures_do
     assert data["differences"][0]["count"] == 0 and data["utterances"][0]["differing"] == []
     empty = page_data(page_of(("a", "", "", "the cat"), references=False))  # nothing recognised is a difference
     assert empty["differences"][0]["rate"] == 1.0 and empty["utterances"][0]["differing"] == [0, 1]
+
+
+def test_without_references_no_characters_are_aligned(monkeypatch):
+    """In recordings of an hour they take ten times as long as the words."""
+    monkeypatch.setattr(jiwer, "process_characters", None)
+    data = page_data(page_of(("a", "", "the cat", "the cats"), references=False))
+    assert data["differences"][0]["count"] == len(data["utterances"][0]["differing"]) == 1
 
 
 @settings(max_examples=40, deadline=None)

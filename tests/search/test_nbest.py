@@ -154,7 +154,7 @@ def test_what_has_no_weight_changes_nothing(batch):
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.sweeps])
-def test_a_point_of_a_sweep_is_a_search_by_itself(name):
+def test_a_point_of_a_sweep_is_a_search_of_its_own(name):
     batch = (Speaker(7, blank_bias=0.0), *encoder_output(7, [14, 0, 6]))
     values = ((0.2, 0.1, 6), (1.5, 0.9, 1), (0.2, 0.5, 6))
     swept = {option: [scale + 0.1 for scale, _, _ in values] for option in METHODS[name].sweeps}
