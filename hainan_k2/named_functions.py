@@ -36,6 +36,8 @@ def allow_function(name: str) -> Callable[[str], str]:
         value: Any = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, SyntaxError) as error:
         raise ValueError(f"{name}: no such function: {error}") from None
+    except Exception as error:  # the user's code may raise anything
+        raise ValueError(f"{name}: importing {module} fails: {type(error).__name__}: {error}") from error
     if not callable(value):
         raise ValueError(f"{name} is no function")
     _ALLOWED[name] = value

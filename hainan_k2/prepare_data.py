@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -85,6 +85,8 @@ class PrepareConfig:
         fractions = {}
         for part in self.hold_out:
             name, _, fraction = part.partition("=")
+            if not name or name in fractions:
+                raise ValueError(f"--hold-out {','.join(self.hold_out)}: each part needs a name of its own")
             try:
                 fractions[name] = float(fraction)
             except ValueError:
@@ -105,6 +107,7 @@ def prepare(config: PrepareConfig) -> None:
     normalise = Normalisation(config.normalise)
     out_dir, taken, fractions = Path(config.out_dir), set[str](), config.fractions()
     refused: list[str] = []
+    check_targets(config, [*fractions, *config.names])
     for source, name in zip(map(Path, config.source), config.names):
         kind = kind_of_source(source) if config.kind == "auto" else config.kind
         read = READERS[kind](source, config.allow_pipes, out_dir / "audio" / name)
@@ -115,7 +118,6 @@ def prepare(config: PrepareConfig) -> None:
             refused.append(reason)
             continue
         parts = hold_out(checked.cuts, fractions, name) if fractions else {name: [*checked.cuts]}
-        check_targets(source, out_dir, parts, config)
         logger.info("%s (%s): %s", source, kind, checked.left_out())
         for part, cuts in parts.items():
             write(cuts, out_dir, part, config)
@@ -142,11 +144,11 @@ def objection(source: Path, checked: Checked, total: int, max_left_out: float) -
     return ""
 
 
-def check_targets(source: Path, out_dir: Path, parts: Iterable[str], config: PrepareConfig) -> None:
-    """Raises ValueError where the source would be written over."""
-    for name, kind in product(parts, config.to):
-        target = target_of(kind, out_dir, name, config.prefix)
-        if target.exists() and target.samefile(source):
+def check_targets(config: PrepareConfig, splits: Sequence[str]) -> None:
+    """Raises ValueError where one of the sources would be written over."""
+    for name, kind, source in product(splits, config.to, config.source):
+        target = target_of(kind, Path(config.out_dir), name, config.prefix)
+        if target.exists() and Path(source).exists() and target.samefile(source):
             raise ValueError(f"{target} is what is read: choose another --out-dir")
 
 

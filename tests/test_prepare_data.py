@@ -149,6 +149,7 @@ def test_parts_are_held_out_by_speaker(tmp_path, capsys):
     assert sum(map(len, parts.values())) == 48
     options = [tmp_path / "all.csv", "--out-dir", tmp_path / "out", "--hold-out"]
     assert "it should be NAME=FRACTION" in refused(capsys, *options, "dev")
+    assert "each part needs a name of its own" in refused(capsys, *options, "dev=0.1,dev=0.2")
     assert "add up to less than 1" in refused(capsys, *options, "dev=0.5,test=0.5")
     assert "the name of the split itself" in refused(capsys, *options, "all=0.5")
 
@@ -191,3 +192,6 @@ def test_the_source_is_not_written_over(tmp_path, capsys):
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert f"{source} is what is read" in refused(capsys, source, "--out-dir", tmp_path, *options)
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    other = shutil.copy(named, tmp_path / "cuts_y.jsonl.gz")
+    both = [named, other, "--out-dir", tmp_path, "--split", "y,x"]  # each source would replace the other
+    assert f"{other} is what is read" in refused(capsys, *both) and not (tmp_path / "recordings_y.jsonl.gz").exists()

@@ -11,8 +11,6 @@ from hainan_k2.data.utterances import Audio, Corpus, Problem, Utterance, name_of
 from hainan_k2.files.text_tables import read_rows, read_text
 from hainan_k2.frontend.audio import is_audio_name
 
-COLUMNS = ("path", "text", "id", "speaker", "start", "end")
-
 logger = logging.getLogger(__name__)
 
 
@@ -42,15 +40,14 @@ def read_nemo(path: Path) -> Corpus:
             raise ValueError(f"{where}: id is {str(given)[:40]!r}, not a string")
         audio = _audio(path, entry["audio_filepath"], where)
         name = given or (part_name(audio.id, start, end) if start else audio.id)
-        speaker = str(entry.get("speaker") or "")
+        speaker = "" if entry.get("speaker") is None else str(entry["speaker"])  # 0 is a speaker
         utterances.append(Utterance(name, audio, entry["text"], speaker, where, start, end))
     return utterances, []
 
 
 def read_table(path: Path) -> Corpus:
-    """The utterances of a .csv or .tsv whose first line names columns, of COLUMNS; path and text are required.
-
-    Relative paths count from the folder of the table; start and end are seconds in the recording.
+    """The utterances of a .csv or .tsv whose first line names the columns path, text and, optionally, id, speaker,
+    start, end (both in seconds). Others are not read. Relative paths count from the folder of the table.
 
     Raises ValueError with file and line for rows of another form.
     """

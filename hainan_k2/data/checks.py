@@ -6,6 +6,7 @@ left.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,8 +54,8 @@ def check_utterances(
     """Decode every recording, and make a cut of each utterance that can be used.
 
     Left out are utterances whose id is there already or has spaces, without words after `normalise`, with audio that is
-    missing, damaged, or has several channels of which none is chosen, that end after their recording, and that share
-    more than half of their time with an earlier one of the same speaker and channel.
+    missing, damaged, has the id of another file, or has several channels of which none is chosen, that end after their
+    recording, and that share more than half of their time with an earlier one of the same speaker and channel.
 
     Args:
       problems: earlier problems, returned with those that occur here.
@@ -78,26 +79,32 @@ def check_utterances(
             usable.append((utterance, text))
     recordings = _check_recordings([utterance.audio for utterance, _ in usable], num_jobs)
     cuts: list[MonoCut] = []
-    before: dict[tuple[str, str, int], list[MonoCut]] = defaultdict(list)
+    kept: dict[tuple[str, str, int], KeptCuts] = defaultdict(KeptCuts)
     for utterance, text in usable:
         result = _cut_of(utterance, text, recordings[utterance.audio])
         if not isinstance(result, Problem):
-            earlier = before[result.recording_id, utterance.speaker, result.channel]
-            result = _overlap(result, earlier, utterance.where) or result
+            earlier = kept[result.recording_id, utterance.speaker, result.channel]
+            result = earlier.add(result, utterance.where) or result
         if isinstance(result, Problem):
             every_problem.append(result)
-            continue
-        earlier.append(result)
-        cuts.append(result)
+        else:
+            cuts.append(result)
     return Checked(tuple(cuts), tuple(every_problem))
 
 
 def _check_recordings(audio: Iterable[Audio], num_jobs: int) -> dict[Audio, Union[Recording, Problem]]:
-    """Every recording once, decoded from start to end, or its problem."""
-    distinct = list(dict.fromkeys(audio))
+    """Every recording once, decoded from start to end, or its problem. An id belongs to one file only."""
+    recordings: dict[Audio, Union[Recording, Problem]] = {}
+    first: dict[str, Audio] = {}
+    for one in audio:
+        other = first.setdefault(one.id, one)
+        if other != one:
+            detail = f"the id of its recording, {one.id}, is that of {other.path} already"
+            recordings[one] = Problem("duplicate id", str(one.path), detail)
     with ThreadPoolExecutor(num_jobs) as pool:  # threads: libsndfile decodes outside the interpreter's lock
-        results = pool.map(check_audio, distinct)
-        return dict(zip(distinct, tqdm(results, "decoding", len(distinct), disable=None)))
+        results = pool.map(check_audio, first.values())
+        recordings.update(zip(first.values(), tqdm(results, "decoding", len(first), disable=None)))
+    return recordings
 
 
 def check_audio(audio: Audio) -> Union[Recording, Problem]:
@@ -154,10 +161,24 @@ def _cut_of(utterance: Utterance, text: str, recording: Union[Recording, Problem
     )
 
 
-def _overlap(cut: MonoCut, earlier: Iterable[MonoCut], where: str) -> Optional[Problem]:
-    """The problem of a cut that shares more than half of the shorter one's time with an earlier cut."""
-    for other in earlier:
-        shared = min(cut.end, other.end) - max(cut.start, other.start)
-        if shared > min(cut.duration, other.duration) / 2:
-            return Problem("overlapping segments", where, f"{cut.id} shares {shared:.2f} s with {other.id}")
-    return None
+class KeptCuts:
+    """The cuts that are kept of one speaker in one channel of a recording, by their start.
+
+    None shares more than half of the shorter one's time with another, so that none lies within another, and their ends
+    ascend as their starts do. A cut that shares too much with any of them then shares too much with a neighbour.
+    """
+
+    def __init__(self) -> None:
+        self.starts: list[float] = []
+        self.cuts: list[MonoCut] = []
+
+    def add(self, cut: MonoCut, where: str) -> Optional[Problem]:
+        """Keep a cut, or return its problem where it shares more than half of the shorter one's time with another."""
+        place = bisect_left(self.starts, cut.start)
+        for other in self.cuts[max(0, place - 1) : place + 1]:
+            shared = min(cut.end, other.end) - max(cut.start, other.start)
+            if shared > min(cut.duration, other.duration) / 2:
+                return Problem("overlapping segments", where, f"{cut.id} shares {shared:.2f} s with {other.id}")
+        self.starts.insert(place, cut.start)
+        self.cuts.insert(place, cut)
+        return None

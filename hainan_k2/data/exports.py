@@ -13,12 +13,14 @@ from lhotse.utils import fastcopy
 from hainan_k2.files import trn
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.files.jsonl import write_lines
+from hainan_k2.files.text_tables import read_keyed_lines
 
 
 def write_kaldi(cuts: Sequence[MonoCut], folder: Path) -> None:
     """A Kaldi data directory with wav.scp, segments, text, utt2spk, spk2utt, utt2dur, reco2dur.
 
     An utterance without a speaker is its own. Audio that Kaldi does not read becomes a pipe of ffmpeg in wav.scp.
+    Where a recording has several channels, lhotse adds the channel to the names of utterances.
     """
     supervisions = [
         fastcopy(cut.supervisions[0].with_offset(cut.start), speaker=cut.supervisions[0].speaker or cut.id)
@@ -29,14 +31,23 @@ def write_kaldi(cuts: Sequence[MonoCut], folder: Path) -> None:
         RecordingSet.from_recordings(recordings.values()), SupervisionSet.from_segments(supervisions), folder
     )
     of_speaker: dict[str, list[str]] = defaultdict(list)
-    for supervision in supervisions:
-        of_speaker[str(supervision.speaker)].append(supervision.id)
+    for name, speaker, _ in read_keyed_lines(folder / "utt2spk"):
+        of_speaker[speaker].append(name)
     lines = [f"{speaker} {' '.join(names)}\n" for speaker, names in sorted(of_speaker.items())]
     write_atomic(folder / "spk2utt", "".join(lines))
 
 
 def write_nemo(cuts: Sequence[MonoCut], path: Path) -> None:
-    """A NeMo manifest: JSON lines with audio_filepath, offset, duration, text, id and, if known, speaker."""
+    """A NeMo manifest: JSON lines with audio_filepath, offset, duration, text, id and, if known, speaker.
+
+    Raises ValueError for a recording with several channels, of which a line cannot name one.
+    """
+    for cut in cuts:
+        if cut.recording.num_channels > 1:
+            raise ValueError(
+                f"cut {cut.id} is a channel of {cut.recording.sources[0].source}, which a NeMo manifest cannot say: "
+                "write --to shar, whose audio has one channel"
+            )
     write_lines(
         path,
         (
@@ -59,8 +70,8 @@ def write_trn(cuts: Sequence[MonoCut], path: Path) -> None:
 
 
 def write_ctm(cuts: Sequence[MonoCut], path: Path) -> None:
-    """NIST's CTM of the words of alignments: `ID CHANNEL START DURATION WORD CONFIDENCE`, in seconds from the start of
-    the utterance.
+    """NIST's CTM of the words of alignments: `ID CHANNEL START DURATION WORD` and, if known, CONFIDENCE, in seconds
+    from the start of the utterance.
 
     Raises ValueError for a cut without alignment.
     """
@@ -80,8 +91,10 @@ def write_ctm(cuts: Sequence[MonoCut], path: Path) -> None:
 
 
 def write_shar(cuts: Sequence[MonoCut], folder: Path) -> None:
-    """lhotse's Shar: archives of 1000 cuts with their audio as FLAC."""
+    """lhotse's Shar: archives of 1000 cuts with their audio as FLAC. Those of an earlier run are removed first."""
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in (*folder.glob("cuts.*.jsonl.gz"), *folder.glob("recording.*.tar")):
+        stale.unlink()
     CutSet.from_cuts(cuts).to_shar(folder, fields={"recording": "flac"}, shard_size=1000)
 
 

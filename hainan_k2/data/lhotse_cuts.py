@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
-from lhotse import MonoCut, Recording
+from lhotse import MonoCut
 from lhotse.cut import Cut
 
+from hainan_k2.cli import reason
 from hainan_k2.data.cuts import StoredCuts, without_command
 from hainan_k2.data.dataset import UNREADABLE
 from hainan_k2.data.shar import SharCuts
@@ -40,16 +41,13 @@ def read_shar(folder: Path, allow_pipes: bool, audio_dir: Path) -> Corpus:
     cuts: Iterable[Cut] = SharCuts(folder)
     if not allow_pipes:
         cuts = map(partial(without_command, str(folder)), cuts)
-    try:
-        return _utterances(cuts, str(folder), audio_dir)
-    except UNREADABLE as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(reason if reason.startswith(str(folder)) else f"{folder}: {reason}") from None
+    return _utterances(cuts, str(folder), audio_dir)
 
 
 def _utterances(cuts: Iterable[Cut], source: str, audio_dir: Path) -> Corpus:
     utterances: list[Utterance] = []
     problems: list[Problem] = []
+    stored: set[Path] = set()
     for number, cut in enumerate(cuts, 1):
         where = f"{source}:{number}"
         if not isinstance(cut, MonoCut):
@@ -58,14 +56,14 @@ def _utterances(cuts: Iterable[Cut], source: str, audio_dir: Path) -> Corpus:
             problems.append(Problem("missing audio", where, f"cut {cut.id} has no recording"))
         elif not cut.supervisions:
             problems.append(Problem("missing transcript", where, f"cut {cut.id} has no supervision"))
+        elif isinstance(audio := _audio(cut, where, audio_dir, stored), Problem):
+            problems.append(audio)
         else:
-            utterances += _of_cut(cut, where, audio_dir)
+            utterances += _of_cut(cut, *audio, where)
     return utterances, problems
 
 
-def _of_cut(cut: MonoCut, where: str, audio_dir: Path) -> list[Utterance]:
-    recording = cut.recording
-    audio, start, channel = _audio(cut, recording, audio_dir)
+def _of_cut(cut: MonoCut, audio: Audio, start: float, channel: Optional[int], where: str) -> list[Utterance]:
     alone = len(cut.supervisions) == 1
     utterances = []
     for s in cut.supervisions:
@@ -88,8 +86,12 @@ def _of_cut(cut: MonoCut, where: str, audio_dir: Path) -> list[Utterance]:
     return utterances
 
 
-def _audio(cut: MonoCut, recording: Recording, audio_dir: Path) -> tuple[Audio, float, Optional[int]]:
-    """The recording, the second of it at which the cut starts, and the channel where it has several."""
+def _audio(
+    cut: MonoCut, where: str, audio_dir: Path, stored: set[Path]
+) -> Union[tuple[Audio, float, Optional[int]], Problem]:
+    """The recording, the second of it at which the cut starts, and the channel where it has several; or the problem of
+    audio that is to be stored, in a file that is then in `stored`."""
+    recording = cut.recording
     channel = cut.channel if recording.num_channels > 1 else None
     source = recording.sources[0] if len(recording.sources) == 1 and not recording.transforms else None
     if source is not None and source.type == "file":
@@ -98,5 +100,12 @@ def _audio(cut: MonoCut, recording: Recording, audio_dir: Path) -> tuple[Audio, 
         return Audio(recording.id, stored_path(audio_dir, recording.id), str(source.source)), cut.start, channel
     # In memory, at a URL or to be transformed: each cut becomes a file of its own.
     path = stored_path(audio_dir, cut.id)
-    store_samples(cut.load_audio().T, recording.sampling_rate, path, "PCM_16")
+    if path in stored:
+        return Problem("duplicate id", where, f"{cut.id} is there already")
+    try:
+        samples = cut.load_audio()
+    except UNREADABLE as error:
+        return Problem("bad audio", where, f"{cut.id}: {reason(error)[:300]}")
+    store_samples(samples.T, recording.sampling_rate, path, "PCM_16")
+    stored.add(path)
     return Audio(cut.id, path), 0.0, None

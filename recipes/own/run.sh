@@ -36,6 +36,9 @@ source_in_data() {  # NAME
 }
 
 train=$(source_in_data train)
+for held_out in dev test; do  # the whole folder would be trained on, with what it is tested on
+  [[ -n $train || -z $(source_in_data "$held_out") ]] || refuse "--data $data has $held_out and no train"
+done
 train=${train:-$data}
 dev=${dev:-$(source_in_data dev)} test=${test:-$(source_in_data test)}
 if [[ -n $dev && -n $test ]]; then

@@ -192,7 +192,8 @@ def test_no_manifest_makes_a_later_stage_run_a_command(tmp_path):
 def test_numbers_of_a_manifest_stay_as_they_are(tmp_path):
     path = write_nemo(tmp_path)
     entry = json.loads(path.read_text().splitlines()[1])
-    path.write_text(json.dumps({**entry, "offset": None, "duration": None, "id": None}) + "\n")
+    path.write_text(json.dumps({**entry, "offset": None, "duration": None, "id": None, "speaker": 0}) + "\n")
     main([str(path), "--out-dir", str(tmp_path / "out")])
     (cut,) = CutSet.from_file(tmp_path / "out" / "cuts_nemo.jsonl.gz")
+    assert cut.supervisions[0].speaker == "0"
     assert (cut.start, cut.duration) == (0.0, 2.0) and cut.id.endswith("-audio-talk")

@@ -223,6 +223,13 @@ def test_bad_options(tmp_path, options, message):
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_test_data_are_not_trained_on(tmp_path):
+    nemo(make_speech(tmp_path))
+    (tmp_path / "data" / "train.json").rename(tmp_path / "data" / "training.json")
+    done = run(tmp_path, OWN, "--data", "data")
+    assert done.returncode == 2 and "--data data has dev and no train" in done.stderr
+
+
 def test_a_model_directory_does_not_name_a_function_for_the_recipe(tmp_path):
     (make_speech(tmp_path) / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{\n "text": {\n  "normalisation": "evil:code"\n }\n}\n')

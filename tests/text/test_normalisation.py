@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,6 +99,9 @@ def test_names_that_are_no_functions(rules):
             allow_function(name)
     with pytest.raises(ValueError, match="is no function"):
         allow_function(f"{rules}:constant")
+    Path(f"{rules}_failing.py").write_text("1 / 0\n")
+    with pytest.raises(ValueError, match=f"importing {rules}_failing fails: ZeroDivisionError: division by zero"):
+        allow_function(f"{rules}_failing:german")
     for name in ("", "german", "a:b:c", "a b:c", "a:b;c", "../a:b", ":b", "a:"):
         assert not is_function_name(name)
         with pytest.raises(ValueError, match="is not a function as module:function"):
