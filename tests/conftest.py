@@ -19,10 +19,18 @@ from tests.toy import make_cuts, make_lang
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def toy(tmp_path_factory):
-    """A folder with train.jsonl.gz, dev.jsonl.gz and lang/."""
+@pytest.fixture(scope="module")
+def toy(toy_task, tmp_path_factory):
+    """A folder with train.jsonl.gz, dev.jsonl.gz and lang/, for the files of one module: others use the same names."""
     folder = tmp_path_factory.mktemp("toy")
+    for path in toy_task.iterdir():
+        (folder / path.name).symlink_to(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy_task")
     make_cuts(folder, "train", 120, seed=1)
     make_cuts(folder, "dev", 20, seed=2)
     make_lang(folder)

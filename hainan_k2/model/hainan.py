@@ -33,6 +33,8 @@ class Hainan(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        if config.vocab_size < 2:
+            raise ValueError(f"vocab_size is {config.vocab_size}: a model has blank and at least one token")
         self.config = config
         self.encoder: Encoder = WhisperConformer(config) if config.encoder == "whisper" else FastConformer(config)
         if config.objective != "ctc":

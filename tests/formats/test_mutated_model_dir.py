@@ -4,6 +4,7 @@ import json
 import shutil
 from copy import deepcopy
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,3 +89,13 @@ def test_values_of_the_config_changed_at_random(written, tmp_path_factory, data)
         read_model(other)
     except ValueError as error:
         assert str(other) in str(error) and "\n" not in str(error)
+
+
+def test_a_config_without_tokens_is_refused(written):
+    """{} as the model stands for the defaults, whose vocab_size training replaces."""
+    other = written / "no-tokens"
+    shutil.copytree(written / "int8", other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "model": {}}))
+    with pytest.raises(ValueError, match="vocab_size is 0: a model has blank and at least one token"):
+        read_model(other)
