@@ -38,9 +38,9 @@ def test_decode_writes_a_page(toy, model, tmp_path):
     assert len(data["utterances"]) == 20
     made = dict(data["origin"])
     assert made["model"].startswith(f"{tmp_path}/epoch-1.safetensors (SHA-256 ") and made["date"] and made["command"]
-    for utterance in data["utterances"]:
-        assert utterance["sound"] and utterance["pictures"] and utterance["graph"]["nodes"]
-        assert sum(path["share"] for path in utterance["paths"]) == pytest.approx(1.0)
+    for detail in (utterance["detail"] for utterance in data["utterances"]):
+        assert detail["sound"] and detail["pictures"] and detail["graph"]["nodes"]
+        assert sum(path["share"] for path in detail["paths"]) == pytest.approx(1.0)
 
 
 def test_transcribe_writes_a_page(toy, model, tmp_path):
@@ -51,18 +51,18 @@ def test_transcribe_writes_a_page(toy, model, tmp_path):
     assert data["labels"][:3] == ["sar", "ar-greedy", "nar-greedy"] and not data["references"]
     (utterance,) = data["utterances"]
     sar = recognizer.transcribe([JFK], "sar")[0]
-    assert [word["text"] for word in utterance["rows"][0]["words"]] == [word.text for word in sar.words]
-    assert sum(seconds for _, seconds in utterance["pictures"]) == pytest.approx(11.0)
+    assert [word[0] for word in utterance["rows"][0]["words"]] == [word.text for word in sar.words]
+    assert sum(seconds for _, seconds in utterance["detail"]["pictures"]) == pytest.approx(11.0)
     assert all(m["search"] > 0 for m in data["methods"]) and data["encoder"] > 0
 
 
 @pytest.mark.parametrize("text", ["", "the cat"])
 def test_cuts_without_texts_are_compared_and_not_scored(tmp_path, monkeypatch, text):
-    for name, value in (("open_cuts", lambda _: []), ("lattice_paths", lambda *_: {}), ("facts", lambda _: ())):
+    for name, value in (("open_cuts", lambda _: []), ("paths_of_cuts", lambda *_: {}), ("facts", lambda _: ())):
         monkeypatch.setattr(make, name, value)
     decoded = page_of(("a", text, "the cat", "the cats"), ("b", "", "", "")).decoded
     rows = make_rows(["ar-greedy", "nar-greedy"])
     path, tokenizer = tmp_path / "page.html", SimpleNamespace(pieces=PIECES)
     make.write_decoding(path, None, "dev.jsonl.gz", decoded, rows, {}, tokenizer, NO_RESOURCES)
     data = data_in(path.read_text())
-    assert data["references"] == bool(text) and ("differences" in data) == (not text)
+    assert data["references"] == bool(text) and bool(data["differences"]) == (not text)
