@@ -1,5 +1,16 @@
 "use strict";
 
+// A reliability diagram for every method.
+function calibrationSection(data) {
+  if (!data.references) return null;
+  return el("section", { "aria-labelledby": "calibration" },
+    el("h2", { id: "calibration" }, "Calibration of confidence"),
+    el("p", { class: "muted" }, "Accuracy of words by their confidence. On the diagonal, confidence equals accuracy; " +
+      "below it, the model is overconfident. The area of a dot is the number of words. ECE, the expected calibration " +
+      "error, is the mean distance from the diagonal."),
+    el("div", { class: "charts" }, data.methods.map(reliability)));
+}
+
 // Reliability diagram of a method.
 function reliability(method) {
   const size = 150, low = 26, { bins, error, words, left_out: leftOut } = method.calibration;
@@ -19,7 +30,8 @@ function reliability(method) {
         r: 2 + 6 * Math.sqrt(b.count / most) }, svg("title", {}, labels[i])))),
     el("figcaption", {}, el("b", {}, methodName(method)), el("br"),
       `ECE ${percent(error)} %, ${plural(words, "word")}`,
-      leftOut ? el("span", { class: "muted" }, ` (${plural(leftOut, "utterance")} left out: their words are split differently for scoring)`) : null));
+      leftOut ? el("span", { class: "muted" },
+        ` (${plural(leftOut, "utterance")} left out: their words are split differently for scoring)`) : null));
 }
 
 // A histogram of utterances. `describe(i)` says what the utterances of a bin have in common; `marks` are texts below the

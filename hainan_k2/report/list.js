@@ -8,7 +8,6 @@ class UtteranceList {
   constructor(data, selected) {
     Object.assign(this, { data, selected, limit: FIRST });
     this.views = data.utterances.map((utterance) => new UtteranceView(data, utterance, selected));
-    this.detailed = this.views.filter((view) => view.utterance.detail).length;
     this.comparable = data.references || data.labels.length > 1;
     this.mistakes = data.references ? "errors" : "differences";
     this.orders = this.makeOrders();
@@ -26,10 +25,10 @@ class UtteranceList {
   }
 
   makeOrders() {
-    const decoded = this.views.length > this.detailed && this.detailed ? {
-      "with sound and lattice first": (a, b) => Boolean(b.utterance.detail) - Boolean(a.utterance.detail) } : {};
+    const detailed = (view) => Number(Boolean(view.utterance.detail));
+    const some = this.views.some(detailed) && !this.views.every(detailed);
     return {
-      ...decoded,
+      ...(some ? { "with sound and lattice first": (a, b) => detailed(b) - detailed(a) } : {}),
       "as decoded": () => 0,
       ...(this.data.references ? { "highest WER first": (a, b) => compare(b.rate(), a.rate()) || b.errors() - a.errors() } : {}),
       ...(this.comparable ? { [`most ${this.mistakes} first`]: (a, b) => b.errors() - a.errors() } : {}),
@@ -47,8 +46,8 @@ class UtteranceList {
     this.list.replaceChildren(...this.shown.map((view) => view.draw()));
     this.more.hidden = kept.length <= this.limit;
     this.more.textContent = `show ${Math.min(STEP, kept.length - this.limit)} more`;
-    const [left, listed, all] = [kept.length, this.views.length, this.data.count].map((n) => n.toLocaleString("en"));
-    this.count.textContent = left !== listed ? `${left} of ${listed} shown` : listed !== all ? `${listed} of ${all}` : all;
+    const [left, all] = [kept.length, this.views.length].map((n) => n.toLocaleString("en"));
+    this.count.textContent = left === all ? all : `${left} of ${all} shown`;
   }
 
   legend() {
@@ -66,12 +65,21 @@ class UtteranceList {
         el("button", { type: "button", onclick: openAll }, "open all")]);
   }
 
+  // Which utterances a list that is too long has.
+  note() {
+    const { utterances, count, references, labels } = this.data;
+    if (utterances.length === count) return null;
+    return el("p", { class: "muted" }, `The list has ${plural(utterances.length, "utterance")} of ${count.toLocaleString("en")}: ` +
+      `those with sound and lattice, and ${references ? `those with the most errors of ${labels[0]}` : "the first of the others"}. ` +
+      "All other figures are about all utterances.");
+  }
+
   section() {
     if (!this.views.length) return null;
     this.selected.listen(() => this.draw());
     for (const view of this.shown.slice(0, OPEN)) view.node.open = true;
     return el("section", { "aria-labelledby": "utterances" },
       el("h2", { id: "utterances" }, "Utterances ", this.count, " ", this.selected.select()),
-      this.legend(), this.list, this.more);
+      this.legend(), this.note(), this.list, this.more);
   }
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -61,11 +61,7 @@ def write_decoding(
       windows: window sizes of the encoder, as in the decoding run.
       origin: what made the page, of `hainan_k2.report.origin`.
     """
-    shown, some, speakers = {d.id for d in evenly(decoded)}, [], {}
-    for cut in open_cuts(cuts):
-        speakers[cut.id] = speaker_of(cut)
-        if cut.id in shown:
-            some.append(cut)
+    some, speakers = _cuts_of_page(cuts, {d.id for d in evenly(decoded)})
     paths = paths_of_cuts(model, CutSet.from_cuts(some), tokenizer, resources, rows[0].options, windows)
     page = Page(
         f"Recognition of {Path(cuts).name}",
@@ -82,6 +78,16 @@ def write_decoding(
     write_page(path, page)
 
 
+def _cuts_of_page(cuts: str, shown: Set[str]) -> tuple[list[Cut], dict[str, str]]:
+    """The cuts whose ids are in `shown`, and the speaker of every cut, by id."""
+    some, speakers = [], {}
+    for cut in open_cuts(cuts):
+        speakers[cut.id] = speaker_of(cut)
+        if cut.id in shown:
+            some.append(cut)
+    return some, speakers
+
+
 def write_transcription(
     path: Path,
     recognizer: Recognizer,
@@ -93,9 +99,9 @@ def write_transcription(
 ) -> None:
     """Write the page of transcribed recordings.
 
-    With references, the summary counts all results, and up to 20 are shown in detail. Without references, up to 20
-    recordings, spread evenly over all, are decoded again by `rows` and by the methods that METHODS marks as compared,
-    and the page compares their texts.
+    With references it has all results, up to 20 of them with sound, spectrogram and lattice. Without references it has
+    up to 20 recordings, spread evenly over all: they are decoded again by `rows` and by the methods that METHODS marks
+    as compared, and the page compares their texts.
 
     Args:
       path: HTML file to write.
@@ -106,26 +112,26 @@ def write_transcription(
         references and hypotheses.
       origin: what made the page, of `hainan_k2.report.origin`.
     """
-    watch, referenced = Stopwatch(synchronise=True), seconds is not None
+    model, watch, referenced = recognizer.model, Stopwatch(synchronise=True), seconds is not None
     if not referenced:
-        rows = _compared(rows, recognizer.model)
-    shown, details = [], {}
+        rows = _compared(rows, model)
+    some, details = [], {}
     for file, decoded in evenly(results):
         if not referenced:
             decoded = _decode_again(recognizer, file, decoded, rows, resources, watch)
-        shown.append(decoded)
+        some.append(decoded)
         samples = read_audio(file)
-        details[decoded.id] = Detail(
-            samples, paths_of_recording(recognizer, samples, decoded, resources, rows[0].options)
-        )
+        paths = paths_of_recording(recognizer, samples, decoded, resources, rows[0].options)
+        details[decoded.id] = Detail(samples, paths)
+    left_out = len(results) - len(some) if not referenced else 0
     page = Page(
         "Transcripts",
         tuple(row.label for row in rows),
-        [decoded for _, decoded in results] if referenced else shown,
+        [decoded for _, decoded in results] if referenced else some,
         recognizer.tokenizer.pieces,
         details,
         seconds=watch.seconds if seconds is None else seconds,
-        facts=(("recordings", f"{len(shown)} of {len(results)}"), *facts(recognizer.model)),
+        facts=((("recordings left out", str(left_out)),) if left_out else ()) + facts(model),
         references=referenced,
         origin=origin,
     )

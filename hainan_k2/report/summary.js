@@ -85,17 +85,6 @@ function speed(data) {
       el("span", { class: "figure" }, `${number((data.encoder || 0) + m.search)} s`)])));
 }
 
-// A reliability diagram for every method.
-function calibrationSection(data) {
-  if (!data.references) return null;
-  return el("section", { "aria-labelledby": "calibration" },
-    el("h2", { id: "calibration" }, "Calibration of confidence"),
-    el("p", { class: "muted" }, "Accuracy of words by their confidence. On the diagonal, confidence equals accuracy; " +
-      "below it, the model is overconfident. The area of a dot is the number of words. ECE, the expected calibration " +
-      "error, is the mean distance from the diagonal."),
-    el("div", { class: "charts" }, data.methods.map(reliability)));
-}
-
 // Errors of every speaker by the selected method; without references, the speakers' numbers of utterances.
 function speakerSection(data, selected) {
   if (!data.speakers.length) return null;

@@ -5,7 +5,7 @@ class UtteranceView {
   constructor(data, utterance, selected) {
     const words = (row) => row.words.map(([text, start, end, confidence]) => ({ text, start, end, confidence }));
     this.rows = utterance.rows.map((row) => ({ ...row, words: words(row) }));
-    Object.assign(this, { data, utterance, selected, node: null, built: false });
+    Object.assign(this, { data, utterance, selected, node: null, built: false, shown: null });
   }
 
   // The result of the selected method.
@@ -28,7 +28,8 @@ class UtteranceView {
   // Whether the id, the speaker, the reference or the words of the selected method contain a text, in any case.
   contains(text) {
     const { id, speaker, reference } = this.utterance;
-    return [id, speaker, reference || "", textOf(this.row)].some((one) => one.toLowerCase().includes(text.trim().toLowerCase()));
+    const all = [id, speaker, reference || "", textOf(this.row)];
+    return all.some((one) => one.toLowerCase().includes(text.trim().toLowerCase()));
   }
 
   // The confidence of the least certain word.
@@ -36,9 +37,11 @@ class UtteranceView {
     return Math.min(1, ...this.row.words.map((word) => word.confidence));
   }
 
-  // Draws the result of the selected method; returns the node.
+  // Draws the result of the selected method, unless it is drawn already; returns the node.
   draw() {
     if (!this.node) this.make();
+    if (this.shown === this.selected.index) return this.node;
+    this.shown = this.selected.index;
     const count = this.errors();
     this.figure.textContent = this.data.references ? `WER ${rateText(this.rate())} %, ${plural(count, "error")}`
       : this.data.labels.length > 1 ? plural(count, "difference") : "";
@@ -54,8 +57,8 @@ class UtteranceView {
     this.text = el("span", { class: "recognised", dir: "auto" });
     const sound = detail && detail.sound ? el("span", { title: "with sound", role: "img", "aria-label": "with sound" }, "♪") : null;
     this.node = el("details", { class: "utterance", ontoggle: () => this.build() },
-      el("summary", {}, el("code", { dir: "auto" }, id), el("span", { class: "figure" }, `${number(seconds, 1)} s`),
-        this.figure, sound, this.text));
+      el("summary", {}, el("code", { dir: "auto" }, id),
+        el("span", { class: "figure" }, `${number(seconds, 1)} s `, sound), this.figure, this.text));
   }
 
   build() {
@@ -74,7 +77,10 @@ class UtteranceView {
   // The player and the timeline; of an utterance without details, a note.
   details() {
     const { detail, id } = this.utterance;
-    if (!detail) return [el("p", { class: "muted" }, "The page has sound and lattice of some utterances only; this is none of them.")];
+    if (!detail) {
+      const count = this.data.utterances.filter((utterance) => utterance.detail).length;
+      return [el("p", { class: "muted" }, `Sound, spectrogram and lattice are shown for ${plural(count, "utterance")} only.`)];
+    }
     const sound = detail.sound && el("audio", { controls: true, preload: "metadata", src: detail.sound, "aria-label": `Sound of ${id}` });
     this.timeline = new Timeline(this.utterance, sound, this.data);
     return [el("div", { class: "player" },
@@ -122,10 +128,10 @@ function comparison(data, { utterance, rows }, room) {
   if (!data.references && data.labels.length < 2) return null;
   const differing = new Set(utterance.differing);
   const columns = utterance.columns.map(([word, recognised], i) => ({ word, recognised, differs: differing.has(i) }));
-  const names = [data.references ? "reference" : "", ...data.labels];
-  const budget = room - 64 - Math.max(...names.map((name) => textWidth(name, WORD_FONT)));
+  const names = Math.max(...["reference", ...data.labels].map((name) => textWidth(name, WORD_FONT)));
+  const budget = room - 64 - Math.min(Math.max(120, 0.3 * room), names);
   const cell = ({ word, recognised, differs }, i) => data.references ? difference(word, recognised[i])
-    : el("td", { class: differs && !rows[i].failure ? "differs" : null }, recognised[i] || (differs && !rows[i].failure ? "–" : ""));
+    : agreement(recognised[i], differs, rows[i].failure);
   const dir = direction(columns.map(({ word, recognised }) => [word, ...recognised].join(" ")).join(" "));
   return scrolled("Differences",
     intoLines(columns, Math.max(200, budget)).map((line) => el("table", { class: "comparison", dir }, el("tbody", {},
@@ -157,6 +163,12 @@ function difference(word, recognised) {
   if (word === recognised) return el("td", {}, recognised === null ? "" : recognised);
   if (recognised === null) return el("td", { class: "del" }, el("span", { "aria-label": `deleted ${word}` }, "–"));
   return el("td", { class: word === null ? "ins" : "sub", title: word === null ? "inserted" : `instead of ${word}` }, recognised);
+}
+
+// A cell where there is no reference, marked if the methods have different words. A method that failed has none to compare.
+function agreement(recognised, differs, failed) {
+  if (failed || !differs) return el("td", {}, recognised || "");
+  return el("td", { class: "differs" }, recognised || "–");
 }
 
 // The n-best list of the lattice.

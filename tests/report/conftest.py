@@ -9,13 +9,18 @@ from tests.report.pages import JFK, SECONDS, hypothesis_of, page_of
 
 
 @pytest.fixture
-def show(tmp_path):
-    """Opens a page in a browser; returns a Tab."""
+def browser():
+    """The paths of a browser and of its driver."""
     try:
-        programs = find_browser()
+        return find_browser()
     except LookupError as lacking:
         pytest.skip(str(lacking))
-    with browsing(*programs, tmp_path / "profile") as tab:
+
+
+@pytest.fixture
+def show(browser, tmp_path):
+    """Opens a page in a browser; returns a Tab."""
+    with browsing(*browser, tmp_path / "profile") as tab:
 
         def shown(page):
             (tmp_path / "page.html").write_text(render(page), encoding="utf-8")

@@ -1,9 +1,15 @@
 """The page in a real browser: it is drawn, at every width, and it never runs recognised text."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
+from matplotlib import image
 
 from hainan_k2.search import METHODS
+from tests.report import picture
 from tests.report.pages import evil_page, page_of
+from tests.toy import ROOT
 
 
 def test_twenty_utterances_are_drawn(show, twenty):
@@ -54,6 +60,22 @@ def test_a_narrow_window_needs_no_horizontal_scrolling(show, twenty):
     recognised = "document.querySelector('.utterance:not([open]) .recognised')"  # on a line of its own
     assert tab.evaluate(f"{recognised}.getBoundingClientRect().width") > 350
     assert tab.count(".mel") == 3 * 4
+    assert tab.logged == []
+
+
+def test_no_page_needs_horizontal_scrolling(show):
+    labels = ("ar-greedy", "nar-greedy", "sar", "viterbi", "ar-beam", "viterbi-lm lm_scale=0.3 token_bonus=2")
+    long = " ".join(["the cat sat"] * 20)
+    utterances = [(f"{'folder' * 20}/{i}", long, *[long] * 5, "cat") for i in range(3)]
+    speakers = {name: "speaker" * (30 if i else 1) for i, (name, *_) in enumerate(utterances)}
+    one = page_of(("a", "the cat", "cat"), labels=("sar",))
+    six = page_of(*utterances, labels=labels, speakers=speakers, origin=(("command", "x" * 300),))
+    for page in (one, six, replace(six, references=False), evil_page()):
+        tab = show(page)
+        for width in (1280, 420):
+            tab.resize(width, 900)
+            tab.wait(f"innerWidth === {width} && document.querySelectorAll('.transcript').length > 0")
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
     assert tab.logged == []
 
 
@@ -121,3 +143,15 @@ def test_recognised_text_never_runs(show):
     assert tab.logged == [] and tab.evaluate("document.title") != "ran"
     assert tab.count("script") == 2 and tab.count("img") == 0
     assert tab.evaluate("document.body.innerText.split('<img src=x').length - 1") >= 5  # shown as text
+
+
+def test_the_pictures_of_the_readme_can_be_made_again(browser, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("k2")
+    monkeypatch.chdir(ROOT)
+    picture.main(tmp_path)
+    assert "ar-beam" in capsys.readouterr().out
+    for name, width, height, _ in picture.VIEWS:
+        assert f"tests/data/{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+        pixels = image.imread(tmp_path / name)
+        assert pixels.shape[:2] == (height, width) == image.imread(ROOT / "tests" / "data" / name).shape[:2]
+        assert pixels[..., :3].std() > 0.05

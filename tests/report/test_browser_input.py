@@ -4,6 +4,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from hainan_k2 import report
 from hainan_k2.report import Detail
 from hainan_k2.search import METHODS
 from tests.report.pages import SECONDS, page_of
@@ -75,7 +76,7 @@ def test_utterances_are_sorted_by_wer_and_filtered(show):
     assert tab.logged == []
 
 
-def test_all_utterances_are_listed_those_with_details_first(show):
+def test_all_utterances_are_listed_those_with_details_first(show, monkeypatch):
     utterances = [(f"u{i:03d}", "the cat", "the cat", "the cats") for i in range(130)]
     speakers = {name: f"speaker {name[-1]}" for name, *_ in utterances}
     tab = show(page_of(*utterances, details={"u129": Detail()}, speakers=speakers))
@@ -91,6 +92,10 @@ def test_all_utterances_are_listed_those_with_details_first(show):
     assert tab.count("details.utterance") == 130 and tab.evaluate(f"{more}.hidden")
     choose(tab, ".legend label:nth-of-type(2) select", "{selectedIndex: 10}")
     assert tab.evaluate(SHOWN) == ["u129", *(f"u{i:02d}9" for i in range(12))]
+    monkeypatch.setattr(report.utterances, "LISTED", 100)
+    tab = show(page_of(*utterances, details={"u129": Detail()}))
+    assert tab.evaluate("document.querySelector('h2 [role=status]').innerText") == "100"
+    assert "100 utterances of 130" in tab.evaluate("document.querySelector('section').innerText")
     assert tab.logged == []
 
 
