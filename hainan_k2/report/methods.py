@@ -1,4 +1,4 @@
-"""What the page says of each method: error rates, calibration, most frequent errors, histogram, speakers."""
+"""What the page shows of each method: error rates, calibration, most frequent errors, histogram, speakers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def finite(value: float) -> Optional[float]:
 
 
 def method_data(page: Page, label: str) -> dict[str, Any]:
-    """What the page says of a method whether or not there are references."""
+    """What the page shows of a method whether or not there are references."""
     return {
         "label": label,
         "description": METHODS[label.split(" ")[0]].description,
