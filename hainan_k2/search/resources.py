@@ -112,11 +112,11 @@ def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingReso
 
 
 def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
-    from hainan_k2.fsa.language.ngram import NgramLm
+    from hainan_k2.fsa.language.lm_file import read_lm
 
     if not path:
         return None
-    lm = NgramLm.read(path, tokenizer.pieces)
+    lm = read_lm(path, tokenizer.pieces)
     if lm.missing:
         logger.warning(
             "%s has neither <unk> nor %d of %d tokens (%s): it gives them probability 0",
