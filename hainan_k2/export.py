@@ -14,7 +14,7 @@ from __future__ import annotations
 import pathlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
@@ -34,19 +34,30 @@ from hainan_k2.formats.checkpoint import (
     model_of_state,
     select_checkpoints,
 )
-from hainan_k2.formats.model_dir import find_model, read_model, read_settings, write_model, write_provenance
+from hainan_k2.formats.model_dir import (
+    NOTHING,
+    find_model,
+    read_decoding,
+    read_model,
+    read_own_lm,
+    write_model,
+    write_provenance,
+)
 from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
 from hainan_k2.formats.weights import model_of_weights
+from hainan_k2.fsa.language.lm_file import read_lm
+from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.inference.engine import decode_batches
 from hainan_k2.inference.onnx_check import print_comparison
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.scoring.wer import score
-from hainan_k2.search import SearchConfig, check_methods
-from hainan_k2.search.settings import Setting
+from hainan_k2.search import METHODS, SearchConfig, check_methods
+from hainan_k2.search.resources import NO_LM
+from hainan_k2.search.settings import Decoding
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -67,6 +78,16 @@ class ExportConfig:
     out_dir: str = option("", "the folder to write")
     precision: str = option("float16", "format model: of matrices and kernels", PRECISIONS)
     ctc: bool = option(False, "format model: keep the CTC head")
+    lm: str = option(
+        "",
+        "format model: language model to put into the directory, over its tokens: of hainan-prune-lm, or ARPA; "
+        "default: that of --model; none: none",
+    )
+    default_method: tuple[str, ...] = option(
+        (),
+        "format model: what transcribe.py decodes by if no method is named, the first that can run; comma between; "
+        "default: those of --model",
+    )
     compare: str = option("", "format model: lhotse cuts; WER on them before and after, printed and stored")
     method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"), "methods to compare with, comma between")
     runtime: tuple[str, ...] = option(
@@ -87,6 +108,9 @@ class ExportConfig:
             )
         if self.model and (self.epoch or self.avg > 1 or self.best or self.use_averaged_model or self.lang_dir):
             raise ValueError("--model is a model as it is: --epoch, --avg and the like choose among checkpoints")
+        unknown = [name for name in self.default_method if name not in METHODS]
+        if unknown:
+            raise ValueError(f"--default-method {unknown[0]}: there are {', '.join(METHODS)}")
         if "none" in self.runtime and self.runtime != ("none",) or not self.runtime:
             raise ValueError(f"--runtime {','.join(self.runtime)}: give runtimes, or none alone")
         defaults = {f.name: f.default for f in fields(self)}
@@ -96,19 +120,20 @@ class ExportConfig:
                 raise ValueError(f"--{given[0]} is an option of --format {owner}, not of {self.format}")
 
 
-OPTIONS_OF_FORMAT = {"model": ("precision", "ctc", "compare"), "onnx": ("runtime", "check")}
+OPTIONS_OF_FORMAT = {"model": ("precision", "ctc", "lm", "default_method", "compare"), "onnx": ("runtime", "check")}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model to export, in evaluation mode, with its tokenizer, its provenance, a description of its weights, and the
-    options that searches take by default."""
+    """A model to export, in evaluation mode, with its tokenizer, its provenance, a description of its weights, what
+    searches do by default, and its language model."""
 
     model: Hainan
     tokenizer: Tokenizer
     provenance: dict[str, Any]
     description: str
-    settings: Sequence[Setting] = ()
+    decoding: Decoding = NOTHING
+    lm: Optional[NgramLm] = None
 
 
 def source_of(config: ExportConfig) -> Source:
@@ -116,7 +141,8 @@ def source_of(config: ExportConfig) -> Source:
     if config.model:
         folder = find_model(config.model)
         model, tokenizer, provenance = read_model(folder)
-        return Source(model, tokenizer, provenance, str(config.model), read_settings(folder))
+        own_lm = read_own_lm(folder, tokenizer)
+        return Source(model, tokenizer, provenance, str(config.model), read_decoding(folder), own_lm)
     model, last, averaged = choose_weights(config)
     provenance = last.get("provenance", {})
     lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
@@ -141,7 +167,7 @@ def source_of(config: ExportConfig) -> Source:
         "updates": progress.get("updates"),
         "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
     }
-    return Source(model.eval(), tokenizer, provenance, averaged, read_settings(pathlib.Path(config.exp_dir)))
+    return Source(model.eval(), tokenizer, provenance, averaged, read_decoding(pathlib.Path(config.exp_dir)))
 
 
 def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
@@ -205,9 +231,14 @@ def export(config: ExportConfig) -> None:
 def export_model(source: Source, out_dir: pathlib.Path, config: ExportConfig) -> None:
     """Write a model directory and print its size and, with `compare`, the word error rates before and after."""
     provenance = {**source.provenance, "precision": config.precision}
-    write_model(
-        out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc, settings=source.settings
-    )
+    lm = source.lm
+    if config.lm:
+        lm = None if config.lm == NO_LM else read_lm(config.lm, source.tokenizer.pieces)
+        provenance["lm"] = pathlib.Path(config.lm).name
+    decoding = source.decoding
+    if config.default_method:
+        decoding = replace(decoding, methods=config.default_method)
+    write_model(out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc, decoding, lm)
     print(f"{out_dir}: {source.description}, {config.precision}, {megabytes(out_dir.iterdir())}")
     exported, tokenizer, provenance = read_model(out_dir)
     if config.compare:

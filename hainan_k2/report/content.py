@@ -12,12 +12,12 @@ import numpy as np
 
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.frontend.audio import SAMPLING_RATE
-from hainan_k2.inference.decoded import Decoded
-from hainan_k2.report.calibration import calibration, judged_words
+from hainan_k2.inference.decoded import Decoded, of_method
 from hainan_k2.report.differences import Pair, align, columns, differences, unequal_pairs
 from hainan_k2.report.media import STEP, envelope, frequency_marks, sound_uri, spectrogram
 from hainan_k2.report.wordgraph import shares, word_graph
 from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.calibration import calibration, judged_utterances
 from hainan_k2.scoring.wer import Score, score
 from hainan_k2.search import METHODS
 
@@ -131,12 +131,7 @@ def _method(page: Page, label: str) -> dict[str, Any]:
 
 def _scored(page: Page, label: str, scored: Score) -> dict[str, Any]:
     """The error rates of a method, with the data of its charts."""
-    recognised = {d.id: d for d in page.decoded if label in d.hypotheses}
-    judged = [
-        judged_words(u, recognised[u.id].hypotheses[label], recognised[u.id].normalise)
-        for u in scored.utterances
-        if u.id in recognised
-    ]
+    judged = judged_utterances(scored, *of_method(page.decoded, label))
     calibrated = calibration(pair for words in judged if words is not None for pair in words)
     kinds: dict[str, list[Pair]] = {"substitutions": [], "deletions": [], "insertions": []}
     for word, instead, count in unequal_pairs(scored):
