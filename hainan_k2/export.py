@@ -24,16 +24,7 @@ from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.config import DataConfig
-from hainan_k2.formats.average import average_between, average_of
-from hainan_k2.formats.checkpoint import (
-    best_checkpoints,
-    epoch_name,
-    epoch_of,
-    load_checkpoint,
-    load_model,
-    model_of_state,
-    select_checkpoints,
-)
+from hainan_k2.formats.epochs import mean_between_epochs, mean_of_epochs
 from hainan_k2.formats.model_dir import (
     NOTHING,
     find_model,
@@ -47,13 +38,14 @@ from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
-from hainan_k2.formats.weights import model_of_weights
+from hainan_k2.formats.whisper_weights import interpolate_whisper
 from hainan_k2.fsa.language.lm_file import read_lm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.inference.engine import decode_batches
 from hainan_k2.inference.onnx_check import print_comparison
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.model.whisper import WhisperConformer
 from hainan_k2.scoring.wer import score
 from hainan_k2.search import METHODS, SearchConfig, check_methods
 from hainan_k2.search.resources import NO_LM
@@ -74,6 +66,10 @@ class ExportConfig:
     best: bool = option(False, "average the epochs with the lowest dev WER up to `epoch`, not the last ones")
     use_averaged_model: bool = option(False, "average all updates of these epochs, not the weights at their ends")
     lang_dir: str = option("", "folder with bpe.model; default: that of training")
+    whisper_weights: str = option(
+        "", "file of the Whisper encoder that was fine-tuned; the exported encoder is a mean of both"
+    )
+    whisper_share: float = option(0.5, "weight of `whisper_weights` in this mean", at_least=0, at_most=1)
     format: str = option("model", "what to write", FORMATS)
     out_dir: str = option("", "the folder to write")
     precision: str = option("float16", "format model: of matrices and kernels", PRECISIONS)
@@ -137,13 +133,31 @@ class Source:
 
 
 def source_of(config: ExportConfig) -> Source:
-    """The model that the options choose; ValueError where it is missing, or of another tokenizer."""
+    """The model that the options choose; ValueError where it is missing, or of another tokenizer or encoder."""
+    source = trained(config)
+    if not config.whisper_weights:
+        return source
+    path, encoder = pathlib.Path(config.whisper_weights), source.model.encoder
+    if not isinstance(encoder, WhisperConformer):
+        raise ValueError(f"--whisper-weights {path}: the encoder of {source.description} is not Whisper's")
+    interpolate_whisper(encoder.whisper, path, config.whisper_share)
+    mixed = {"whisper_weights": path.name, "whisper_share": config.whisper_share}
+    description = f"{source.description}, its encoder with a share of {config.whisper_share:g} of {path.name}"
+    return replace(source, provenance={**source.provenance, **mixed}, description=description)
+
+
+def trained(config: ExportConfig) -> Source:
+    """The model as it was trained."""
     if config.model:
         folder = find_model(config.model)
         model, tokenizer, provenance = read_model(folder)
         own_lm = read_own_lm(folder, tokenizer)
         return Source(model, tokenizer, provenance, str(config.model), read_decoding(folder), own_lm)
-    model, last, averaged = choose_weights(config)
+    exp_dir = pathlib.Path(config.exp_dir)
+    if config.use_averaged_model:
+        model, last, averaged = mean_between_epochs(exp_dir, config.epoch, config.avg)
+    else:
+        model, last, averaged = mean_of_epochs(exp_dir, config.epoch, config.avg, config.best)
     provenance = last.get("provenance", {})
     lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
     if not lang_dir:
@@ -167,38 +181,7 @@ def source_of(config: ExportConfig) -> Source:
         "updates": progress.get("updates"),
         "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
     }
-    return Source(model.eval(), tokenizer, provenance, averaged, read_decoding(pathlib.Path(config.exp_dir)))
-
-
-def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
-    """The averaged model, the contents of its last checkpoint, and a description of what was averaged."""
-    exp_dir = pathlib.Path(config.exp_dir)
-    if config.use_averaged_model:
-        return between_epochs(exp_dir, config.epoch, config.avg)
-    choose = best_checkpoints if config.best else select_checkpoints
-    paths = choose(exp_dir, config.epoch, config.avg)
-    model, last = load_model(paths)
-    return model, last, ("epochs " if paths[1:] else "epoch ") + ", ".join(str(epoch_of(path)) for path in paths)
-
-
-def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tuple[Hainan, dict[str, Any], str]:
-    """The mean of all samples of the running average in the `avg` epochs that end with `epoch`.
-
-    It is computed from two checkpoints: that of `epoch` and that of the epoch before the first.
-    """
-    (end_path,) = select_checkpoints(exp_dir, epoch, 1)
-    last = epoch_of(end_path)
-    if not 1 <= avg <= last:
-        raise ValueError(f"--avg {avg} of {last} epochs")
-    end = load_checkpoint(end_path)
-    start = load_checkpoint(select_checkpoints(exp_dir, last - avg, 1)[0]) if avg < last else None
-    config, _ = model_of_state(end, end_path)
-    average = average_of(end, end_path)
-    weights = average_between(start and average_of(start, exp_dir / epoch_name(last - avg)), average)
-    model = model_of_weights(config, weights, end_path, "its own dimensions", training_heads=True)
-    every = average["every"]
-    sampled = "samples after every update" if every == 1 else f"samples after every {every} updates"
-    return model.eval(), end, f"{sampled} of epochs {last - avg + 1} to {last}"
+    return Source(model.eval(), tokenizer, provenance, averaged, read_decoding(exp_dir))
 
 
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:

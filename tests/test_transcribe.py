@@ -12,18 +12,15 @@ import soundfile
 
 from hainan_k2.bench.decode import random_model
 from hainan_k2.formats.model_dir import write_model
-from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.inference.decoded import nearest
 from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.inference.window_sizes import WindowConfig
 from hainan_k2.scoring.wer import score
 from hainan_k2.search import METHODS, SearchConfig
-from hainan_k2.search.settings import Decoding
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
 from tests.inference.test_recognizer import call
-from tests.oracles.lm import arpa_of
 from tests.report.pages import data_in
 from tests.toy import make_lang
 
@@ -278,29 +275,3 @@ def test_bad_options_exit_2_with_one_line(model, tmp_path, monkeypatch, argument
     assert call(*arguments, "--model", model) == 2
     err = capsys.readouterr().err
     assert message in err and err.count("\n") == 1
-
-
-def test_without_a_method_the_model_s_default_decodes_and_is_named(folder, tmp_path, capsys, caplog):
-    tokenizer = Tokenizer(make_lang(tmp_path))
-    words = [*tokenizer.pieces[1:], "</s>"]
-    lm = NgramLm.read(
-        arpa_of({(word,): 1 / len(words) for word in words}).write(tmp_path / "lm.arpa"), tokenizer.pieces
-    )
-    talker, decoding = random_model("tiny", tokenizer.vocab_size, seed=1), Decoding((), ("viterbi-lm",))
-    write_model(tmp_path / "m", talker, tokenizer, "float16", {}, decoding=decoding, lm=lm)
-
-    def printed(*options):
-        caplog.set_level("INFO")
-        caplog.clear()
-        assert call("--model", tmp_path / "m", folder / "a.wav", *options) == 0
-        return capsys.readouterr().out
-
-    default = printed()
-    assert f"decoding by viterbi-lm, the default of {tmp_path / 'm'}, with lm" in caplog.text
-    assert printed("--method", "viterbi-lm") == default and "default" not in caplog.text
-    assert printed("--method", "viterbi-lm", "--lm", tmp_path / "lm.arpa") == default
-    greedy = printed("--lm", "none")
-    assert "decoding by ar-greedy" in caplog.text and "with no language model" in caplog.text
-    assert printed("--method", "ar-greedy") == greedy
-    assert call("--model", tmp_path / "m", folder / "a.wav", "--method", "viterbi-lm", "--lm", "none") == 2
-    assert "method viterbi-lm needs --lm" in capsys.readouterr().err

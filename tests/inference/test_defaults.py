@@ -1,6 +1,7 @@
 """What a recogniser does where nothing is said: the model directory's method, options, language model, calibration."""
 
 import pytest
+import soundfile
 
 from hainan_k2.bench.decode import random_model
 from hainan_k2.confidence import Calibration
@@ -12,6 +13,7 @@ from hainan_k2.search import DecodingResources, choosing
 from hainan_k2.search.settings import Decoding, Setting
 from hainan_k2.text.tokenizer import Tokenizer
 from tests.data.corpus import babble
+from tests.inference.test_recognizer import call
 from tests.oracles.lm import arpa_of
 from tests.toy import make_lang
 
@@ -104,3 +106,25 @@ def test_without_a_method_the_default_one_decodes(recognizer, monkeypatch):
     monkeypatch.setattr(choosing, "_why_no_k2", lambda: "k2 is not installed")
     audio = [babble(16000, seed=3)]
     assert recognizer.transcribe(audio) == recognizer.transcribe(audio, "ar-beam")
+
+
+def test_the_command_names_the_default_that_it_takes(folder, tmp_path, monkeypatch, capsys, caplog):
+    monkeypatch.setattr(choosing, "_why_no_k2", lambda: "k2 is not installed")
+    soundfile.write(tmp_path / "a.wav", babble(16000, seed=3), 16000)
+    common = ("--model", folder / "m", tmp_path / "a.wav")
+
+    def printed(*options):
+        caplog.set_level("INFO")
+        caplog.clear()
+        assert call(*common, *options) == 0
+        return capsys.readouterr().out
+
+    default = printed()
+    assert f"decoding by ar-beam, the default of {folder / 'm'}, with lm" in caplog.text
+    assert printed("--method", "ar-beam") == default and "the default" not in caplog.text
+    assert printed("--method", "ar-beam", "--lm", folder / "other.safetensors") == default
+    bare = printed("--lm", "none")
+    assert "decoding by ar-beam" in caplog.text and "with no language model" in caplog.text
+    assert printed("--method", "ar-beam", "--lm", "none") == bare
+    assert call(*common, "--method", "viterbi-lm", "--lm", "none") == 2
+    assert "method viterbi-lm needs --lm" in capsys.readouterr().err
