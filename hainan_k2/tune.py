@@ -51,7 +51,11 @@ class TuneConfig:
     epoch: Optional[int] = option(None, "last of the epoch checkpoints to average; none: the newest", at_least=1)
     avg: int = option(1, "how many epoch checkpoints to average", at_least=1)
     lang_dir: str = option("", "folder with bpe.model, of hainan-train-bpe")
-    cuts: str = option("", "lhotse cuts of the development set, .jsonl.gz (required)")
+    cuts: str = option(
+        "",
+        "lhotse cuts of the development set, .jsonl.gz (required); with features, or with encoder output as "
+        "hainan-compute-features --encoder stores it",
+    )
     method: str = option("rescore", "the method whose weights are searched", tuple(METHODS))
     out: str = option("", "YAML file to write: options for --config of decode.py and transcribe.py (required)")
     store: bool = option(
@@ -128,6 +132,7 @@ def load_dev_set(config: TuneConfig, chosen: Any, files: ResourceConfig) -> tupl
     from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.choosing import with_own_lm
     from hainan_k2.search.resources import load_resources
+    from hainan_k2.training.encoder_output import encoder_sha256
     from hainan_k2.tuning.dev_set import DevSet, encode_cuts
 
     check_methods([config.method])
@@ -142,7 +147,7 @@ def load_dev_set(config: TuneConfig, chosen: Any, files: ResourceConfig) -> tupl
     stored = read_decoding(folder).settings if config.calibrate_only else ()
     options = first_options(config.method, chosen, stored, resources.given())
     choose_methods([config.method], resources, model.config, options.lattice)
-    encoded = list(encode_cuts(model, config.cuts, config.max_duration))
+    encoded = list(encode_cuts(model, config.cuts, config.max_duration, encoder_sha256(model)))
     return DevSet(model, tokenizer, config.method, options, resources, encoded), options, folder
 
 

@@ -1,8 +1,8 @@
 """Fits the calibration of a method's word confidences (hainan_k2.confidence) on judged words of a development set.
 
-Logistic regression of "is correct" on logit(confidence), by Newton's method. As Platt (1999) does, correct words count
-as (n + 1) / (n + 2) instead of 1, with n their number, and wrong ones as 1 / (m + 2), so that few words, or words that
-are all correct, give finite values.
+Logistic regression of "is correct" on log c and -log(1 - c), by Newton's method, with slopes that are not negative. As
+Platt (1999) does, correct words count as (n + 1) / (n + 2) instead of 1, with n their number, and wrong ones as
+1 / (m + 2), so that few words, or words that are all correct, give finite values.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hainan_k2.confidence import Calibration, logit
+from hainan_k2.confidence import Calibration, log_odds
 from hainan_k2.scoring.calibration import calibration
 from hainan_k2.search import SearchConfig
 from hainan_k2.tuning.dev_set import DevSet
@@ -20,10 +20,7 @@ _ROUNDS, _CLOSE = 100, 1e-10
 
 
 def fit_calibration(words: Sequence[tuple[float, bool]]) -> Calibration:
-    """The slope and offset of highest likelihood.
-
-    A negative slope, where wrong words have higher confidences than correct ones, is replaced by 0: all words then have
-    the same probability.
+    """The calibration of highest likelihood. Without any slope all words have the same probability.
 
     Args:
       words: (confidence in [0, 1], whether the word is correct) of each word.
@@ -32,14 +29,17 @@ def fit_calibration(words: Sequence[tuple[float, bool]]) -> Calibration:
     """
     if not words:
         raise ValueError("no words were recognised: there is nothing to fit confidences to")
-    x = np.array([logit(confidence) for confidence, _ in words])
+    inputs = np.array([(*log_odds(confidence), 1.0) for confidence, _ in words])
     correct = np.array([is_correct for _, is_correct in words])
     targets = np.where(correct, (correct.sum() + 1) / (correct.sum() + 2), 1 / ((~correct).sum() + 2))
-    slope, offset = _newton(np.stack([x, np.ones_like(x)], axis=1), targets)
-    if slope < 0:
-        mean = targets.mean()
-        slope, offset = 0.0, float(np.log(mean / (1 - mean)))
-    return Calibration(round(min(slope, 100.0), 6), round(offset, 6))
+    best, lowest = np.zeros(3), np.inf
+    for used in ([0, 1, 2], [0, 2], [1, 2], [2]):  # the best of all without negative slopes is the best of one of these
+        weights = np.zeros(3)
+        weights[used] = _newton(inputs[:, used], targets)
+        loss = _loss(inputs, targets, weights)
+        if min(weights[:2]) >= 0 and loss < lowest:
+            best, lowest = weights, loss
+    return Calibration(*(round(float(weight), 6) for weight in np.clip(best, -100, 100)))
 
 
 def calibrate(dev: DevSet, options: SearchConfig) -> tuple[Calibration, str]:
@@ -48,13 +48,13 @@ def calibrate(dev: DevSet, options: SearchConfig) -> tuple[Calibration, str]:
     fitted = fit_calibration(words)
     before, after = calibration(words).error, calibration((fitted(c), correct) for c, correct in words).error
     return fitted, (
-        f"confidences of {len(words)} words: slope {fitted.slope:.3f}, offset {fitted.offset:.3f}, expected "
-        f"calibration error {after:.4f}, before {before:.4f}"
+        f"confidences of {len(words)} words: low {fitted.low:.3f}, high {fitted.high:.3f}, offset {fitted.offset:.3f}, "
+        f"expected calibration error {after:.4f}, before {before:.4f}"
     )
 
 
-def _newton(inputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    """The weights (2,) of inputs (N, 2) for which sigmoid(inputs @ weights) fits targets (N,) best."""
+def _newton(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The weights (K,) of inputs (N, K) for which sigmoid(inputs @ weights) fits targets (N,) best."""
     weights = np.zeros(inputs.shape[1])
     loss = _loss(inputs, targets, weights)
     for _ in range(_ROUNDS):
@@ -68,7 +68,7 @@ def _newton(inputs: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
         before, loss = loss, _loss(inputs, targets, weights)
         if before - loss < _CLOSE * len(targets):
             break
-    return float(weights[0]), float(weights[1])
+    return np.asarray(weights)
 
 
 def _loss(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:

@@ -129,14 +129,17 @@ def word_errors(reference: str, text: str) -> int:
 
 
 @torch.no_grad()
-def encode_cuts(model: Hainan, cuts: str, max_duration: float) -> Iterator[EncodedBatch]:
+def encode_cuts(model: Hainan, cuts: str, max_duration: float, encoder: str = "") -> Iterator[EncodedBatch]:
     """The encoded batches of a cut manifest; long cuts are encoded in windows, as decode.py does.
 
-    Raises ValueError for a manifest that cannot be read.
+    Args:
+      encoder: SHA-256 of the encoder, where the cuts may have its output stored (hainan-compute-features --encoder).
+    Raises:
+      ValueError: for a manifest that cannot be read, or stored output of another encoder.
     """
     device = next(model.parameters()).device
     config = DataConfig(max_duration=max_duration, num_workers=0)
-    for batch in EvaluationData(cuts, config, model.config, longest=DEFAULT_WINDOWS.seconds):
+    for batch in EvaluationData(cuts, config, model.config, longest=DEFAULT_WINDOWS.seconds, encoder=encoder):
         encoder_out, lens = encode_batch(model, batch.to(device))
         yield EncodedBatch(replace(batch, features=torch.zeros(0), long=None), encoder_out, lens)
 

@@ -17,7 +17,7 @@ from tests.inference.test_recognizer import call
 from tests.oracles.lm import arpa_of
 from tests.toy import make_lang
 
-CALIBRATION = Calibration(0.5, -1.0)
+CALIBRATION = Calibration(0.5, 0.7, -1.0)
 STORED = Decoding(
     (Setting("ar-beam", ("lm",), {"beam": 2}, CALIBRATION), Setting("nar-greedy", (), {}, CALIBRATION)),
     ("rescore", "ar-beam"),

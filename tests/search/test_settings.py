@@ -14,7 +14,7 @@ from hainan_k2.search.sweep import SearchGrid, make_rows
 GRAPH = Setting("graph", ("graph",), {"token_bonus": 0.0})
 TUNED = Setting("ar-beam", ("lm",), {"lm_scale": 0.6, "token_bonus": 2.0})
 PLAIN = Setting("ar-beam", (), {"token_bonus": 1.0})
-CALIBRATED = Setting("ar-beam", ("lm",), {"lm_scale": 0.6}, Calibration(0.7, -0.5))
+CALIBRATED = Setting("ar-beam", ("lm",), {"lm_scale": 0.6}, Calibration(0.7, 0.9, -0.5))
 LISTS = Setting("rescore", (), {"lattice": "ar", "beam": 8})
 
 
@@ -71,7 +71,7 @@ def test_they_are_kept_in_a_folder(tmp_path):
         ({"version": 1, "settings": [], "methods": ["best"]}, "should be a list of decoding methods"),
         (
             {"version": 1, "settings": [{"method": "sar", "resources": [], "options": {}, "calibration": 1}]},
-            "calibration 1 should have slope and offset",
+            "calibration 1 should have low, high, offset",
         ),
         ({"version": 2, "settings": []}, "version 1"),
         ({"version": 1, "settings": [5]}, "method, resources and options"),

@@ -2,13 +2,14 @@
 
 import math
 import random
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hainan_k2.confidence import Calibration, logit
+from hainan_k2.confidence import Calibration
 from hainan_k2.scoring.calibration import calibration
 from hainan_k2.search import SearchConfig
 from hainan_k2.search.viterbi import viterbi
@@ -19,13 +20,13 @@ from tests.oracles.search import batches
 from tests.tuning.test_dev_set import TEXTS, dev_set, encoded
 
 
-def loss(words, slope, offset):
+def loss(words, low, high, offset):
     """Platt's negative log-likelihood, word by word."""
     n = sum(ok for _, ok in words)
     good, bad = (n + 1) / (n + 2), 1 / (len(words) - n + 2)
     total = 0.0
     for confidence, ok in words:
-        p = 1 / (1 + math.exp(-(slope * logit(confidence) + offset)))
+        p = 1 / (1 + math.exp(-(low * math.log(confidence) - high * math.log(1 - confidence) + offset)))
         target = good if ok else bad
         total -= target * math.log(p) + (1 - target) * math.log(1 - p)
     return total
@@ -35,19 +36,18 @@ def loss(words, slope, offset):
 @given(st.lists(st.tuples(st.floats(0.05, 0.95), st.booleans()), min_size=1, max_size=30))
 def test_nothing_near_is_better(words):
     found = fit_calibration(words)
-    assert found.slope >= 0
-    best = loss(words, found.slope, found.offset)
-    for slope, offset in [(0.05, 0), (-0.05, 0), (0, 0.05), (0, -0.05), (0.05, -0.05), (-0.05, 0.05)]:
-        if found.slope + slope >= 0:
-            assert loss(words, found.slope + slope, found.offset + offset) >= best - 1e-6
+    best = loss(words, found.low, found.high, found.offset)
+    for low, high, offset in product((-0.05, 0.0, 0.05), repeat=3):
+        if found.low + low >= 0 and found.high + high >= 0:
+            assert loss(words, found.low + low, found.high + high, found.offset + offset) >= best - 1e-5
 
 
 def test_a_known_map_is_found_again():
-    rng, truth = random.Random(0), Calibration(0.6, -0.4)
+    rng, truth = random.Random(0), Calibration(1.5, 0.4, -0.4)
     confidences = [rng.random() for _ in range(20000)]
     words = [(c, rng.random() < truth(c)) for c in confidences]
     found = fit_calibration(words)
-    assert found.slope == pytest.approx(0.6, abs=0.05) and found.offset == pytest.approx(-0.4, abs=0.05)
+    assert (found.low, found.high, found.offset) == pytest.approx((1.5, 0.4, -0.4), abs=0.1)
     assert calibration((found(c), ok) for c, ok in words).error < 0.01 < calibration(words).error
 
 
@@ -55,7 +55,7 @@ def test_few_or_contradicting_words_give_a_usable_map():
     assert 0.5 < fit_calibration([(1.0, True)])(1.0) < 1
     assert fit_calibration([(0.9, True)] * 50 + [(0.1, False)] * 50)(0.9) > 0.9
     contrary = fit_calibration([(0.9, False)] * 30 + [(0.1, True)] * 30)
-    assert contrary.slope == 0 and contrary(0.9) == contrary(0.1) == pytest.approx(0.5, abs=0.01)
+    assert contrary.low == contrary.high == 0 and contrary(0.9) == contrary(0.1) == pytest.approx(0.5, abs=0.01)
     with pytest.raises(ValueError, match="no words were recognised"):
         fit_calibration([])
 
@@ -75,4 +75,4 @@ def test_the_words_of_a_development_set(batch):
     if words:
         fitted, line = calibrate(dev, SearchConfig())
         assert fitted == fit_calibration(words) and f"of {len(words)} words" in line
-        assert np.isfinite([fitted.slope, fitted.offset]).all()
+        assert np.isfinite([fitted.low, fitted.high, fitted.offset]).all()
