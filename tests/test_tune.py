@@ -65,7 +65,7 @@ def test_a_recording_too_long_for_a_list_is_named(model_options, tmp_path, monke
         (["--cuts", "missing.jsonl.gz", "--out", "x.yaml", "--model", "released"], "missing.jsonl.gz: no such cut"),
         (["--cuts", "a", "--out", "b", "--seed", "-1"], "seed is -1: it must be at least 0"),
         (["--cuts", "a", "--out", "b", "--method", "best"], "method is 'best': choose from ar-greedy, ar-beam"),
-        (["--cuts", "a", "--out", "b", "--model", "released", "--method", "viterbi-lm"], "viterbi-lm needs --lm"),
+        (["--cuts", "a", "--out", "b", "--model", "released", "--method", "graph"], "graph needs --graph"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, capsys):
