@@ -104,9 +104,10 @@ class ExportConfig:
             )
         if self.model and (self.epoch or self.avg > 1 or self.best or self.use_averaged_model or self.lang_dir):
             raise ValueError("--model is a model as it is: --epoch, --avg and the like choose among checkpoints")
-        unknown = [name for name in self.default_method if name not in METHODS]
+        known = [name for name, method in METHODS.items() if not method.oracle]
+        unknown = [name for name in self.default_method if name not in known]
         if unknown:
-            raise ValueError(f"--default-method {unknown[0]}: there are {', '.join(METHODS)}")
+            raise ValueError(f"--default-method {unknown[0]}: there are {', '.join(known)}")
         if "none" in self.runtime and self.runtime != ("none",) or not self.runtime:
             raise ValueError(f"--runtime {','.join(self.runtime)}: give runtimes, or none alone")
         defaults = {f.name: f.default for f in fields(self)}

@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
+from hainan_k2.confidence import Calibration
 from hainan_k2.config import ModelConfig
 from hainan_k2.formats.model_dir import has_lm, read_own_lm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.search import NO_RESOURCES, DecodingResources, SearchConfig, check_methods, choose_methods
 from hainan_k2.search.choosing import default_method, with_own_lm
-from hainan_k2.search.settings import Decoding
+from hainan_k2.search.settings import Decoding, setting_of
 from hainan_k2.search.sweep import Row, make_rows
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -56,6 +57,11 @@ class Defaults:
             raise ValueError("method all gives several results for an input: name one method")
         (row,) = make_rows([method], settings=self.decoding.settings, given=loaded.given())
         return (replace(row, options=options) if options else row), loaded
+
+    def calibration(self, method: str, resources: DecodingResources) -> Optional[Calibration]:
+        """That of a method's confidences with these resources, where it is stored."""
+        stored = setting_of(method, resources.given(), self.decoding.settings)
+        return stored.calibration if stored else None
 
     def _read_lm(self) -> Optional[NgramLm]:
         if self._lm is None and self.folder is not None:

@@ -119,7 +119,8 @@ def write_transcription(
     if not referenced:
         able = [name for name, method in METHODS.items() if method.compared and not _why_not(method, model)]
         rows = [row for row in rows if not METHODS[row.method].oracle]
-        rows += [Row(name, name, options) for name in able if name not in [row.method for row in rows]]
+        chosen, calibration = [row.method for row in rows], recognizer.defaults.calibration
+        rows += [Row(name, name, options, calibration(name, resources)) for name in able if name not in chosen]
     shown, details = [], {}
     for file, decoded in evenly(results):
         samples = read_audio(file)

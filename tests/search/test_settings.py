@@ -69,6 +69,7 @@ def test_they_are_kept_in_a_folder(tmp_path):
         ([], "version 1"),
         ({"version": 1, "settings": [], "methods": "sar"}, "should be a list of decoding methods"),
         ({"version": 1, "settings": [], "methods": ["best"]}, "should be a list of decoding methods"),
+        ({"version": 1, "settings": [], "methods": ["nbest-oracle"]}, "should be a list of decoding methods"),
         (
             {"version": 1, "settings": [{"method": "sar", "resources": [], "options": {}, "calibration": 1}]},
             "calibration 1 should have low, high, offset",
