@@ -114,7 +114,7 @@ def write_transcription(
     """
     model, watch, referenced = recognizer.model, Stopwatch(synchronise=True), seconds is not None
     if not referenced:
-        rows = _compared(rows, model)
+        rows = _compared(rows, recognizer, resources)
     some, details = [], {}
     for file, decoded in evenly(results):
         if not referenced:
@@ -138,12 +138,12 @@ def write_transcription(
     write_page(path, page)
 
 
-def _compared(rows: Sequence[Row], model: Hainan) -> list[Row]:
-    """The rows without oracle methods, and the methods that METHODS marks as compared."""
-    able = [name for name, method in METHODS.items() if method.compared and not why_not(method, model)]
-    used = [row.method for row in rows]
+def _compared(rows: Sequence[Row], recognizer: Recognizer, resources: DecodingResources) -> list[Row]:
+    """The rows without oracle methods, and the methods that METHODS marks as compared, calibrated as the model says."""
+    able = [name for name, method in METHODS.items() if method.compared and not why_not(method, recognizer.model)]
+    used, calibration = [row.method for row in rows], recognizer.defaults.calibration
     return [row for row in rows if not METHODS[row.method].oracle] + [
-        Row(name, name, rows[0].options) for name in able if name not in used
+        Row(name, name, rows[0].options, calibration(name, resources)) for name in able if name not in used
     ]
 
 
