@@ -30,6 +30,7 @@ KNOWN = {
 logger = logging.getLogger(__name__)
 
 _DTYPES = {0: "<f4", 1: "|i1", 2: "<i2", 3: "<i4", 4: "<f2"}
+HEAD = 64  # channels of an attention head
 _MAX_TENSORS = 10_000
 _MAX_RATIO = 10  # of a zip archive: weights can hardly be compressed
 
@@ -94,11 +95,24 @@ def read_whisper(path: Path) -> dict[str, Tensor]:
     return _encoder_of(_read_ct2(path.read_bytes(), path), _CT2, r"encoder/(?:layer_(\d+)/)?(.+)/(\w+)", path)
 
 
+def whisper_dimensions(weights: dict[str, Tensor], where: str) -> tuple[int, int, int]:
+    """Channels, layers and attention heads of the weights that `read_whisper` returns.
+
+    In every published model a head has 64 channels. Raises ValueError, beginning with `where`, for weights without a
+    layer or a last norm.
+    """
+    layers = {name.split(".")[1] for name in weights if name.startswith("layers.")}
+    if not layers or "norm_out.weight" not in weights:
+        raise ValueError(f"{where}: no layers or no norm_out in the encoder's weights")
+    width = len(weights["norm_out.weight"])
+    return width, len(layers), max(1, width // HEAD)
+
+
 def load_whisper(encoder: WhisperEncoder, path: Path) -> None:
     """Load the weights of a file into `encoder`; ValueError where names or shapes do not fit."""
     weights = read_whisper(path)
     wanted, read = ({name: tuple(v.shape) for name, v in state.items()} for state in (encoder.state_dict(), weights))
-    compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)")
+    compare_shapes(wanted, read, path, "the encoder (--preset, or --whisper-dim, --whisper-layers)")
     encoder.load_state_dict(weights)
     logger.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
 
