@@ -67,7 +67,7 @@ def test_prompts(tmp_path):
     left_out = Counter()
     assert [(line.id, line.speaker, line.text, line.role) for line in prompts(tmp_path, "fr", left_out)] == [
         ("june-activated", "june", "activé", False),
-        ("june-letters-d", "june", "d", False),
+        ("june-letters.d", "june", "d", False),
     ]
     assert left_out == {"prompt without a sound": 1, "prompt with signs": 1, "prompt without a text": 1}
 

@@ -64,7 +64,7 @@ def prompts(packages: Path, language: str, left_out: Counter) -> Iterator[Line]:
             left_out["prompt with signs"] += 1
         else:
             speaker = folder.name.rpartition("_")[2].lower()
-            yield Line(f"{speaker}-{name.replace('/', '-')}", speaker, path, text.strip())
+            yield Line(f"{speaker}-{name.replace('/', '.')}", speaker, path, text.strip())
 
 
 def stamps(packages: Path, language: str, left_out: Counter) -> Iterator[Line]:
