@@ -26,6 +26,7 @@ DIALOGUE = re.compile(
 )
 LEADS = {"font_small": "small", "font_big": "big"}
 NO_ROLE = ("", "font_both")  # shouts of one lead or the other, and of both
+GAP = re.compile(r"%\d")  # the game puts a number in its place
 SIGNS = set("[]<>()#*/")  # they may be read aloud, or name a sound
 
 
@@ -83,7 +84,7 @@ def stamps(packages: Path, language: str, left_out: Counter) -> Iterator[Line]:
 
 
 def dialogues(packages: Path, language: str, left_out: Counter) -> Iterator[Line]:
-    """The dialogues of the two fish and of all other roles; `left_out` counts texts without a sound.
+    """The dialogues of the two fish and of all other roles; `left_out` counts texts without a sound, and with a gap.
 
     Raises ValueError as `prompts` does, and where a file has dialogues that are not of the known form.
     """
@@ -99,6 +100,9 @@ def dialogues(packages: Path, language: str, left_out: Counter) -> Iterator[Line
             font = match["font"]
             if match["id"] not in of_level:
                 left_out["dialogue without a sound"] += 1
+                continue
+            if GAP.search(match["text"]):
+                left_out["dialogue with a gap"] += 1
                 continue
             role = LEADS.get(font) or ("unknown" if font in NO_ROLE else font.partition("_")[2])
             text = re.sub(r"\\(.)", r"\1", match["text"])
