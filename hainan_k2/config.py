@@ -166,11 +166,22 @@ class ModelConfig:
 
 
 # S, M, L, XL: published sizes of FastConformer transducers (14, 32, 114, 600 M parameters). XS: small tasks on a CPU.
-# tiny: tests. whisper-tiny: the encoder of Whisper tiny and tiny.en with 4 FastConformer layers on top.
+# tiny: tests. whisper-tiny, whisper-base: the encoder of Whisper tiny or base with 4 FastConformer layers on top.
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": dict(d_model=64, num_layers=2, num_heads=4, subsampling_channels=16, predictor_dim=32, joiner_dim=32),
     "XS": dict(d_model=144, num_layers=6, num_heads=4, subsampling_channels=48, predictor_dim=144, joiner_dim=144),
     "whisper-tiny": dict(encoder="whisper", d_model=256, num_layers=4, num_heads=4, predictor_dim=256, joiner_dim=320),
+    "whisper-base": dict(
+        encoder="whisper",
+        whisper_dim=512,
+        whisper_layers=6,
+        whisper_heads=8,
+        d_model=256,
+        num_layers=4,
+        num_heads=4,
+        predictor_dim=256,
+        joiner_dim=320,
+    ),
     "S": dict(d_model=176, num_layers=16, num_heads=4, subsampling_channels=176, predictor_dim=320, joiner_dim=320),
     "M": dict(d_model=256, num_layers=16, num_heads=4),
     "L": dict(d_model=512, num_layers=17, num_heads=8),

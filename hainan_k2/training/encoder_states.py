@@ -10,7 +10,7 @@ import torch
 from lhotse.features.base import FeatureExtractor, register_extractor
 
 from hainan_k2.data.extractors import LogMel
-from hainan_k2.formats.whisper_weights import load_whisper
+from hainan_k2.formats.whisper_weights import load_whisper, read_whisper, whisper_dimensions
 from hainan_k2.frames import FEATURE_FRAME_SHIFT
 from hainan_k2.frontend.samples import Samples
 from hainan_k2.model.whisper import WhisperEncoder
@@ -26,6 +26,11 @@ class WhisperStatesConfig:
     width: int = 384
     num_layers: int = 4
     num_heads: int = 6
+
+    @staticmethod
+    def of_file(path: str) -> WhisperStatesConfig:
+        """The dimensions of the encoder in a file. Raises ValueError as read_whisper does."""
+        return WhisperStatesConfig(path, *whisper_dimensions(read_whisper(Path(path)), path))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

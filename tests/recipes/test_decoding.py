@@ -186,6 +186,6 @@ def test_language_model_and_graph_of_the_training_text(toy, tmp_path):
 
 
 def test_every_recipe_has_these_options():
-    for recipe in ("librispeech", "amazon_queen"):
+    for recipe in ("librispeech", "amazon_queen", "mls", "prompts"):
         shown = subprocess.run([SHARED.parent / recipe / "run.sh", "--help"], text=True, capture_output=True)
         assert shown.returncode == 0 and "--decode-args" in shown.stdout and "--force" in shown.stdout

@@ -9,25 +9,24 @@ from hainan_k2 import compute_features
 from hainan_k2.config import ModelConfig
 from hainan_k2.data.batches import EvaluationData, feature_spec
 from hainan_k2.data.config import DataConfig
+from hainan_k2.formats.whisper_weights import whisper_dimensions
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperEncoder
 from hainan_k2.training import encoder_states
 from tests.data.corpus import write_cuts
 from tests.formats.test_whisper_weights import ct2_file
 
-WIDTH = 8
+WIDTH = 128  # two attention heads, by the size of all Whisper models
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
-    """A small encoder's weights and audio cuts; the command takes the small size as its default."""
+def small(tmp_path):
+    """A small encoder's weights and audio cuts."""
     torch.manual_seed(0)
     encoder = WhisperEncoder(WIDTH, 1, 2).eval()
     (tmp_path / "model.bin").write_bytes(ct2_file(encoder.state_dict()))
     (tmp_path / "manifests").mkdir()
     write_cuts(tmp_path / "audio", 5).to_file(tmp_path / "manifests" / "cuts_x.jsonl.gz")
-    config = encoder_states.WhisperStatesConfig
-    monkeypatch.setattr(encoder_states, "WhisperStatesConfig", lambda path: config(path, WIDTH, 1, 2))
     return tmp_path
 
 
@@ -84,6 +83,16 @@ def test_stored_states_give_the_encoder_output_of_audio(small):
         n = min(len(row), len(other))  # the state that rounding leaves out may cost the last frame
         assert n >= len(other) - 1
         assert (row[:n] - other[:n]).abs().median() < 0.1  # lilcom rounds states
+
+
+def test_the_dimensions_are_those_of_the_file(small):
+    path = str(small / "model.bin")
+    config = encoder_states.WhisperStatesConfig.of_file(path)
+    assert config == encoder_states.WhisperStatesConfig(path, WIDTH, 1, 2)
+    with pytest.raises(ValueError, match="lost: no such file of Whisper weights"):
+        encoder_states.WhisperStatesConfig.of_file("lost")
+    with pytest.raises(ValueError, match="^w: no layers or no norm_out in the encoder's weights"):
+        whisper_dimensions({"norm_out.weight": torch.zeros(4)}, "w")
 
 
 def test_a_killed_run_goes_on_where_it_stood(small, monkeypatch):
