@@ -11,12 +11,12 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from decoded import read_decoded
 from experiment_grid import Grid, Run
 
 from hainan_k2.files.atomic import atomic_file, write_atomic
-from hainan_k2.scoring.results import file_stem, read_recogs
 from hainan_k2.scoring.significance import compare, interval
-from hainan_k2.scoring.wer import Score, score
+from hainan_k2.scoring.wer import Score
 
 WIDEST = 16  # columns of a table, methods of a plot
 
@@ -85,16 +85,11 @@ def read_results(runs: Sequence[tuple[Path, Run]], calls: Mapping[str, str]) -> 
         training = json.loads(trained.read_text(encoding="utf-8"))["command"] if trained.is_file() else run.trained
         for call, name in calls.items():
             record = json.loads((folder / f"decode-{call}.json").read_text(encoding="utf-8"))
-            decoded = folder / "decode" / call
-            (path,) = decoded.glob("summary-*.json")
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            for method, figures in summary["methods"].items():
-                stem = file_stem(path.stem[len("summary-") :], method)
-                scored = score(read_recogs(decoded / f"recogs-{stem}.txt"))
-                seconds = figures["encoder_seconds"], figures["search_seconds"]
+            for found in read_decoded(folder / "decode" / call):
+                seconds = found.figures["encoder_seconds"], found.figures["search_seconds"]
                 commands = training, record["command"]
-                result = Result(run, name, method, scored, summary["audio_seconds"], *seconds, commands)
-                results.setdefault((run.name, name, method), result)  # two calls may ask for the same
+                result = Result(run, name, found.method, found.score, found.audio_seconds, *seconds, commands)
+                results.setdefault((run.name, name, found.method), result)  # two calls may ask for the same
     return list(results.values())
 
 
