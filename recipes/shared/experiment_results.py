@@ -15,6 +15,7 @@ from decoded import read_decoded
 from experiment_grid import Grid, Run
 
 from hainan_k2.files.atomic import atomic_file, write_atomic
+from hainan_k2.scoring.segments import compare_segments
 from hainan_k2.scoring.significance import compare, interval
 from hainan_k2.scoring.wer import Score
 
@@ -184,7 +185,11 @@ def time_table(grid: Grid, cells: Cells, name: str) -> list[str]:
 
 
 def comparison_table(grid: Grid, cells: Cells) -> list[str]:
-    """The differences that the grid asks for, on every set, over the seeds that both sides have."""
+    """The differences that the grid asks for, on every set, over the seeds that both sides have.
+
+    The last column has the largest p of the segment tests of single seeds: segments of the same utterance in several
+    trainings are not independent.
+    """
     rows = []
     for comparison in grid.comparisons:
         for name in grid.sets:
@@ -199,10 +204,12 @@ def comparison_table(grid: Grid, cells: Cells) -> list[str]:
                 bounds = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
                 what = f"{' '.join(comparison.first)} less {' '.join(comparison.second)}"
                 figures = f"{100 * found.difference:+.2f}", bounds, f"{found.p_value:.3f}", str(len(seeds))
-                rows.append([comparison.claim, what, name, *figures])
+                scores = zip((r.score for r in second.results), (r.score for r in first.results))
+                largest = max(compare_segments(*pair).p_value for pair in scores)
+                rows.append([comparison.claim, what, name, *figures, f"{largest:.3f}"])
     if not rows:
         return []
-    head = ["claim", "WER points", "set", "difference", "95 % interval", "p", "seeds"]
+    head = ["claim", "WER points", "set", "difference", "95 % interval", "p", "seeds", "p of segments"]
     return ["## Comparisons: paired bootstrap over utterances and seeds", "", *_table(head, rows), ""]
 
 
