@@ -259,6 +259,8 @@ def main(argv: Optional[list[str]] = None) -> None:
         if options.jobs < 1:
             raise ValueError(f"--jobs is {options.jobs}: at least 1")
         grid = read_grid(options.grid)
+        for run in grid.absent:
+            logger.warning("%s is left out: %s has no finished training", run.name, run.trained)
         names = [run.name for run in grid.runs]
         unknown = [name for name in options.run or [] if name not in names]
         if unknown:

@@ -29,6 +29,7 @@ from hainan_k2.training.trainer import LoopConfig
 OF_TRAIN = (TrainConfig, DataConfig, LoopConfig, LossConfig, OptimConfig, ModelConfig)
 OF_DECODE = (DecodeConfig, SearchGrid, ResourceConfig, WindowConfig)
 OWN = {"exp_dir", "out_dir", "cuts"}  # options that the driver sets
+SEED = "{seed}"  # stands for the seed in the path of a trained model
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,26 @@ class Grid:
     def runs(self) -> list[Run]:
         """Seed by seed, so that a grid that is stopped has as many seeds of one configuration as of another."""
         if self.trained:
-            found = [(name, seed, path.format(seed=seed)) for seed in self.seeds for name, path in self.trained.items()]
-            single = {name for name, path in self.trained.items() if path.format(seed=0) == path}
-            kept = [run for run in found if is_trained(run[2]) and (run[0] not in single or run[1] == self.seeds[0])]
-            return [Run(name, seed, {}, path) for name, seed, path in kept]
+            return [run for run in self._named if is_trained(run.trained)]
         return [
             Run(name, seed, {**self.train, **options, "seed": seed})
             for seed in self.seeds
             for name, options in self.configurations.items()
+        ]
+
+    @property
+    def absent(self) -> list[Run]:
+        """Of trained models, those that are not there."""
+        return [run for run in self._named if not is_trained(run.trained)]
+
+    @property
+    def _named(self) -> list[Run]:
+        """The runs of trained models, whether they are there or not."""
+        return [
+            Run(name, seed, {}, path.replace(SEED, str(seed)))
+            for seed in self.seeds
+            for name, path in self.trained.items()
+            if SEED in path or seed == self.seeds[0]
         ]
 
     @property
@@ -186,6 +199,8 @@ def read_grid(path: Path) -> Grid:
 
 def check(grid: Grid) -> None:
     """Raises ValueError for options that train.py or decode.py would refuse, and for names that are not in the grid."""
+    if not all(isinstance(path, str) for path in grid.trained.values()):
+        raise ValueError(f"trained is {shown(grid.trained)}: a path for each name")
     if len(grid.runs) != len({run.name for run in grid.runs}):
         raise ValueError("two runs have the same name: seeds and values of an axis differ")
     for run in grid.runs:

@@ -45,6 +45,7 @@ def test_a_grid_of_trained_models(tmp_path, monkeypatch):
         ("plain-seed1", "runs/plain-seed1"),
         ("released-seed1", "released"),
     ]
+    assert [run.trained for run in grid.absent] == ["runs/plain-seed2"]
     folders = [RunFolder(tmp_path / "exp", run, grid) for run in grid.runs]
     assert [step.name for step in folders[0].pending()] == ["decode-dev", "decode-dev.1"]
     monkeypatch.setattr(RunFolder, "_model", lambda self: ModelConfig())
@@ -73,6 +74,8 @@ def test_a_grid_of_trained_models(tmp_path, monkeypatch):
         ("  - {method", "  - x\n  - {method", "a list of options of decode.py"),
         ("sets: {dev:", "distributions: dev\nsets: {dev:", "distributions describe the models that a grid trains"),
         ("sets: {dev:", "sets: {dev.1:", "'dev.1' is not the name of a set"),
+        ("released: released", "released: 3", "a path for each name"),
+        ("released: released", "released: '{name}/{0}'", "no model of trained is there"),
         ("num_workers: 0", "model: released", "the driver sets model"),
     ],
 )
