@@ -10,7 +10,7 @@ difference of errors per segment is then normally distributed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hainan_k2.scoring.wer import Score, ScoredUtterance
@@ -75,5 +75,5 @@ def compare_segments(first: Score, second: Score) -> SegmentTest:
     """The test of two results on the same utterances. Raises ValueError where utterances or references differ."""
     if [(u.id, u.reference) for u in first.utterances] != [(u.id, u.reference) for u in second.utterances]:
         raise ValueError("only results on the same utterances and references can be compared")
-    both: Iterable[tuple[ScoredUtterance, ScoredUtterance]] = zip(first.utterances, second.utterances)
-    return segment_test([pair for a, b in both for pair in segments_of(a, b)])
+    pairs = zip(first.utterances, second.utterances)
+    return segment_test([errors for a, b in pairs for errors in segments_of(a, b)])

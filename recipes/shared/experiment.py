@@ -144,10 +144,12 @@ class RunFolder:
 
     def _of_model(self) -> dict[str, Any]:
         """The options of decode.py that name the model."""
-        if "options.json" not in os.listdir(self._folder):
+        if not self.run.trained:
+            return {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"]}
+        options = self._folder / "options.json"  # of a run of another grid
+        if not options.is_file():
             return {"model": self.run.trained}
-        options = json.loads((self._folder / "options.json").read_text(encoding="utf-8"))
-        return {"exp_dir": self.run.trained or self.path, "lang_dir": options["lang_dir"]}
+        return {"exp_dir": self.run.trained, "lang_dir": json.loads(options.read_text(encoding="utf-8"))["lang_dir"]}
 
     @property
     def _folder(self) -> Path:
