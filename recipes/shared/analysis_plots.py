@@ -27,6 +27,11 @@ def _axes(width: float = SIZE[0]) -> tuple[Any, Any]:
     return figure, axes
 
 
+def _legend_above(axes: Any) -> None:
+    """A legend that covers no data."""
+    axes.legend(fontsize=7, ncol=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+
 def _save(figure: Any, path: Path) -> None:
     from matplotlib import pyplot
 
@@ -46,7 +51,7 @@ def plot_errors(scores: Mapping[str, Score], path: Path) -> None:
         bottom += rates
     axes.set_xticks(range(len(scores)), list(scores), rotation=25, ha="right", fontsize=8)
     axes.set(ylabel="errors per 100 words")
-    axes.legend(fontsize=8)
+    _legend_above(axes)
     _save(figure, path)
 
 
@@ -62,7 +67,7 @@ def plot_rates(by_method: Mapping[str, Mapping[str, Score]], label: str, path: P
         axes.errorbar(x, rates, spread, fmt="o", markersize=3, capsize=2, linewidth=1, label=method)
     axes.set_xticks(range(len(names)), names, rotation=25, ha="right", fontsize=8)
     axes.set(xlabel=label, ylabel="WER %")
-    axes.legend(fontsize=7, ncol=2)
+    _legend_above(axes)
     _save(figure, path)
 
 
