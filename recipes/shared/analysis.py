@@ -119,7 +119,7 @@ def time_row(method: str, times: TimeErrors, delays: TimeErrors) -> list[str]:
     """Milliseconds: median absolute error of starts and of ends, 90 % of the starts; mean, median, 90 % of delays."""
     figures = [np.median(abs(times.starts)), np.quantile(abs(times.starts), 0.9), np.median(abs(times.ends))]
     figures += [delays.ends.mean(), np.median(delays.ends), np.quantile(delays.ends, 0.9)]
-    return [method, str(len(times.starts)), *(f"{1000 * x:.0f}" for x in figures)]
+    return [method, str(len(times.starts)), *(str(round(1000 * x)) for x in figures)]
 
 
 def word_calibration(decoded: Decoded, normalise: Callable[[str], str]) -> tuple[Calibration, int]:

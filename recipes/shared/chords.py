@@ -1,12 +1,12 @@
 """A language of chords, the smallest corpus on which a tiny model can be trained: each of eight words is a chord of its
-own, 0.32 s long, with pauses of 0.1 s.
+own, by default 0.32 s long, with pauses of 0.1 s.
 
-    python recipes/shared/chords.py --dir recipes/shared/data/chords
+    python recipes/shared/chords.py --dir recipes/shared/data/chords --word-seconds 0.2 --pause 0.05
     python lang/train_bpe.py --text recipes/shared/data/chords/text.txt --vocab-size 18 \\
         --lang-dir recipes/shared/data/chords/lang_characters
 
 writes train, dev and test as WAV and cut manifests, and a text with all words. Spelled in characters, a word has five
-tokens for the four frames of 80 ms of its sound.
+tokens, for three frames of 80 ms at this pace, so that tokens need durations of 0.
 """
 
 from __future__ import annotations
@@ -30,36 +30,37 @@ from hainan_k2.config import option
 from hainan_k2.frontend.audio import SAMPLING_RATE
 
 WORDS = ("alfa", "bravo", "coda", "delta", "echo", "fox", "golf", "hotel")
-WORD_SECONDS = 0.32
 SETS = {"train": 240, "dev": 40, "test": 100}  # utterances
 
 
 @dataclass(frozen=True)
 class ChordsConfig:
     dir: str = option("", "folder to write to")
+    word_seconds: float = option(0.32, "length of a word", at_least=0.05)
+    pause: float = option(0.1, "seconds of silence around words", at_least=0)
     seed: int = option(0, "of texts and sounds", at_least=0)
 
     help_title = "options"
 
 
-def word_audio(word: str, rng: np.random.Generator) -> np.ndarray:
+def word_audio(word: str, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """A word's chord, slightly detuned: float64 (N,) at 16 kHz."""
     index = WORDS.index(word)
-    time = np.arange(int(WORD_SECONDS * SAMPLING_RATE)) / SAMPLING_RATE
+    time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
     tones = [np.sin(2 * np.pi * f * rng.uniform(0.99, 1.01) * time) for f in (300 + 250 * index, 3000 + 370 * index)]
     chord: np.ndarray = np.sum(tones, axis=0) * np.hanning(len(time))
     return chord
 
 
-def make_cuts(folder: Path, name: str, count: int, seed: int) -> Path:
+def make_cuts(folder: Path, name: str, count: int, seed: int, word_seconds: float = 0.32, pause: float = 0.1) -> Path:
     """`count` utterances of 1 to 4 words as WAV and a cut manifest folder/name.jsonl.gz."""
     choose, rng = random.Random(seed), np.random.default_rng(seed)
     cuts = []
     (folder / name).mkdir(parents=True)
     for i in range(count):
         words = [choose.choice(WORDS) for _ in range(choose.randint(1, 4))]
-        gap = np.zeros(SAMPLING_RATE // 10)
-        audio = np.concatenate([gap] + [part for w in words for part in (word_audio(w, rng), gap)])
+        gap = np.zeros(round(pause * SAMPLING_RATE))
+        audio = np.concatenate([gap] + [part for w in words for part in (word_audio(w, word_seconds, rng), gap)])
         audio = 0.2 * audio + 0.003 * rng.standard_normal(len(audio))
         path = folder / name / f"{name}-{i:03d}.wav"
         soundfile.write(path, audio, SAMPLING_RATE)
@@ -86,7 +87,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if any((folder / name).exists() for name in SETS):
             raise ValueError(f"{folder} has a corpus already: remove it, or name another folder")
         for i, (name, count) in enumerate(SETS.items()):
-            make_cuts(folder, name, count, 3 * config.seed + i)
+            make_cuts(folder, name, count, 3 * config.seed + i, config.word_seconds, config.pause)
         make_text(folder)
 
 

@@ -27,6 +27,10 @@ def test_the_corpus(tmp_path, capsys, monkeypatch):
     ]
 
 
-def test_tokens_are_denser_than_frames():
+def test_tokens_are_denser_than_frames_at_a_fast_pace(tmp_path):
     letters = [len(word) + 1 for word in chords.WORDS]  # and the mark of a word's start
-    assert min(letters) >= 4 and sum(letters) / len(letters) > 5 > chords.WORD_SECONDS / ENCODER_FRAME_SHIFT
+    cuts = CutSet.from_file(chords.make_cuts(tmp_path, "fast", 5, seed=0, word_seconds=0.2, pause=0.05))
+    for cut in cuts:
+        words = len(cut.supervisions[0].text.split())
+        assert cut.duration == pytest.approx(0.05 + 0.25 * words)
+        assert cut.duration / ENCODER_FRAME_SHIFT < words * min(letters)
