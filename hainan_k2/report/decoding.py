@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from hainan_k2.files.atomic import write_atomic
-from hainan_k2.inference.decoded import Decoded
+from hainan_k2.inference.decoded import Decoded, of_method
 from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.calibration import BINS, calibration, judged_utterances
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
 from hainan_k2.scoring.wer import Score, score
 from hainan_k2.text import Tokenizer
@@ -80,29 +82,31 @@ def report(
             )
     audio = sum(d.seconds for d in decoded)
     failed = Counter(label for d in decoded for label in d.failures)
-    figures = {
-        name: {
-            "wer": s.wer,
-            "cer": s.cer,
-            "interval": s.wer_interval(),
-            "substitutions": s.substitutions,
-            "deletions": s.deletions,
-            "insertions": s.insertions,
-            "encoder_seconds": seconds["encoder"],
-            "search_seconds": seconds[name],
-            "failed": failed[name],
-        }
-        for name, s in scores.items()
-    }
-    summary = json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": figures}, indent=1)
+    methods = {label: figures(scores[label], seconds, label, failed[label]) for label in labels}
+    summary = json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": methods}, indent=1)
     write_atomic(out_dir / f"summary-{set_name}.json", summary + "\n")
     print(f"{set_name}: {len(decoded)} utterances, {audio / 60:.1f} minutes; results in {out_dir}")
     print(table(scores, audio, seconds))
     for label in labels:
-        for line in remarks(decoded, label, tokenizer):
+        for line in (*remarks(decoded, label, tokenizer), *calibration_error(decoded, label, scores[label])):
             print(line)
     for label, count in failed.items():
         logger.error("%s failed on %d of %d utterances, which count as empty", label, count, len(decoded))
+
+
+def figures(scored: Score, seconds: dict[str, list[float]], label: str, failed: int) -> dict[str, Any]:
+    """The figures of a method in summary-SET.json; `failed` is the number of utterances on which it failed."""
+    return {
+        "wer": scored.wer,
+        "cer": scored.cer,
+        "interval": scored.wer_interval(),
+        "substitutions": scored.substitutions,
+        "deletions": scored.deletions,
+        "insertions": scored.insertions,
+        "encoder_seconds": seconds["encoder"],
+        "search_seconds": seconds[label],
+        "failed": failed,
+    }
 
 
 def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]]) -> str:
@@ -142,6 +146,18 @@ def write_words(stem: Path, kind: str, results: list[tuple[str, Hypothesis]]) ->
         files = {stem / f"{name}.{kind}": [(name, hypothesis)] for name, hypothesis in results}
     for path, part in files.items():
         path.write_text("".join(f"{line}\n" for line in WRITERS[kind](part)), encoding="utf-8")
+
+
+def calibration_error(decoded: Sequence[Decoded], label: str, scored: Score) -> list[str]:
+    """A line with the expected calibration error of the confidences of a method's words; none without words or
+    references."""
+    if not scored.words.reference_length:
+        return []
+    judged = judged_utterances(scored, *of_method(decoded, label))
+    found = calibration(word for words in judged if words is not None for word in words)
+    if found.error is None:
+        return []
+    return [f"{label}: expected calibration error {100 * found.error:.2f} % of {found.words} words ({BINS} bins)"]
 
 
 def remarks(decoded: Sequence[Decoded], label: str, tokenizer: Tokenizer) -> list[str]:

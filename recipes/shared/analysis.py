@@ -33,8 +33,8 @@ from hainan_k2.config import option
 from hainan_k2.data.cuts import open_cuts
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
-from hainan_k2.report.calibration import Calibration, calibration, judged_words
 from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.calibration import Calibration, calibration, judged_words
 from hainan_k2.scoring.segments import compare_segments
 from hainan_k2.scoring.wer import Score, ScoredUtterance
 from hainan_k2.scoring.word_times import TimeErrors, Times, compare_times, read_ctm

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hainan_k2.files.atomic import atomic_file
-from hainan_k2.report.calibration import Calibration
+from hainan_k2.scoring.calibration import Calibration
 from hainan_k2.scoring.wer import Score
 
 SIZE = (4.6, 3.2)  # inches

@@ -6,24 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.inference.decoded import Decoded
-from hainan_k2.report import Detail, Page, page_data, render
-from hainan_k2.report.calibration import calibration, judged_words
+from hainan_k2.report import Detail, Page, page_data, render, utterances
 from hainan_k2.report.differences import align, columns, differences
 from hainan_k2.report.make import SHOWN, evenly
 from hainan_k2.result import Hypothesis, Token, Word
+from hainan_k2.scoring.calibration import calibration, judged_words
 from hainan_k2.scoring.wer import score
 from hainan_k2.text import normalise
 from tests.report.pages import PIECES, data_in, page_of, texts
 
 
 def test_calibration_by_hand():
-    result = calibration([(0.95, True), (1.0, True), (0.92, False), (0.31, True), (0.39, False), (0.0, False)])
+    result = calibration([(0.95, True), (1.0, True), (0.96, False), (0.31, True), (0.28, False), (0.0, False)])
     low, middle, high = result.bins
     assert (low.count, low.confidence, low.accuracy) == (1, 0.0, 0.0)
-    assert (middle.count, middle.confidence, middle.accuracy) == (2, pytest.approx(0.35), 0.5)
-    assert (high.count, high.confidence, high.accuracy) == (3, pytest.approx(2.87 / 3), pytest.approx(2 / 3))
-    # (1 * 0 + 2 * 0.15 + 3 * 0.29) / 6
-    assert result.words == 6 and result.error == pytest.approx(0.195)
+    assert (middle.count, middle.confidence, middle.accuracy) == (2, pytest.approx(0.295), 0.5)
+    assert (high.count, high.confidence, high.accuracy) == (3, pytest.approx(0.97), pytest.approx(2 / 3))
+    # (1 * 0 + 2 * 0.205 + 3 * (0.97 - 2 / 3)) / 6
+    assert result.words == 6 and result.error == pytest.approx(0.22)
     assert calibration([]).error is None
 
 
@@ -119,12 +119,28 @@ def test_failures_and_empty_references():
     assert data_in(render(only))["methods"][1]["wer"] is None  # one error, but no reference words
 
 
-def test_only_utterances_with_details_are_shown_one_by_one():
+def test_all_utterances_are_listed_and_some_have_details():
     page = page_of(("a", "cat", "cat", "cat"), ("b", "cat", "cat", "cat"), details={"b": Detail()})
-    assert [u["id"] for u in page_data(page)["utterances"]] == ["b"]
+    assert [(u["id"], u["detail"] is not None) for u in page_data(page)["utterances"]] == [("a", False), ("b", True)]
     assert evenly(range(7)) == list(range(7)) and evenly([]) == []
     some = evenly(range(1000))
     assert len(some) == SHOWN and (some[0], some[-1]) == (0, 999)
+
+
+def test_of_too_many_utterances_those_with_details_and_most_errors_are_listed(monkeypatch):
+    monkeypatch.setattr(utterances, "LISTED", 3)
+    drawn = [
+        ("a", "the cat", "cat"),
+        ("b", "the cat", "the cat"),
+        ("c", "the cat", ""),
+        ("d", "cat", ""),
+        ("e", "", ""),
+    ]
+    for references, expected in ((True, "bcd"), (False, "abd")):
+        page = page_of(*drawn, labels=("sar",), details={"b": Detail(), "d": Detail()}, references=references)
+        data = page_data(page)
+        assert "".join(u["id"] for u in data["utterances"]) == expected
+        assert (data["count"], sum(data["durations"]["counts"])) == (5, 5)
 
 
 def test_tokens_have_their_times():
@@ -132,7 +148,7 @@ def test_tokens_have_their_times():
     page = Page(
         "p", ("ar-greedy",), [Decoded("a", "cats", 0.35, {"ar-greedy": hypothesis}, {})], PIECES, {"a": Detail()}
     )
-    tokens = page_data(page)["utterances"][0]["rows"][0]["tokens"]
+    tokens = page_data(page)["utterances"][0]["detail"]["tokens"][0]
     assert [(t["text"], t["frame"], t["duration"], t["confidence"]) for t in tokens] == [
         ("▁cat", 2, 3, 0.5),
         ("s", 4, 0, 1.0),
