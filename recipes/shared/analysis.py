@@ -34,7 +34,7 @@ from hainan_k2.data.cuts import open_cuts
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.frames import ENCODER_FRAME_SHIFT
 from hainan_k2.result import Hypothesis
-from hainan_k2.scoring.calibration import Calibration, calibration, judged_words
+from hainan_k2.scoring.calibration import Calibration, calibration, judged_utterances
 from hainan_k2.scoring.segments import compare_segments
 from hainan_k2.scoring.wer import Score, ScoredUtterance
 from hainan_k2.scoring.word_times import TimeErrors, Times, compare_times, read_ctm
@@ -123,13 +123,9 @@ def time_row(method: str, times: TimeErrors, delays: TimeErrors) -> list[str]:
 
 
 def word_calibration(decoded: Decoded, normalise: Callable[[str], str]) -> tuple[Calibration, int]:
-    """The calibration of a method's words, and how many utterances are left out (`judged_words`)."""
-    judged, left_out = [], 0
-    for u in decoded.score.utterances:
-        words = judged_words(u, decoded.hypotheses[u.id], normalise) if u.id in decoded.hypotheses else None
-        left_out += words is None
-        judged += words or []
-    return calibration(judged), left_out
+    """The calibration of a method's words, and how many utterances `judged_words` leaves out."""
+    judged = judged_utterances(decoded.score, decoded.hypotheses, normalise)
+    return calibration(word for words in judged for word in words or ()), sum(words is None for words in judged)
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
