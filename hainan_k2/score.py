@@ -4,7 +4,8 @@
     python hainan_k2/score.py exp/decode/recogs-test-ar-greedy.txt --trn-dir trn      also writes trn files for sclite
     python hainan_k2/score.py hyp.trn --reference ref.trn
 
-prints the score of each file and, from the second file on, how it differs from the first.
+prints the score of each file and, from the second file on, how it differs from the first: by paired bootstrap over
+utterances, and by the matched-pairs test of segments.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if __package__ in (None, ""):  # run as a script
 from hainan_k2.cli import Parser, errors_in_one_line
 from hainan_k2.files.trn import read_trn_pair, write_trn
 from hainan_k2.scoring.results import read_recogs
+from hainan_k2.scoring.segments import compare_segments
 from hainan_k2.scoring.wer import score
 
 
@@ -41,10 +43,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         for path, scored in zip(files, scores):
             print(f"{path}: {scored}")
         for path, scored in zip(files[1:], scores[1:]):
-            c = scored.compare(scores[0])
+            c, segments = scored.compare(scores[0]), compare_segments(scores[0], scored)
             print(
                 f"{path} less {files[0]}: WER {100 * c.difference:+.2f} % "
-                f"[{100 * c.low:+.2f}, {100 * c.high:+.2f}], p = {c.p_value:.3f}"
+                f"[{100 * c.low:+.2f}, {100 * c.high:+.2f}], p = {c.p_value:.3f}; "
+                f"of {segments.segments} segments with errors, p = {segments.p_value:.3f}"
             )
         if options.trn_dir is not None:
             options.trn_dir.mkdir(parents=True, exist_ok=True)

@@ -137,7 +137,7 @@ def train(
         torch.set_num_threads(config.num_threads)
     torch.manual_seed(config.seed)
     initial, tokenizer = start_from(config)
-    dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0}
+    dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0 and loss.mask_scores == "all"}
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
     check_precision(ranks.device, loop.precision, model.config.predictor)
     loss.check_model(model.config)

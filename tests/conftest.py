@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests sta
 import pytest
 import torch
 
+from recipes.shared.chords import make_cuts
 from tests.slow import (  # pytest finds these by their names
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -14,7 +15,7 @@ from tests.slow import (  # pytest finds these by their names
     pytest_runtest_call,
     pytest_terminal_summary,
 )
-from tests.toy import make_cuts, make_lang
+from tests.toy import make_lang
 
 torch.set_num_threads(1)
 

@@ -2,60 +2,25 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
-from lhotse import CutSet, Recording, SupervisionSegment
-from lhotse.cut import MonoCut
 
 from hainan_k2.config import PRESETS
 from hainan_k2.files.jsonl import read_lines
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint
-from hainan_k2.frontend.audio import SAMPLING_RATE
+from recipes.shared.chords import make_text
 
 ROOT = Path(__file__).parent.parent
-WORDS = ("alfa", "bravo", "coda", "delta", "echo", "fox", "golf", "hotel")
-WORD_SECONDS = 0.32
-
-
-def word_audio(word: str, rng: np.random.Generator) -> np.ndarray:
-    """A word's chord, slightly detuned."""
-    index = WORDS.index(word)
-    time = np.arange(int(WORD_SECONDS * SAMPLING_RATE)) / SAMPLING_RATE
-    tones = [np.sin(2 * np.pi * f * rng.uniform(0.99, 1.01) * time) for f in (300 + 250 * index, 3000 + 370 * index)]
-    return sum(tones) * np.hanning(len(time))
-
-
-def make_cuts(folder: Path, name: str, count: int, seed: int) -> Path:
-    """`count` utterances of 1 to 4 words as WAV and a cut manifest folder/name.jsonl.gz."""
-    choose, rng = random.Random(seed), np.random.default_rng(seed)
-    cuts = []
-    (folder / name).mkdir(parents=True)
-    for i in range(count):
-        words = [choose.choice(WORDS) for _ in range(choose.randint(1, 4))]
-        gap = np.zeros(SAMPLING_RATE // 10)
-        audio = np.concatenate([gap] + [part for w in words for part in (word_audio(w, rng), gap)])
-        audio = 0.2 * audio + 0.003 * rng.standard_normal(len(audio))
-        path = folder / name / f"{name}-{i:03d}.wav"
-        soundfile.write(path, audio, SAMPLING_RATE)
-        recording = Recording.from_file(path)
-        supervision = SupervisionSegment(f"{name}-{i:03d}", recording.id, 0, recording.duration, text=" ".join(words))
-        cuts.append(MonoCut(f"{name}-{i:03d}", 0, recording.duration, 0, [supervision], recording=recording))
-    CutSet.from_cuts(cuts).to_file(folder / f"{name}.jsonl.gz")
-    return folder / f"{name}.jsonl.gz"
 
 
 def make_lang(folder: Path) -> Path:
     """A BPE of whole words."""
     import subprocess
 
-    text = folder / "text.txt"
-    text.write_text("\n".join(" ".join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))) + "\n")
+    text = make_text(folder)
     subprocess.run(
         [
             sys.executable,

@@ -5,6 +5,7 @@ The CTC loss is auxiliary, or the only one for a model of objective ctc.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from hainan_k2 import fsa
 from hainan_k2.config import BLANK, ModelConfig, option
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.model.joiner import mask_predictor
+from hainan_k2.model.joiner import Joiner, mask_predictor
 from hainan_k2.stopwatch import Stopwatch
 
 
@@ -37,6 +38,15 @@ class LossConfig:
         at_least=0,
         at_most=1,
     )
+    mask_scores: str = option(
+        "all",
+        "what a masked position predicts without the predictor: tokens and durations, or only one of them, for "
+        "experiments; encoder-only decoding needs all",
+        ("all", "tokens", "durations"),
+    )
+    zero_penalty: float = option(
+        0.0, "subtracted from the log-probabilities of duration 0 in the TDT loss, nats", at_least=0
+    )
     sigma: float = option(0.05, "logit under-normalisation: subtracted from token log-probabilities", at_least=0)
     omega: float = option(
         0.0, "probability, for each batch, of the RNN-T loss in place of the TDT loss", at_least=0, at_most=1
@@ -51,6 +61,12 @@ class LossConfig:
         """Raises ValueError where the options are not those of a loss of such a model."""
         if self.omega > 0 and config.objective != "tdt":
             raise ValueError(f"omega is {self.omega}: it mixes RNN-T into the TDT loss, not into {config.objective}")
+        if self.mask_scores != "all" and config.objective != "tdt":
+            raise ValueError(
+                f"mask_scores is {self.mask_scores}: a model of objective {config.objective} has no durations"
+            )
+        if self.zero_penalty > 0 and (config.objective != "tdt" or 0 not in config.durations):
+            raise ValueError(f"zero_penalty is {self.zero_penalty}: the model has no duration 0 beside others")
         if config.objective == "rnnt" and self.loss == "pruned" and self.prune_band < 2:
             raise ValueError(f"prune_band is {self.prune_band}: bands of the pruned RNN-T loss have at least 2 labels")
 
@@ -92,7 +108,8 @@ def transducer_losses(
 ) -> dict[str, Tensor]:
     """TDT or RNN-T losses of each utterance, in nats.
 
-    In training mode the predictor is masked at random (arXiv 2410.02597, section 3), and omega and sigma apply.
+    In training mode the predictor is masked at random (arXiv 2410.02597, section 3), and omega, sigma and zero_penalty
+    apply.
 
     Args:
       encoder_out, lens: (B, T, C) and (B,), in encoder frames.
@@ -111,17 +128,20 @@ def transducer_losses(
         "fastemit_lambda": config.fastemit,
         "clamp": config.clamp,
         "sigma": config.sigma if model.training else 0.0,
+        "zero_penalty": config.zero_penalty if model.training else 0.0,
     }
     rnnt = objective == "rnnt" or model.training and config.omega > 0 and float(torch.rand(())) < config.omega
     with watch.section("predictor + joint"):
         predicted = model.predictor(targets)
         enc_proj = model.joiner.project_encoder(encoder_out)
         pred_proj = model.joiner.project_predictor(predicted)
+        predictions = [pred_proj]
         if model.training:
-            pred_proj = mask_predictor(pred_proj, config.mask_prob)
+            masked = mask_predictor(pred_proj, config.mask_prob)
+            predictions = [masked] if config.mask_scores == "all" else [masked, pred_proj]
     if config.loss == "full":
         with watch.section("predictor + joint"):
-            logits = model.joiner.outputs(enc_proj[:, :, None], pred_proj[:, None])
+            logits = joint_outputs(model.joiner, enc_proj[:, :, None], [p[:, None] for p in predictions], config)
         loss = fsa.rnnt_loss if rnnt else fsa.tdt_loss
         with watch.section("transducer loss"):
             return {objective: loss(logits, targets, lens, target_lens, durations, **options)}
@@ -134,13 +154,29 @@ def transducer_losses(
             simple, occupancy = fsa.tdt_loss_simple(*additive, durations, reduction="none", backend=config.backend)
             bounds = fsa.tdt_prune_bounds(occupancy, lens, target_lens, durations, config.prune_band)
     with watch.section("predictor + joint"):
-        logits = model.joiner.outputs(enc_proj[:, :, None], fsa.tdt_prune(pred_proj, bounds, config.prune_band))
+        predictions = [fsa.tdt_prune(p, bounds, config.prune_band) for p in predictions]
+        logits = joint_outputs(model.joiner, enc_proj[:, :, None], predictions, config)
     with watch.section("transducer loss"):
         if rnnt:
             pruned = fsa.rnnt_loss(logits, targets, lens, target_lens, durations, bounds=bounds, **options)
         else:
             pruned = fsa.tdt_loss_pruned(logits, targets, bounds, lens, target_lens, durations, **options)
     return {"simple": simple, objective: pruned}
+
+
+def joint_outputs(joiner: Joiner, enc_proj: Tensor, predictions: Sequence[Tensor], config: LossConfig) -> Tensor:
+    """Outputs (..., V + D) of the joint.
+
+    Args:
+      enc_proj: (..., J) projected frames.
+      predictions: projected predictions (..., J): one, or two, masked and not, of which the masked one gives the part
+        of the outputs that config.mask_scores names, the other the rest.
+    """
+    outputs = [joiner.outputs(enc_proj, p) for p in predictions]
+    if len(outputs) == 1:
+        return outputs[0]
+    tokens, durations = outputs if config.mask_scores == "tokens" else reversed(outputs)
+    return torch.cat([tokens[..., : joiner.vocab_size], durations[..., joiner.vocab_size :]], -1)
 
 
 def ctc_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets: Tensor, target_lens: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 Each run is a training (train.py) in its own folder, then decode.py on every set and, if the grid asks for it,
 distributions.py. Commands that are done are not run again, also after kill -9: the same command goes on, a training
 from its last checkpoint. After every run results.md, results.tsv and the plots are written for the runs that are
-complete. Paths in the grid are relative to the folder where the command runs.
+complete. Paths in the grid are relative to the folder where the command runs. A grid of trained models decodes them
+and trains nothing.
 
 Exit codes: 0; 1 if a run failed, all others being done; 2 for an error in the grid or the options.
 """
@@ -27,13 +28,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Optional, TextIO
 
-from experiment_grid import ROOT, Grid, Run, read_grid
+from experiment_grid import ROOT, Grid, Run, methods_of, read_grid
 from experiment_results import write_results
 
 from hainan_k2.cli import Parser, errors_in_one_line, start_logging
 from hainan_k2.config import ModelConfig
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.formats.checkpoint import LAST, load_checkpoint, model_of_state
+from hainan_k2.formats.model_dir import find_model, read_model
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.suitability import why_unsuitable
@@ -60,9 +62,11 @@ class RunFolder:
 
     def __init__(self, out_dir: Path, run: Run, grid: Grid):
         self.path, self.run, self.grid = out_dir / run.name, run, grid
-        self.steps = [Step("train", run.options, self._train)]
-        for name, cuts in grid.sets.items():
-            asked = {"cuts": cuts, **grid.decode}
+        self.steps = [] if run.trained else [Step("train", run.options, self._train)]
+        for name, (of_set, options) in grid.calls.items():
+            asked = {"cuts": grid.sets[of_set], **options}
+            if run.trained:
+                asked["model"] = run.trained
             self.steps.append(Step(f"decode-{name}", asked, partial(self._decode, name)))
         if grid.distributions:
             asked = {"cuts": grid.sets[grid.distributions]}
@@ -122,13 +126,13 @@ class RunFolder:
         return command("hainan_k2/train.py", {"exp_dir": self.path, **self.run.options})
 
     def _decode(self, name: str) -> list[str]:
-        methods = suitable_methods(self.grid.methods, self._model())
+        of_set, options = self.grid.calls[name]
+        methods = suitable_methods(methods_of(options), self._model())
         taken = {name for method in methods for name in METHODS[method].options}
         unused = {f.name for f in dataclasses.fields(SearchConfig)} - taken
-        chosen = {name: value for name, value in self.grid.decode.items() if name not in unused}
+        chosen = {name: value for name, value in options.items() if name not in unused}
         chosen["method"] = methods
-        files = {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"], "cuts": self.grid.sets[name]}
-        files["out_dir"] = self.path / "decode" / name
+        files = {**self._of_model(), "cuts": self.grid.sets[of_set], "out_dir": self.path / "decode" / name}
         if files["out_dir"].exists():  # of another decoding, maybe of other cuts
             shutil.rmtree(files["out_dir"])
         return command("hainan_k2/decode.py", {**files, **chosen})
@@ -138,8 +142,24 @@ class RunFolder:
         out = self.path / "distributions-of-model.json"
         return command("recipes/shared/distributions.py", {"exp_dir": self.path, "cuts": cuts, "out": out})
 
+    def _of_model(self) -> dict[str, Any]:
+        """The options of decode.py that name the model."""
+        if not self.run.trained:
+            return {"exp_dir": self.path, "lang_dir": self.run.options["lang_dir"]}
+        options = self._folder / "options.json"  # of a run of another grid
+        if not options.is_file():
+            return {"model": self.run.trained}
+        return {"exp_dir": self.run.trained, "lang_dir": json.loads(options.read_text(encoding="utf-8"))["lang_dir"]}
+
+    @property
+    def _folder(self) -> Path:
+        """Where the model is."""
+        return find_model(self.run.trained) if self.run.trained else self.path
+
     def _model(self) -> ModelConfig:
-        path = self.path / LAST
+        if "exp_dir" not in self._of_model():
+            return read_model(self._folder)[0].config
+        path = self._folder / LAST
         return model_of_state(load_checkpoint(path), path)[0]
 
 
@@ -241,6 +261,8 @@ def main(argv: Optional[list[str]] = None) -> None:
         if options.jobs < 1:
             raise ValueError(f"--jobs is {options.jobs}: at least 1")
         grid = read_grid(options.grid)
+        for run in grid.absent:
+            logger.warning("%s is left out: %s has no finished training", run.name, run.trained)
         names = [run.name for run in grid.runs]
         unknown = [name for name in options.run or [] if name not in names]
         if unknown:

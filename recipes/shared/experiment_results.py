@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +11,15 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from decoded import read_decoded
 from experiment_grid import Grid, Run
 
 from hainan_k2.files.atomic import atomic_file, write_atomic
-from hainan_k2.scoring.results import file_stem, read_recogs
+from hainan_k2.scoring.segments import compare_segments
 from hainan_k2.scoring.significance import compare, interval
-from hainan_k2.scoring.wer import Score, score
+from hainan_k2.scoring.wer import Score
+
+WIDEST = 16  # columns of a table, methods of a plot
 
 
 @dataclass(frozen=True)
@@ -71,23 +74,24 @@ class Cell:
 Cells = dict[tuple[str, str, str], Cell]  # by set, configuration and method
 
 
-def read_results(runs: Sequence[tuple[Path, Run]], sets: Iterable[str]) -> list[Result]:
-    """The results of complete runs. Raises ValueError or OSError where one cannot be read."""
-    results = []
+def read_results(runs: Sequence[tuple[Path, Run]], calls: Mapping[str, str]) -> list[Result]:
+    """The results of complete runs. Raises ValueError or OSError where one cannot be read.
+
+    Args:
+      calls: the set of every folder of results.
+    """
+    results: dict[tuple[str, str, str], Result] = {}
     for folder, run in runs:
-        training = json.loads((folder / "train.json").read_text(encoding="utf-8"))["command"]
-        for name in sets:
-            record = json.loads((folder / f"decode-{name}.json").read_text(encoding="utf-8"))
-            decoded = folder / "decode" / name
-            (path,) = decoded.glob("summary-*.json")
-            summary = json.loads(path.read_text(encoding="utf-8"))
-            for method, figures in summary["methods"].items():
-                stem = file_stem(path.stem[len("summary-") :], method)
-                scored = score(read_recogs(decoded / f"recogs-{stem}.txt"))
-                seconds = figures["encoder_seconds"], figures["search_seconds"]
+        trained = (Path(run.trained) if run.trained else folder) / "train.json"
+        training = json.loads(trained.read_text(encoding="utf-8"))["command"] if trained.is_file() else run.trained
+        for call, name in calls.items():
+            record = json.loads((folder / f"decode-{call}.json").read_text(encoding="utf-8"))
+            for found in read_decoded(folder / "decode" / call):
+                seconds = found.figures["encoder_seconds"], found.figures["search_seconds"]
                 commands = training, record["command"]
-                results.append(Result(run, name, method, scored, summary["audio_seconds"], *seconds, commands))
-    return results
+                result = Result(run, name, found.method, found.score, found.audio_seconds, *seconds, commands)
+                results.setdefault((run.name, name, found.method), result)  # two calls may ask for the same
+    return list(results.values())
 
 
 def write_results(grid: Grid, runs: Sequence[tuple[Path, Run]], out_dir: Path, where: str) -> None:
@@ -96,7 +100,7 @@ def write_results(grid: Grid, runs: Sequence[tuple[Path, Run]], out_dir: Path, w
     Args:
       where: arguments of experiment.py that repeat the grid.
     """
-    results = read_results(runs, grid.sets)
+    results = read_results(runs, {call: of_set for call, (of_set, _) in grid.calls.items()})
     cells: Cells = {}
     for result in results:
         key = result.set, result.run.configuration, result.method
@@ -147,6 +151,10 @@ def _configurations(grid: Grid, cells: Cells, name: str) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table; one that would be wider than WIDEST is turned, so that its first column is its head."""
+    rows = list(rows)
+    if len(head) > WIDEST:
+        head, *rows = zip(head, *rows)
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
@@ -177,7 +185,11 @@ def time_table(grid: Grid, cells: Cells, name: str) -> list[str]:
 
 
 def comparison_table(grid: Grid, cells: Cells) -> list[str]:
-    """The differences that the grid asks for, on every set, over the seeds that both sides have."""
+    """The differences that the grid asks for, on every set, over the seeds that both sides have.
+
+    The last column has the largest p of the segment tests of single seeds: segments of the same utterance in several
+    trainings are not independent.
+    """
     rows = []
     for comparison in grid.comparisons:
         for name in grid.sets:
@@ -192,10 +204,12 @@ def comparison_table(grid: Grid, cells: Cells) -> list[str]:
                 bounds = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
                 what = f"{' '.join(comparison.first)} less {' '.join(comparison.second)}"
                 figures = f"{100 * found.difference:+.2f}", bounds, f"{found.p_value:.3f}", str(len(seeds))
-                rows.append([comparison.claim, what, name, *figures])
+                scores = zip((r.score for r in second.results), (r.score for r in first.results))
+                largest = max(compare_segments(*pair).p_value for pair in scores)
+                rows.append([comparison.claim, what, name, *figures, f"{largest:.3f}"])
     if not rows:
         return []
-    head = ["claim", "WER points", "set", "difference", "95 % interval", "p", "seeds"]
+    head = ["claim", "WER points", "set", "difference", "95 % interval", "p", "seeds", "p of segments"]
     return ["## Comparisons: paired bootstrap over utterances and seeds", "", *_table(head, rows), ""]
 
 
@@ -216,14 +230,14 @@ def distribution_table(grid: Grid, runs: Sequence[tuple[Path, Run]]) -> list[str
 
 def plot(grid: Grid, cells: Cells, name: str, path: Path) -> None:
     """WER with intervals: a line per method over the values of a single axis of numbers, else a column of points per
-    configuration."""
+    configuration. No plot of more methods than a reader can tell apart."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     configurations = _configurations(grid, cells, name)
-    if not configurations:
+    if not configurations or len(_methods(grid, cells, name)) > WIDEST:
         return
     axis = next(iter(grid.vary)) if len(grid.vary) == 1 and isinstance(next(iter(grid.vary.values())), list) else ""
     places = [float(c.partition("=")[2]) if axis else float(i) for i, c in enumerate(configurations)]

@@ -37,7 +37,7 @@ def enumerate_paths(num_frames, labels, durations, band=None):
         yield from extend(0, 0, [])
 
 
-def brute_force(logits, labels, durations, sigma=0.0, band=None):
+def brute_force(logits, labels, durations, sigma=0.0, band=None, zero_penalty=0.0):
     """Loss of one utterance and its gradient, path by path.
 
     Args:
@@ -49,11 +49,12 @@ def brute_force(logits, labels, durations, sigma=0.0, band=None):
     logits = np.asarray(logits, dtype=np.float64)
     vocab_size = logits.shape[-1] - len(durations)
     tokens, steps = log_softmax(logits[..., :vocab_size]), log_softmax(logits[..., vocab_size:])
+    paid = [zero_penalty if d == 0 else 0.0 for d in durations]
     paths = list(enumerate_paths(logits.shape[0], labels, durations, band))
     gradient = np.zeros_like(logits)
     if not paths:
         return math.inf, gradient
-    scores = [sum(tokens[t, u, v] - sigma + steps[t, u, i] for t, u, v, i in path) for path in paths]
+    scores = [sum(tokens[t, u, v] - sigma + steps[t, u, i] - paid[i] for t, u, v, i in path) for path in paths]
     highest = max(scores)
     total = highest + math.log(sum(math.exp(s - highest) for s in scores))
     for path, score in zip(paths, scores):

@@ -61,7 +61,10 @@ def test_grids_of_the_recipes(monkeypatch):
     assert {"grid_kinds", "grid_masking"} <= {path.stem for path in paths}
     for path in paths:
         grid = read_grid(path)
-        assert len(grid.runs) == len(grid.seeds) * len(grid.configurations) and grid.train["num_epochs"] > 0
+        if grid.trained:
+            assert {run.trained for run in grid.runs} >= {"released"} and len(grid.searches) > 1
+        else:
+            assert len(grid.runs) == len(grid.seeds) * len(grid.configurations) and grid.train["num_epochs"] > 0
 
 
 def test_options_of_a_file_come_first(tmp_path):
@@ -85,7 +88,7 @@ def test_runs_come_seed_by_seed(tmp_path):
 @pytest.mark.parametrize(
     "old, new, message",
     [
-        ("title: Two kinds", "titel: Two kinds", "no key 'title'; the keys are title, train"),
+        ("title: Two kinds", "titel: Two kinds", "no key 'title'; the keys are title, seeds"),
         ("loss: full", "loss: fuller", "loss is 'fuller': choose from pruned, full"),
         ("loss: full", "colour: red", "no option colour"),
         ("loss: full", "exp_dir: exp", "the driver sets exp_dir"),
@@ -192,7 +195,7 @@ def test_tables(tmp_path):
     assert lines[1][:5] == ["ctc", "1", "dev", "ctc-greedy", "50.00"] and lines[1][-2:] == ["train ctc-seed1", "decode"]
     assert (tmp_path / "plot-dev.png").stat().st_size > 5000
     cells = {}
-    for result in read_results(runs, ["dev"]):
+    for result in read_results(runs, {"dev": "dev"}):
         cells.setdefault((result.set, result.run.configuration, result.method), Cell([])).results.append(result)
     assert comparison_table(grid, {key: cell for key, cell in cells.items() if key[1] == "ctc"}) == []
 

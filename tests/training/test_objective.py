@@ -16,7 +16,7 @@ from hainan_k2.search.choosing import choose_methods
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.training.objective import LossConfig, hainan_losses, transducer_losses
 from hainan_k2.training.validation import figure_names
-from tests.oracles.loss import dynamic_programming, log_softmax
+from tests.oracles.loss import brute_force, dynamic_programming, log_softmax
 from tests.toy import decode_command, train_command
 
 VOCAB = 6
@@ -75,6 +75,38 @@ def test_rnnt_losses_of_the_joint(mask_prob, backend):
     assert all(validated < found["rnnt"]) or mask_prob, "sigma is for training only"
 
 
+def all_masked(model, mask_scores):
+    """The outputs of the joint where every position is masked."""
+    frames, v = encoded(model), model.vocab_size
+    with torch.no_grad():
+        enc = model.joiner.project_encoder(frames)[:, :, None]
+        pred = model.joiner.project_predictor(model.predictor(TARGETS))[:, None]
+        masked, plain = (model.joiner.out(torch.relu(enc + x)) for x in (0 * pred, pred))
+    tokens = plain if mask_scores == "durations" else masked
+    durations = plain if mask_scores == "tokens" else masked
+    return torch.cat([tokens[..., :v], durations[..., v:]], -1)
+
+
+@pytest.mark.parametrize("mask_scores", ["all", "tokens", "durations"])
+def test_scores_that_masks_apply_to(mask_scores):
+    """At mask_prob 1, full and pruned, with a penalty on duration 0; neither applies in validation."""
+    model = model_of("tdt").train()
+    joint = all_masked(model, mask_scores)
+    options = {"mask_scores": mask_scores, "mask_prob": 1.0, "zero_penalty": 0.5, "backend": "torch"}
+    batch = encoded(model), LENS, TARGETS, TARGET_LENS
+    expected = [
+        brute_force(joint[b, :t, : u + 1].numpy(), TARGETS[b, :u].tolist(), (0, 1, 2), 0.05, zero_penalty=0.5)[0]
+        for b, (t, u) in enumerate(zip(LENS.tolist(), TARGET_LENS.tolist()))
+    ]
+    for loss, band in (("full", 5), ("pruned", 4)):
+        config = LossConfig(loss=loss, prune_band=band, **options)
+        found = transducer_losses(model.train(), *batch, config, Stopwatch())["tdt"]
+        assert found.tolist() == pytest.approx(expected, rel=1e-5)
+        validated = transducer_losses(model.eval(), *batch, config, Stopwatch())["tdt"]
+        plain = transducer_losses(model, *batch, LossConfig(loss=loss, prune_band=band), Stopwatch())["tdt"]
+        assert torch.equal(validated, plain)
+
+
 def test_ctc_is_the_whole_objective_of_a_ctc_model():
     model = model_of("ctc")
     found = losses_of(model, ctc_scale=0.1)
@@ -124,6 +156,8 @@ def test_the_encoder_starts_from_the_same_weights():
     [
         ("rnnt", {"omega": 0.1}, "omega is 0.1: it mixes RNN-T into the TDT loss, not into rnnt"),
         ("ctc", {"omega": 0.1}, "omega is 0.1"),
+        ("rnnt", {"mask_scores": "tokens"}, "mask_scores is tokens: a model of objective rnnt has no durations"),
+        ("rnnt", {"zero_penalty": 1.0}, "zero_penalty is 1.0: the model has no duration 0 beside others"),
         ("rnnt", {"prune_band": 1}, "prune_band is 1: bands of the pruned RNN-T loss have at least 2"),
     ],
 )

@@ -38,6 +38,8 @@ class LossOptions:
       clamp: if positive, every token logit's gradient is limited to [-clamp, clamp]. The limit applies to the gradient
         of the utterance's own loss, before the reduction or later factors scale it.
       zero_infinity: replace infinite losses by 0 and log how many there were.
+      zero_penalty: subtracted from the log-probability of duration 0 on every arc; `tdt_loss_simple` and `rnnt_loss`
+        ignore it. Like sigma, for training.
 
     Raises:
       ValueError: for an unknown reduction or backend, and for negative numbers.
@@ -49,11 +51,13 @@ class LossOptions:
     fastemit_lambda: float = 0.0
     clamp: float = 0.0
     zero_infinity: bool = False
+    zero_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         checks.check_option("reduction", self.reduction, REDUCTIONS)
         checks.check_option("backend", self.backend, BACKENDS)
         checks.check_not_negative(sigma=self.sigma, fastemit_lambda=self.fastemit_lambda, clamp=self.clamp)
+        checks.check_not_negative(zero_penalty=self.zero_penalty)
 
     @classmethod
     def merged(cls, options: LossOptions | None, overrides: Mapping[str, Any]) -> LossOptions:

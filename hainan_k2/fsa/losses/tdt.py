@@ -145,8 +145,7 @@ def _joint_loss(
     lattice = training_lattice(
         frame_lens, target_lens, blank_steps, token_steps, num_frames, band, bounds, logits.device
     )
-    num_durations = 0 if rnnt else len(durations)
-    nll = _LatticeLoss.apply(logits, labels, vocab_size, num_durations, lattice, options)
+    nll = _LatticeLoss.apply(logits, labels, vocab_size, () if rnnt else durations, lattice, options)
     return options.reduce(nll, target_lens, accumulation_dtype(logits.dtype))
 
 
@@ -159,14 +158,16 @@ class _LatticeLoss(torch.autograd.Function):
         logits: Tensor,
         labels: Tensor,
         vocab_size: int,
-        num_durations: int,
+        durations: tuple[int, ...],
         lattice: TrainingLattice,
         options: LossOptions,
     ) -> Tensor:
-        ctx.layout = vocab_size, num_durations, lattice.frame_lens, lattice.widths
+        ctx.layout = vocab_size, len(durations), lattice.frame_lens, lattice.widths
         ctx.clamp = options.clamp
         blank, label, duration, normaliser = JointLogits(logits, labels, *ctx.layout).log_probs()
         blank, label = blank.double() - options.sigma, label.double() - options.sigma
+        if options.zero_penalty and durations[:1] == (0,):
+            duration[..., 0] -= options.zero_penalty
         forward_backward = find_backend(options.backend, logits.device)
         total, occupancies = forward_backward(lattice, blank, label, duration, ctx.needs_input_grad[0])
         if occupancies is not None:

@@ -46,19 +46,21 @@ def test_golden_vectors(backend):
     shapes=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 3)), min_size=1, max_size=3),
     durations=st.sampled_from(DURATIONS),
     sigma=st.sampled_from([0.0, 0.05]),
+    zero_penalty=st.sampled_from([0.0, 0.7]),
     pad=st.tuples(st.integers(0, 2), st.integers(0, 2)),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_path(seed, shapes, durations, sigma, pad):
+def test_every_path(seed, shapes, durations, sigma, zero_penalty, pad):
     batch = random_batch(np.random.default_rng(seed), shapes, durations, pad=pad)
     for backend in BACKENDS:
         values, gradient = value_and_gradient(
-            tdt_loss, *batch, durations, sigma=sigma, reduction="none", backend=backend
+            tdt_loss, *batch, durations, sigma=sigma, zero_penalty=zero_penalty, reduction="none", backend=backend
         )
         assert not gradient.isnan().any()
         for b, (t, u) in enumerate(shapes):
             labels = batch[1][b, :u].tolist()
-            value, expected = brute_force(batch[0][b, :t, : u + 1].numpy(), labels, durations, sigma)
+            single = batch[0][b, :t, : u + 1].numpy()
+            value, expected = brute_force(single, labels, durations, sigma, zero_penalty=zero_penalty)
             assert values[b].item() == pytest.approx(value, abs=1e-6)
             np.testing.assert_allclose(gradient[b, :t, : u + 1].numpy(), expected, atol=1e-5)
             inside = torch.zeros_like(gradient[b], dtype=torch.bool)
