@@ -22,6 +22,7 @@ from hainan_k2.inference.batch_search import search_batch
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.engine import encode_batch
 from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.inference.samples import Audio
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS, Windows
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.content import Detail, Page
@@ -90,24 +91,22 @@ def write_decoding(
     )
 
 
-def write_transcription(
-    path: Path,
+def transcription_page(
     recognizer: Recognizer,
-    results: Sequence[tuple[str, Decoded]],
+    results: Sequence[tuple[Audio, Decoded]],
     rows: Sequence[Row],
     resources: DecodingResources,
     seconds: Optional[Mapping[str, float]] = None,
     origin: Pairs = (),
-) -> None:
-    """Write the page of transcribed recordings.
+) -> Page:
+    """The page of transcribed recordings.
 
     With references, the summary counts all results, and up to 20 are shown in detail. Without references, up to 20
     recordings, spread evenly over all, are decoded again by `rows` and by the methods that METHODS marks as compared,
     and the page compares their texts.
 
     Args:
-      path: HTML file to write.
-      results: (path of the recording, its result) pairs.
+      results: pairs of a recording, its path or its samples (N,) at 16 kHz, and its result.
       rows: the methods and their options, in order.
       resources: LM, graph, grammar and hotwords of the searches.
       seconds: time of "encoder" and of the search of each row's label; given if and only if the results have
@@ -122,7 +121,7 @@ def write_transcription(
         rows += [Row(name, name, options) for name in able if name not in [row.method for row in rows]]
     shown, details = [], {}
     for file, decoded in evenly(results):
-        samples = read_audio(file)
+        samples = file if isinstance(file, np.ndarray) else read_audio(file)
         if not referenced:
             decoded = Decoded(decoded.id, "", decoded.seconds, {}, {}, decoded.normalise)
             (outcomes,) = recognizer.decode([file], rows, resources, watch=watch)
@@ -138,20 +137,16 @@ def write_transcription(
             paths = () if isinstance(best, str) else best.with_words(pieces, audio_seconds=decoded.seconds).alternatives
         shown.append(decoded)
         details[decoded.id] = Detail(samples, paths)
-    page_facts = (("recordings", f"{len(shown)} of {len(results)}"), *facts(model))
-    write_page(
-        path,
-        Page(
-            "Transcripts",
-            tuple(row.label for row in rows),
-            [decoded for _, decoded in results] if referenced else shown,
-            pieces,
-            details,
-            watch.seconds if seconds is None else seconds,
-            page_facts,
-            references=referenced,
-            origin=origin,
-        ),
+    return Page(
+        "Transcripts",
+        tuple(row.label for row in rows),
+        [decoded for _, decoded in results] if referenced else shown,
+        pieces,
+        details,
+        watch.seconds if seconds is None else seconds,
+        (("recordings", f"{len(shown)} of {len(results)}"), *facts(model)),
+        references=referenced,
+        origin=origin,
     )
 
 
