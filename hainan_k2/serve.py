@@ -17,7 +17,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
@@ -27,7 +27,11 @@ from hainan_k2.config import option
 from hainan_k2.inference.window_sizes import WindowConfig
 from hainan_k2.search.resources import ResourceConfig
 from hainan_k2.search.sweep import SearchGrid
-from hainan_k2.server.limits import Limits, LiveConfig
+from hainan_k2.server.limits import MESSAGE_BYTES, Limits, LiveConfig
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
 
 PORT = 8000
 GRACE = 10  # seconds that running requests have when the server is stopped
@@ -70,34 +74,46 @@ def serve(
     Raises:
       ValueError: if a package is missing, or for a model, resources or options that cannot be used.
     """
-    try:
-        import python_multipart  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"{error}: pip install 'hainan_k2[serve]'") from None
+    check_packages()
     import torch
 
     from hainan_k2.server.app import make_app
-    from hainan_k2.server.live import MESSAGE_BYTES
     from hainan_k2.server.service import Service
 
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
-    service = Service.load(
-        config.model, config.method, options, files, windows, streams, config.device, config.precision
-    )
-    uvicorn.run(
-        make_app(service, limits, is_local(config.host)),
-        host=config.host,
-        port=config.port,
-        ws="websockets",
-        ws_max_size=MESSAGE_BYTES,
-        ws_ping_interval=None,  # a client that is slowed down cannot answer
-        timeout_graceful_shutdown=GRACE,
-        log_config=None,
-        server_header=False,
+    loaded = (config.model, config.method, options, files, windows, streams, config.device, config.precision)
+    service = Service.load(*loaded)
+    server_of(make_app(service, limits, is_local(config.host)), config.host, config.port).run()
+
+
+def check_packages() -> None:
+    """ValueError if a package of the extra "serve" is missing."""
+    try:
+        import python_multipart  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'hainan_k2[serve]'") from None
+
+
+def server_of(app: Starlette, host: str, port: int) -> uvicorn.Server:
+    """The HTTP server of an application. `run` serves until the process is told to stop."""
+    import uvicorn
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            ws="auto",
+            ws_max_size=MESSAGE_BYTES,
+            ws_ping_interval=None,  # a client that is slowed down cannot answer
+            timeout_graceful_shutdown=GRACE,
+            log_config=None,
+            server_header=False,
+        )
     )
 
 

@@ -55,7 +55,7 @@ class Wanted:
         for name, value in fields:
             name = name[:-2] if name.endswith("[]") else name
             if name not in NAMES:
-                raise BadField(name, f"field {shown(name)} is unknown: there are file, {', '.join(NAMES)}")
+                raise BadField(name, f"field {shown(name)} is unknown: besides a file there are {', '.join(NAMES)}")
             if name == "timestamp_granularities":
                 granularities.append(value)
             elif name in values:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hainan_k2.config import option
 from hainan_k2.inference.window_sizes import StreamConfig
 
+MESSAGE_BYTES = 1 << 20  # of a message of a stream at most: 33 s
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -32,7 +32,6 @@ from hainan_k2.server.service import Service
 
 logger = logging.getLogger(__name__)
 
-MESSAGE_BYTES = 1 << 20  # of a message at most: 33 s
 WAITING = 4  # messages that are received and not yet searched
 PATIENCE = 60.0  # seconds without a message after which the server closes
 NORMAL, BAD_DATA, MISTAKE, BUSY = 1000, 1007, 1011, 1013  # codes of RFC 6455 that tell why a WebSocket is closed
