@@ -156,7 +156,7 @@ function main() {
   const facts = { model: data.model, "files by": data.method, "microphone by": data.streamMethod, hainan_k2: data.version };
   document.getElementById("page").append(
     el("header", {}, el("h1", {}, "Speak, or drop a file"),
-      el("p", { class: "muted" }, `Up to ${length(data.maxSeconds)}. Nothing that you send is kept.`)),
+      el("p", { class: "muted" }, `Up to ${plural(Math.round(data.maxSeconds / 60), "minute")}. Nothing that you send is kept.`)),
     visitor.node, visitor.frame,
     el("footer", {}, el("dl", {}, Object.entries(facts).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))))));
 }
