@@ -24,7 +24,7 @@ class Client:
         self.pool = urllib3.PoolManager(maxsize=32, retries=False)
 
     def get(self, path, **headers):
-        return self.pool.request("GET", self.base + path, headers=headers)
+        return self.pool.request("GET", self.base + path, headers=headers, retries=3)  # on a connection just closed
 
     def health(self):
         return json.loads(self.get("/health").data)
