@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from hainan_k2.formats.model_dir import read_model
@@ -97,7 +98,7 @@ def test_the_same_in_python(commands):
 
 def test_while_you_speak(commands, tmp_path):
     """arecord is a program that plays a recording into the pipe."""
-    samples = (read_audio(JFK)[: 16000 * 5] * 32767).astype("<i2")
+    samples = np.pad(read_audio(JFK)[: 16000 * 5] * 32767, (0, 16000 * 2)).astype("<i2")
     (tmp_path / "sound").write_bytes(samples.tobytes())
     (tmp_path / "arecord").write_text(
         f'#!/bin/sh\n[ "$*" = "-q -t raw -f S16_LE -r 16000 -c 1" ] && cat "{tmp_path}/sound"\n'
