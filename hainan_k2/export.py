@@ -14,7 +14,7 @@ from __future__ import annotations
 import pathlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
@@ -40,10 +40,12 @@ from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
 from hainan_k2.formats.weights import model_of_weights
+from hainan_k2.formats.whisper_weights import interpolate_whisper
 from hainan_k2.inference.engine import decode_batches
 from hainan_k2.inference.onnx_check import print_comparison
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.model.whisper import WhisperConformer
 from hainan_k2.scoring.wer import score
 from hainan_k2.search import SearchConfig, check_methods
 from hainan_k2.search.settings import Setting
@@ -63,6 +65,10 @@ class ExportConfig:
     best: bool = option(False, "average the epochs with the lowest dev WER up to `epoch`, not the last ones")
     use_averaged_model: bool = option(False, "average all updates of these epochs, not the weights at their ends")
     lang_dir: str = option("", "folder with bpe.model; default: that of training")
+    whisper_weights: str = option(
+        "", "file of the Whisper encoder that was fine-tuned; the exported encoder is a mean of both"
+    )
+    whisper_share: float = option(0.5, "weight of `whisper_weights` in this mean", at_least=0, at_most=1)
     format: str = option("model", "what to write", FORMATS)
     out_dir: str = option("", "the folder to write")
     precision: str = option("float16", "format model: of matrices and kernels", PRECISIONS)
@@ -112,7 +118,21 @@ class Source:
 
 
 def source_of(config: ExportConfig) -> Source:
-    """The model that the options choose; ValueError where it is missing, or of another tokenizer."""
+    """The model that the options choose; ValueError where it is missing, or of another tokenizer or encoder."""
+    source = trained(config)
+    if not config.whisper_weights:
+        return source
+    path, encoder = pathlib.Path(config.whisper_weights), source.model.encoder
+    if not isinstance(encoder, WhisperConformer):
+        raise ValueError(f"--whisper-weights {path}: the encoder of {source.description} is not Whisper's")
+    interpolate_whisper(encoder.whisper, path, config.whisper_share)
+    mixed = {"whisper_weights": path.name, "whisper_share": config.whisper_share}
+    description = f"{source.description}, its encoder with a share of {config.whisper_share:g} of {path.name}"
+    return replace(source, provenance={**source.provenance, **mixed}, description=description)
+
+
+def trained(config: ExportConfig) -> Source:
+    """The model as it was trained."""
     if config.model:
         folder = find_model(config.model)
         model, tokenizer, provenance = read_model(folder)

@@ -139,7 +139,7 @@ def objection(source: Path, checked: Checked, total: int, max_left_out: float) -
     if excess:
         return (
             f"{problems[0]}: {checked.left_out()} of {total} utterances of {source}; "
-            f"--max-left-out {math.ceil(1000 * len(problems) / total) / 1000:g} allows that"
+            f"--max-left-out {math.ceil(1000 * len(problems) / total) / 1000:g} would allow that"
         )
     return ""
 

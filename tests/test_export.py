@@ -17,6 +17,7 @@ from hainan_k2.formats.onnx_writer import write_onnx
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training import trainer
+from tests.formats.test_whisper_weights import ct2_file, encoder, keyless
 from tests.toy import ROOT, train_command
 
 JFK = ROOT / "tests" / "data" / "jfk.flac"
@@ -163,6 +164,27 @@ def nemo_model(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nemo") / "model"
     write_model(folder, model, tokenizer, "float32", {})
     return folder
+
+
+def test_the_encoder_is_moved_towards_the_one_that_was_fine_tuned(toy, nemo_model, tmp_path, capsys):
+    tokenizer, weights = Tokenizer(toy / "lang"), tmp_path / "model.bin"
+    sizes = {"encoder": "whisper", "whisper_dim": 8, "whisper_layers": 1, "whisper_heads": 2}
+    model = Hainan(ModelConfig.preset("tiny", vocab_size=tokenizer.vocab_size, **sizes)).eval()
+    write_model(tmp_path / "tuned", model, tokenizer, "float32", {"updates": 7})
+    pretrained = keyless(encoder())
+    weights.write_bytes(ct2_file(pretrained))
+    options = ["--whisper-weights", str(weights), "--precision", "float32", "--out-dir", str(tmp_path / "mixed")]
+    export.main(["--model", str(tmp_path / "tuned"), *options, "--whisper-share", "0.25"])
+    assert "its encoder with a share of 0.25 of model.bin" in capsys.readouterr().out
+    mixed, _, provenance = read_model(tmp_path / "mixed")
+    assert provenance == {"updates": 7, "whisper_weights": "model.bin", "whisper_share": 0.25, "precision": "float32"}
+    for name, value in mixed.state_dict().items():
+        own, part = model.state_dict()[name], pretrained.get(name[len("encoder.whisper.") :])
+        wanted = own if part is None else 0.75 * own + 0.25 * part
+        torch.testing.assert_close(value, wanted, atol=1e-3, rtol=1e-3)
+    with pytest.raises(SystemExit):
+        export.main(["--model", str(nemo_model), *options])
+    assert f"--whisper-weights {weights}: the encoder of {nemo_model} is not Whisper's" in capsys.readouterr().err
 
 
 def test_onnx_folder_of_a_model_directory_and_its_check(nemo_model, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_what_is_left_out_is_named_and_counted(tmp_path, capsys, caplog):
     options = ["--out-dir", tmp_path / "out", "--normalise", "english"]
     message = refused(capsys, manifest, *options)
     assert message.startswith(f"empty transcript: {manifest}:1: joe-1 has no words: 2 left out (1 beyond the recording")
-    assert "of 3 utterances" in message and message.endswith("--max-left-out 0.667 allows that")
+    assert "of 3 utterances" in message and message.endswith("--max-left-out 0.667 would allow that")
     assert f"beyond the recording: {manifest}:2: joe-2 is from 0.75 to 5.75 s of a recording of 2 s" in caplog.text
     with caplog.at_level("INFO"):
         run(manifest, *options, "--max-left-out", "0.667")

@@ -96,11 +96,29 @@ def read_whisper(path: Path) -> dict[str, Tensor]:
 
 def load_whisper(encoder: WhisperEncoder, path: Path) -> None:
     """Load the weights of a file into `encoder`; ValueError where names or shapes do not fit."""
+    weights = _weights_for(encoder, path)
+    encoder.load_state_dict(weights)
+    logger.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
+
+
+def interpolate_whisper(encoder: WhisperEncoder, path: Path, share: float) -> None:
+    """Move the weights of a fine-tuned `encoder` towards those of a file: (1 - share) * own + share * file's.
+
+    Fine-tuning on a few hours fits an encoder to their speakers; between its weights and the pretrained ones lies an
+    encoder that serves these speakers and others (arXiv 2109.01903, section 3). ValueError as `load_whisper`.
+    """
+    weights = _weights_for(encoder, path)
+    own = encoder.state_dict()
+    encoder.load_state_dict(
+        {name: torch.lerp(own[name], value.to(own[name]), share) for name, value in weights.items()}
+    )
+
+
+def _weights_for(encoder: WhisperEncoder, path: Path) -> dict[str, Tensor]:
     weights = read_whisper(path)
     wanted, read = ({name: tuple(v.shape) for name, v in state.items()} for state in (encoder.state_dict(), weights))
     compare_shapes(wanted, read, path, "the encoder (--whisper-dim, --whisper-layers)")
-    encoder.load_state_dict(weights)
-    logger.info("Whisper encoder: %s, %.2f M parameters", path, sum(v.numel() for v in weights.values()) / 1e6)
+    return weights
 
 
 def _from_archive(path: Path) -> bytes:

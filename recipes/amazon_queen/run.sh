@@ -148,8 +148,9 @@ make_lm() {
     --tune-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --out "$lm"
 }
 
-# With --encoder whisper, training has two steps. Stage 2 stores the outputs of the frozen encoder. Stage 4 first trains
-# the upper layers and the head on these, then the whole model on augmented audio.
+# With --encoder whisper, training has three steps. Stage 2 stores the outputs of the frozen encoder. Stage 4 first trains
+# the upper layers and the head on these, then the whole model on augmented audio, then the upper layers and the head for
+# an encoder between the fine-tuned and the public one, which is better for speakers of other recordings.
 if [[ $encoder == whisper ]]; then
   make_features() {
     local weights split
@@ -173,9 +174,14 @@ if [[ $encoder == whisper ]]; then
     python "$root/hainan_k2/train.py" --config "$recipe/conf/train_head.yaml" --exp-dir "$exp_dir/head" \
       --lang-dir "$lang_dir" --encoder-weights "$weights" \
       --train-cuts "$features_dir/cuts_train.jsonl.gz" --dev-cuts "$features_dir/cuts_dev.jsonl.gz"
-    python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir" --lang-dir "$lang_dir" \
-      --init-from "$exp_dir/head/last.safetensors" --train-cuts "$features_dir/cuts_mix.jsonl.gz" \
-      --dev-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --noise-dir "$data_dir/noise" "${args[@]}"
+    local audio=(--train-cuts "$features_dir/cuts_mix.jsonl.gz" --noise-dir "$data_dir/noise"
+      --dev-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz")
+    python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir/finetuned" --lang-dir "$lang_dir" \
+      --init-from "$exp_dir/head/last.safetensors" "${audio[@]}" "${args[@]}"
+    python "$root/hainan_k2/export.py" --exp-dir "$exp_dir/finetuned" --whisper-weights "$weights" --whisper-share 0.6 \
+      --precision float32 --out-dir "$exp_dir/between"
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_between.yaml" --exp-dir "$exp_dir" \
+      --lang-dir "$lang_dir" --init-from "$exp_dir/between" "${audio[@]}" "${args[@]}"
   }
 fi
 

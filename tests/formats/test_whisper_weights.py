@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from hainan_k2.formats.whisper_weights import load_whisper, read_whisper
+from hainan_k2.formats.whisper_weights import interpolate_whisper, load_whisper, read_whisper
 from hainan_k2.model.whisper import WhisperEncoder
 
 
@@ -147,3 +147,14 @@ def test_weights_of_another_size(tmp_path):
     (tmp_path / "model.bin").write_bytes(ct2_file(encoder().state_dict()))
     with pytest.raises(ValueError, match="does not fit the encoder"):
         load_whisper(encoder(width=16), tmp_path / "model.bin")
+
+
+def test_an_encoder_between_its_own_weights_and_those_of_a_file(tmp_path):
+    path, tuned, pretrained = tmp_path / "model.bin", encoder(seed=1), keyless(encoder())
+    path.write_bytes(ct2_file(pretrained))
+    own = {name: value.clone() for name, value in tuned.state_dict().items()}
+    interpolate_whisper(tuned, path, 0.25)
+    for name, value in tuned.state_dict().items():
+        torch.testing.assert_close(value, 0.75 * own[name] + 0.25 * pretrained[name], atol=1e-3, rtol=1e-3)
+    with pytest.raises(ValueError, match="does not fit the encoder"):
+        interpolate_whisper(encoder(width=16), path, 0.25)

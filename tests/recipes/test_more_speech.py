@@ -241,10 +241,12 @@ def test_the_command_writes_the_lines_with_texts(tmp_path, monkeypatch, caplog):
     vampire(tmp_path / "packages/usr/drascula/en")
     sounds = tmp_path / "packages/sounds/en_US_f_Allison/dictate"
     sounds.mkdir(parents=True)
-    for name in ("play", "../agent-on"):
+    for name in ("play", "../agent-on", "../agenton"):
         soundfile.write(sounds / f"{name}.wav", np.full(4000, 0.1), 8000)
     with gzip.open(tmp_path / "packages/core-sounds-en.txt.gz", "wt") as file:
-        file.write("; Sounds\n\nagent-on: Agent 5 is here.\ndictate/play: press # now\nabsent: Not there.\n")
+        file.write(
+            "; Sounds\n\nagent-on: Agent 5 is here.\nagenton: On.\ndictate/play: press # now\nabsent: Not there.\n"
+        )
     transcript = tmp_path / "out/test/A/B/A-B.trans.txt"
     transcript.parent.mkdir(parents=True)
     transcript.write_text("A-B-1 A (no) line 2!\n")
@@ -268,7 +270,8 @@ def test_the_command_writes_the_lines_with_texts(tmp_path, monkeypatch, caplog):
         line for path in (tmp_path / "out").glob("train-*/*/*/*.trans.txt") for line in path.read_text().splitlines()
     )
     assert lines == [
-        "allison-prompts-agenton Agent 5 is here.",
+        "allison-prompts-agent_on Agent 5 is here.",
+        "allison-prompts-agenton On.",
         "blonde-drascula-bj7 BJ LINE 7",
         "braun-drascula-vb62 VB LINE 62",
         "hacker-drascula-1 A LINE 1",

@@ -23,16 +23,16 @@ ONCE = ("--loss", "full", "--num-epochs", "1")
 
 
 @pytest.fixture
-def own(toy, tmp_path):
+def own(toy_task, tmp_path):
     """The toy corpus in a folder that a test may spoil."""
-    shutil.copytree(toy / "lang", tmp_path / "lang")
+    shutil.copytree(toy_task / "lang", tmp_path / "lang")
     for name in ("train", "dev"):
-        shutil.copytree(toy / name, tmp_path / name)
+        shutil.copytree(toy_task / name, tmp_path / name)
         with (
-            gzip.open(toy / f"{name}.jsonl.gz", "rt") as stream,
+            gzip.open(toy_task / f"{name}.jsonl.gz", "rt") as stream,
             gzip.open(tmp_path / f"{name}.jsonl.gz", "wt") as copy,
         ):
-            copy.write(stream.read().replace(str(toy), str(tmp_path)))
+            copy.write(stream.read().replace(str(toy_task), str(tmp_path)))
     return tmp_path
 
 

@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--real", required=True, help="splits of real speech, used at seven speeds, comma-separated")
     parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, comma-separated")
     parser.add_argument("--joined", type=float, default=0.0, help="additional hours of joined utterances")
+    parser.add_argument("--hours", type=float, default=0.0, help="keep a random part of the mixture; 0: all of it")
     parser.add_argument("--out", type=Path, required=True, help="manifest to write, .jsonl.gz")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -113,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             cuts += chosen
             once += chosen
         cuts += joined(once, options.joined, rng)
+        if options.hours:
+            cuts = some(cuts, options.hours, rng)
     except ValueError as error:
         fail(str(error))
     rng.shuffle(cuts)

@@ -80,7 +80,8 @@ def prompts(packages: Path, dropped: Counter) -> Iterator[Utterance]:
             elif set("[]<>()#*/") & set(text):
                 dropped["text with signs"] += 1
             else:
-                plain = "".join(letter for letter in name if letter.isalnum())
+                # "_", because vm-invalid-password and vm-invalidpassword are two prompts
+                plain = "".join(letter if letter.isalnum() else "_" for letter in name)
                 yield Utterance("allison", "prompts", plain, text, read_audio(path))
 
 
