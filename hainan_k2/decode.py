@@ -73,8 +73,8 @@ class DecodeConfig:
     draw_lattice: str = option("", "id of an utterance to draw: OUT_DIR/lattice-ID.svg, .txt without graphviz")
     report: str = option(
         "",
-        "HTML page to write: sound, spectrogram, tokens, lattice and errors of 20 utterances, "
-        "error rates, calibration and speed of all",
+        "HTML page to write: words and errors of all utterances, sound, spectrogram, tokens and lattice of 20, "
+        "error rates of methods and speakers, calibration, speed",
     )
     device: str = option("auto", "cpu, cuda, cuda:1 ...; auto: cuda where there is one")
     dask: str = option("", CLUSTER)

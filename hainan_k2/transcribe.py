@@ -67,9 +67,8 @@ class TranscribeConfig:
     stream: bool = option(False, "take 16-bit mono PCM at 16 kHz from standard input, and print words as they come")
     report: str = option(
         "",
-        "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings, and "
-        "where methods differ, from the --reference if there is one; without recordings that --resume "
-        "skips",
+        "HTML page to write: sound, spectrogram, tokens and lattice of up to 20 recordings; with --reference the "
+        "errors of all recordings, without where methods differ; without recordings that --resume skips",
     )
     resume: bool = option(False, "skip what an earlier run with the same options wrote to --out-dir")
     overwrite: bool = option(False, "begin anew in an --out-dir that holds results")

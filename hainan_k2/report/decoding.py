@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from hainan_k2.files.atomic import write_atomic
 from hainan_k2.inference.decoded import Decoded
@@ -80,21 +81,8 @@ def report(
             )
     audio = sum(d.seconds for d in decoded)
     failed = Counter(label for d in decoded for label in d.failures)
-    figures = {
-        name: {
-            "wer": s.wer,
-            "cer": s.cer,
-            "interval": s.wer_interval(),
-            "substitutions": s.substitutions,
-            "deletions": s.deletions,
-            "insertions": s.insertions,
-            "encoder_seconds": seconds["encoder"],
-            "search_seconds": seconds[name],
-            "failed": failed[name],
-        }
-        for name, s in scores.items()
-    }
-    summary = json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": figures}, indent=1)
+    methods = {label: figures(scores[label], seconds, label, failed[label]) for label in labels}
+    summary = json.dumps({"audio_seconds": audio, "utterances": len(decoded), "methods": methods}, indent=1)
     write_atomic(out_dir / f"summary-{set_name}.json", summary + "\n")
     print(f"{set_name}: {len(decoded)} utterances, {audio / 60:.1f} minutes; results in {out_dir}")
     print(table(scores, audio, seconds))
@@ -103,6 +91,21 @@ def report(
             print(line)
     for label, count in failed.items():
         logger.error("%s failed on %d of %d utterances, which count as empty", label, count, len(decoded))
+
+
+def figures(scored: Score, seconds: dict[str, list[float]], label: str, failed: int) -> dict[str, Any]:
+    """The figures of a method in summary-SET.json; `failed` is the number of utterances on which it failed."""
+    return {
+        "wer": scored.wer,
+        "cer": scored.cer,
+        "interval": scored.wer_interval(),
+        "substitutions": scored.substitutions,
+        "deletions": scored.deletions,
+        "insertions": scored.insertions,
+        "encoder_seconds": seconds["encoder"],
+        "search_seconds": seconds[label],
+        "failed": failed,
+    }
 
 
 def table(scores: dict[str, Score], audio: float, seconds: dict[str, list[float]]) -> str:

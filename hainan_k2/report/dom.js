@@ -22,12 +22,16 @@ function svg(name, attributes, ...children) {
   return fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 }
 
+function isNumber(value) {
+  return typeof value === "number";
+}
+
 function number(value, digits = 2) {
-  return value === null || value === undefined ? "–" : value.toFixed(digits);
+  return isNumber(value) ? value.toFixed(digits) : "–";
 }
 
 function percent(value, digits = 1) {
-  return value === null || value === undefined ? "–" : (100 * value).toFixed(digits);
+  return isNumber(value) ? (100 * value).toFixed(digits) : "–";
 }
 
 function length(seconds) {
@@ -40,18 +44,20 @@ function cssPercent(value) {
   return `${100 * Math.min(1, Math.max(0, value))}%`;
 }
 
+// The direction of a text: that of its first letter that has one.
+function direction(text) {
+  const strong = text.match(/\p{L}/u);
+  return strong && /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u.test(strong[0])
+    ? "rtl" : "ltr";
+}
+
 function plural(count, word) {
   return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 }
 
-// A table. A cell is a text or a node; the first cell of a row is its heading.
-function table(caption, heads, rows, kind = "") {
-  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
-    el("table", { class: kind },
-      el("caption", { class: "hidden" }, caption),
-      el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell, i) => i
-        ? el("td", {}, cell) : el("th", { scope: "row" }, cell)))))));
+// A part of the page that scrolls where the window is too small for it.
+function scrolled(label, ...children) {
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);
 }
 
 const canvas = document.createElement("canvas").getContext("2d");

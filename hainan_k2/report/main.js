@@ -11,7 +11,9 @@ class SelectedMethod {
     listener(this.index);
   }
 
+  // A selector, if there is something to select.
   select() {
+    if (this.methods.length < 2) return null;
     const select = el("select", { "aria-label": "Method shown", onchange: () => this.choose(select.selectedIndex) },
       this.methods.map(({ label, description }) => el("option", { title: description }, label)));
     this.selects.push(select);
@@ -34,10 +36,11 @@ function main() {
   const data = JSON.parse(document.getElementById("data").textContent);
   const selected = new SelectedMethod(data.methods);
   const parts = [
-    el("header", {}, el("h1", {}, data.title),
+    el("header", {}, el("h1", { dir: "auto" }, data.title),
       el("p", { class: "muted" }, `${plural(data.count, "utterance")}, ${length(data.audio)} of audio`),
       pairs(data.facts)),
-    utteranceSection(data, selected), summary(data), confusionSection(data, selected), calibrationSection(data),
+    new UtteranceList(data, selected).section(), summary(data), speakerSection(data, selected),
+    distributionSection(data, selected), confusionSection(data, selected), calibrationSection(data),
     data.origin.length ? el("footer", {}, pairs(data.origin)) : null,
   ];
   document.getElementById("page").append(...parts.filter((part) => part !== null));

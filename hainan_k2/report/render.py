@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hainan_k2.report.content import Page, page_data
+from hainan_k2.report.content import page_data
+from hainan_k2.report.page import Page
 
 ASSETS = Path(__file__).parent
-SCRIPTS = ("dom.js", "summary.js", "timeline.js", "utterance.js", "main.js")
+SCRIPTS = ("dom.js", "table.js", "charts.js", "summary.js", "timeline.js", "utterance.js", "list.js", "main.js")
 
 
 def render(page: Page) -> str:

@@ -16,19 +16,35 @@ function summary(data) {
 }
 
 function errorRates(data) {
-  const worst = Math.max(...data.methods.map((m) => m.wer || 0), 1e-9);
-  const heads = ["method", "WER %", "95 % interval", "sub", "del", "ins", "CER %", "ECE %", "search s", "RTF"];
-  const rows = data.methods.map((m) => [
-    methodName(m),
-    el("span", { class: "bar", style: { "--share": m.wer === null ? 0 : m.wer / worst } }, percent(m.wer, 2)),
-    m.interval[0] === null || data.count < 2 ? "–" : `${percent(m.interval[0], 1)} – ${percent(m.interval[1], 1)}`,
-    String(m.substitutions), String(m.deletions), String(m.insertions), percent(m.cer, 2),
-    percent(m.calibration.error), number(m.search, 2), rtf(data, m),
+  const interval = ({ interval: [low, high] }) => low === null || data.count < 2 ? "–" : `${percent(low)} – ${percent(high)}`;
+  const rates = new SortableTable("Methods", [
+    ["method", (m) => m.label, methodName],
+    ...errorColumns(data.methods),
+    ["95 % interval", (m) => m.interval[0], interval],
+    ["CER %", (m) => m.cer, (m) => percent(m.cer, 2)],
+    ["ECE %", (m) => m.calibration.error, (m) => percent(m.calibration.error)],
+    ["search s", (m) => m.search, (m) => number(m.search)],
+    ["RTF", (m) => realTimeFactor(data, m), (m) => number(realTimeFactor(data, m), 4)],
   ]);
   return [el("h2", { id: "summary" }, "Error rates"),
     el("p", { class: "muted" }, "Word errors against the references, with bootstrap intervals over utterances. " +
-      "Point at a method for its description."),
-    table("Methods", heads, rows, "numbers")];
+      "Point at a method for its description, click on a column to sort by it."),
+    rates.show(data.methods)];
+}
+
+// The columns of WER, with a bar as long as its share of the largest, and of the kinds of errors.
+function errorColumns(items) {
+  const largest = Math.max(...items.map((item) => item.wer || 0), 1e-9);
+  return [
+    ["WER %", (item) => item.wer, (item) => el("span", { class: "bar",
+      style: { "--share": item.wer === null ? 1 : item.wer / largest } }, rateText(item.wer, 2))],
+    ["sub", (item) => item.substitutions], ["del", (item) => item.deletions], ["ins", (item) => item.insertions],
+  ];
+}
+
+// A WER in percent; it is infinite if words are recognised and the reference has none.
+function rateText(rate, digits = 1) {
+  return rate === null ? "∞" : percent(rate, digits);
 }
 
 // Word differences of every two methods: the table is symmetric, because none of them is a reference.
@@ -43,25 +59,24 @@ function comparisonOfMethods(data) {
       "has the word differences of every two methods, in percent of the words of the longer text. Point at a method " +
       "for its description.") : null,
     table("Methods", ["method", ...(several ? data.labels : []), "search s", "RTF"], data.methods.map((m, i) => [
-      methodName(m), ...(several ? data.methods.map((_, j) => cell(i, j)) : []), number(m.search, 2), rtf(data, m)]),
+      methodName(m), ...(several ? data.methods.map((_, j) => cell(i, j)) : []), number(m.search), number(realTimeFactor(data, m), 4)]),
     "numbers")];
 }
 
-// Real-time factor: seconds of encoder and search per second of audio.
-function rtf(data, method) {
-  if (method.search === null || method.search === undefined || !data.audio) return "–";
-  return number((method.search + (data.encoder || 0)) / data.audio, 4);
+// Seconds of encoder and search per second of audio; null where they are not known.
+function realTimeFactor(data, method) {
+  return isNumber(method.search) && data.audio ? ((data.encoder || 0) + method.search) / data.audio : null;
 }
 
 function speed(data) {
-  const timed = data.methods.filter((m) => m.search !== null && m.search !== undefined);
+  const timed = data.methods.filter((m) => isNumber(m.search));
   if (!timed.length) return null;
   const longest = Math.max(...timed.map((m) => m.search + (data.encoder || 0)), 1e-9);
   const share = (seconds) => ({ width: `${100 * seconds / longest}%` });
   return el("details", { class: "plain", open: true },
     el("summary", {}, "Speed"),
     el("p", { class: "muted" }, "Seconds for all audio: ", el("i", { class: "key encoder" }), " encoder",
-      data.encoder === null || data.encoder === undefined ? " (included in the search)" : ` ${number(data.encoder)} s, shared by all methods`,
+      isNumber(data.encoder) ? ` ${number(data.encoder)} s, shared by all methods` : " (included in the search)",
       ", ", el("i", { class: "key search" }), " search."),
     el("div", { class: "speeds" }, timed.map((m) => [
       methodName(m),
@@ -70,37 +85,24 @@ function speed(data) {
       el("span", { class: "figure" }, `${number((data.encoder || 0) + m.search)} s`)])));
 }
 
-// A reliability diagram for every method.
-function calibrationSection(data) {
-  if (!data.references) return null;
-  return el("section", { "aria-labelledby": "calibration" },
-    el("h2", { id: "calibration" }, "Calibration of confidence"),
-    el("p", { class: "muted" }, "Accuracy of words by their confidence. On the diagonal, confidence equals accuracy; " +
-      "below it, the model is overconfident. The area of a dot is the number of words. ECE, the expected calibration " +
-      "error, is the mean distance from the diagonal."),
-    el("div", { class: "charts" }, data.methods.map(reliability)));
-}
-
-function reliability(method) {
-  const size = 150, low = 26, { bins, error, words, left_out: leftOut } = method.calibration;
-  const x = (share) => low + share * size, y = (share) => 6 + (1 - share) * size;
-  const ticks = [0, 0.5, 1];
-  const labels = bins.map((b) => `${plural(b.count, "word")} with confidence ${number(b.confidence)}: ${percent(b.accuracy)} % correct`);
-  const most = Math.max(...bins.map((b) => b.count), 1);
-  return el("figure", {},
-    svg("svg", { viewBox: `0 0 ${size + low + 10} ${size + 36}`, role: "img", class: "reliability",
-      "aria-label": `${method.label}: ${labels.join("; ")}` },
-      svg("rect", { x: low, y: 6, width: size, height: size, class: "frame" }),
-      svg("line", { x1: x(0), y1: y(0), x2: x(1), y2: y(1), class: "diagonal" }),
-      ticks.map((t) => [svg("text", { x: x(t), y: size + 20, "text-anchor": "middle" }, String(t)),
-        svg("text", { x: low - 4, y: y(t) + 4, "text-anchor": "end" }, String(t))]),
-      svg("text", { x: x(0.5), y: size + 34, "text-anchor": "middle" }, "confidence"),
-      svg("polyline", { points: bins.map((b) => `${x(b.confidence)},${y(b.accuracy)}`).join(" "), class: "curve" }),
-      bins.map((b, i) => svg("circle", { cx: x(b.confidence), cy: y(b.accuracy), class: "bin",
-        r: 2 + 6 * Math.sqrt(b.count / most) }, svg("title", {}, labels[i])))),
-    el("figcaption", {}, el("b", {}, methodName(method)), el("br"),
-      `ECE ${percent(error)} %, ${plural(words, "word")}`,
-      leftOut ? el("span", { class: "muted" }, ` (${plural(leftOut, "utterance")} left out: their words are split differently for scoring)`) : null));
+// Errors of every speaker by the selected method; without references, the speakers' numbers of utterances.
+function speakerSection(data, selected) {
+  if (!data.speakers.length) return null;
+  const items = (index) => data.speakers.map((speaker, i) =>
+    ({ ...speaker, ...(data.references ? data.methods[index].speakers[i] : {}) }));
+  const all = data.methods.flatMap((_, index) => items(index));
+  const speakers = new SortableTable("Speakers", [
+    ["speaker", (s) => s.name, (s) => el("bdi", {}, s.name || "unknown")],
+    ["utterances", (s) => s.count],
+    ["minutes", (s) => s.seconds, (s) => number(s.seconds / 60, 1)],
+    ...(data.references ? [["words", (s) => s.words], ...errorColumns(all)] : []),
+  ]);
+  speakers.node.classList.add("tall");
+  selected.listen((index) => speakers.show(items(index)));
+  return el("section", { "aria-labelledby": "speakers" },
+    el("h2", { id: "speakers" }, "Speakers ", el("span", { class: "muted" }, String(data.speakers.length)), " ",
+      data.references ? selected.select() : null),
+    el("p", { class: "muted" }, "Click on a column to sort by it."), speakers.node);
 }
 
 // The most frequent errors of the selected method, or its most frequent differences from each other method.
@@ -121,9 +123,9 @@ function errorLists(data, index) {
   return Object.entries(kinds).map(([kind, name]) => {
     const { kinds: different, most } = method.confusions[kind];
     return frequent(name, `${method[kind]} in total, ${different} distinct`, most, (word, recognised) => [
-      word === null ? null : el("span", { class: recognised === null ? "del" : "ref" }, word),
+      word === null ? null : el("bdi", { class: recognised === null ? "del" : "ref" }, word),
       word !== null && recognised !== null ? " → " : null,
-      recognised === null ? null : el("span", { class: word === null ? "ins" : "sub" }, recognised)]);
+      recognised === null ? null : el("bdi", { class: word === null ? "ins" : "sub" }, recognised)]);
   });
 }
 
@@ -132,7 +134,7 @@ function differenceLists(data, index) {
   return pairs.map((pair) => {
     const turned = pair.second === index, other = turned ? pair.first : pair.second;
     return frequent(`${data.labels[index]} · ${data.labels[other]}`, plural(pair.count, "difference"), pair.words,
-      (...words) => [(turned ? words[1] : words[0]) || "–", " · ", (turned ? words[0] : words[1]) || "–"]);
+      (...words) => (turned ? words.reverse() : words).flatMap((word, i) => [i ? " · " : null, el("bdi", {}, word || "–")]));
   });
 }
 

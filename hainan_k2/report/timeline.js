@@ -5,8 +5,8 @@ const LANE = 22, GUTTER = 84, SPACE = 10; // pixels
 
 // Waveform, spectrogram, tokens, words and word graph of an utterance over one time axis, with a line at the playback position.
 class Timeline {
-  constructor(utterance, sound, { kilohertz, step }) {
-    Object.assign(this, { utterance, sound, kilohertz, step, row: utterance.rows[0], zoom: 1 });
+  constructor({ seconds, detail }, sound, { kilohertz, step }) {
+    Object.assign(this, { seconds, detail, sound, kilohertz, step, tokens: [], words: [], zoom: 1 });
     this.line = el("div", { class: "playhead", "aria-hidden": "true" });
     this.node = el("div", { class: "timeline", tabindex: 0, role: "group",
       "aria-label": "Waveform, spectrogram, tokens, words and lattice over time" });
@@ -24,23 +24,24 @@ class Timeline {
     this.draw();
   }
 
-  show(row) {
-    this.row = row;
+  // Draws the tokens and the words of a method.
+  show(tokens, words) {
+    Object.assign(this, { tokens, words });
     this.draw();
   }
 
   draw() {
     const room = (this.node.clientWidth || 1000) - GUTTER - 12;
-    this.scale = this.zoom * Math.min(300, Math.max(60, room / this.utterance.seconds)); // pixels per second
-    const width = Math.ceil(this.utterance.seconds * this.scale);
+    this.scale = this.zoom * Math.min(300, Math.max(60, room / this.seconds)); // pixels per second
+    const width = Math.ceil(this.seconds * this.scale);
     this.timed = [];
     this.node.replaceChildren(
       this.band("seconds", width, this.ruler()),
-      ...(this.utterance.envelope.length ? [this.band("waveform", width, this.waveform(width))] : []),
+      ...(this.detail.envelope.length ? [this.band("waveform", width, this.waveform(width))] : []),
       this.band("spectrogram", width, this.picture(width), this.frequencies()),
-      this.band("tokens", width, this.spans(this.row.tokens, TOKEN_FONT, "token")),
-      this.band("words", width, this.spans(this.row.words, WORD_FONT, "word")),
-      ...(this.utterance.graph.nodes.length ? [this.band("lattice", width, this.graph(width))] : []),
+      this.band("tokens", width, this.spans(this.tokens, TOKEN_FONT, "token")),
+      this.band("words", width, this.spans(this.words, WORD_FONT, "word")),
+      ...(this.detail.graph.nodes.length ? [this.band("lattice", width, this.graph(width))] : []),
       this.line);
     this.follow();
   }
@@ -56,20 +57,20 @@ class Timeline {
   }
 
   seek(seconds) {
-    if (this.sound) this.sound.currentTime = Math.min(Math.max(0, seconds), this.utterance.seconds);
+    if (this.sound) this.sound.currentTime = Math.min(Math.max(0, seconds), this.seconds);
   }
 
   ruler() {
     const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60].find((s) => s * this.scale >= 48) || 60;
-    const count = Math.max(0, Math.floor((this.utterance.seconds - 24 / this.scale) / step));
+    const count = Math.max(0, Math.floor((this.seconds - 24 / this.scale) / step));
     return Array.from({ length: count + 1 }, (_, i) => el("span", { class: "tick",
       style: { left: `${i * step * this.scale}px` } }, number(i * step, step < 1 ? 1 : 0)));
   }
 
   picture(width) {
-    const tiles = this.utterance.pictures.map(([source, seconds]) => el("img", { src: source, alt: "",
+    const tiles = this.detail.pictures.map(([source, seconds]) => el("img", { src: source, alt: "",
       style: { width: `${seconds * this.scale}px` } }));
-    const marks = this.row.tokens.map((token) => el("i", { class: "mark", style: {
+    const marks = this.tokens.map((token) => el("i", { class: "mark", style: {
       left: `${token.start * this.scale}px`, width: `${Math.max(2, (token.end - token.start) * this.scale - 1)}px`,
       "--confidence": cssPercent(token.confidence) } }));
     return [el("div", { class: "tiles", style: { width: `${width}px` } }, tiles), ...marks];
@@ -77,7 +78,7 @@ class Timeline {
 
   // The peaks of the sound, one line per pixel at most.
   waveform(width) {
-    const { envelope } = this.utterance, each = Math.max(1, Math.ceil(1 / (this.step * this.scale)));
+    const { envelope } = this.detail, each = Math.max(1, Math.ceil(1 / (this.step * this.scale)));
     const lines = [];
     for (let i = 0; i < envelope.length; i += each) {
       const x = number((i + each / 2) * this.step * this.scale, 1), y = 0.15 * Math.max(...envelope.slice(i, i + each));
@@ -89,7 +90,7 @@ class Timeline {
 
   // The marks of the spectrogram's axis.
   frequencies() {
-    if (!this.utterance.pictures.length) return null;
+    if (!this.detail.pictures.length) return null;
     return this.kilohertz.map(([kilohertz, share]) => el("span", { class: "mel", style: { bottom: `${100 * share}%` } },
       `${kilohertz} kHz`));
   }
@@ -119,7 +120,7 @@ class Timeline {
 
   // The most probable texts as a graph; opacity and width of an edge are its probability.
   graph(width) {
-    const { nodes, edges } = this.utterance.graph;
+    const { nodes, edges } = this.detail.graph;
     const high = 24, boxes = nodes.map((node) => {
       const left = node.start * this.scale;
       const long = Math.max((node.end - node.start) * this.scale - SPACE, textWidth(node.text, WORD_FONT) + 8);
@@ -127,7 +128,7 @@ class Timeline {
     });
     const lanes = stack(boxes.map(({ left, right }) => ({ left, right: right + SPACE }))), middle = (i) => 12 + high * lanes[i];
     const drawn = svg("svg", { width: width + 80, height: high * (1 + Math.max(0, ...lanes)), role: "img",
-      "aria-label": `Word graph of ${plural(this.utterance.paths.length, "text")}` });
+      "aria-label": `Word graph of ${plural(this.detail.paths.length, "text")}` });
     for (const [from, to, mass] of edges) {
       const [x, y, u, v] = [boxes[from].right, middle(from), boxes[to].left, middle(to)];
       const bend = Math.max(10, Math.abs(u - x) / 2);

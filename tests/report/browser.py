@@ -103,6 +103,18 @@ class Tab:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
+    def colour_scheme(self, name: str) -> None:
+        """Prefer "light" or "dark" colours."""
+        feature = {"name": "prefers-color-scheme", "value": name}
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def press(self, *keys: str) -> None:
+        """Press keys one after the other: characters, or names of Selenium's Keys such as TAB."""
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        ActionChains(self._driver).send_keys(*(getattr(Keys, key, key) for key in keys)).perform()
+
     def count(self, selector: str) -> int:
         """The number of elements that match a CSS selector."""
         return len(self._driver.find_elements("css selector", selector))

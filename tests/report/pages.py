@@ -12,6 +12,7 @@ from hainan_k2.result import Hypothesis, Token, Word
 from tests.toy import ROOT
 
 JFK = ROOT / "tests" / "data" / "jfk.flac"
+SECONDS = 2.0  # of JFK, in the pages of twenty utterances
 EVIL = "</script><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">{{style}}<!--"
 PIECES = ["<blk>", "<unk>", "▁the", "▁cat", "▁sat", "s", EVIL]
 texts = st.lists(st.sampled_from("abcd"), max_size=6).map(" ".join)

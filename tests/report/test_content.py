@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hainan_k2.inference.decoded import Decoded
-from hainan_k2.report import Detail, Page, page_data, render
+from hainan_k2.report import Detail, Page, page_data, render, utterances
 from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import align, columns, differences
 from hainan_k2.report.make import SHOWN, evenly
@@ -119,12 +119,28 @@ def test_failures_and_empty_references():
     assert data_in(render(only))["methods"][1]["wer"] is None  # one error, but no reference words
 
 
-def test_only_utterances_with_details_are_shown_one_by_one():
+def test_all_utterances_are_listed_and_some_have_details():
     page = page_of(("a", "cat", "cat", "cat"), ("b", "cat", "cat", "cat"), details={"b": Detail()})
-    assert [u["id"] for u in page_data(page)["utterances"]] == ["b"]
+    assert [(u["id"], u["detail"] is not None) for u in page_data(page)["utterances"]] == [("a", False), ("b", True)]
     assert evenly(range(7)) == list(range(7)) and evenly([]) == []
     some = evenly(range(1000))
     assert len(some) == SHOWN and (some[0], some[-1]) == (0, 999)
+
+
+def test_of_too_many_utterances_those_with_details_and_most_errors_are_listed(monkeypatch):
+    monkeypatch.setattr(utterances, "LISTED", 3)
+    drawn = [
+        ("a", "the cat", "cat"),
+        ("b", "the cat", "the cat"),
+        ("c", "the cat", ""),
+        ("d", "cat", ""),
+        ("e", "", ""),
+    ]
+    for references, expected in ((True, "bcd"), (False, "abd")):
+        page = page_of(*drawn, labels=("sar",), details={"b": Detail(), "d": Detail()}, references=references)
+        data = page_data(page)
+        assert "".join(u["id"] for u in data["utterances"]) == expected
+        assert (data["count"], sum(data["durations"]["counts"])) == (5, 5)
 
 
 def test_tokens_have_their_times():
@@ -132,7 +148,7 @@ def test_tokens_have_their_times():
     page = Page(
         "p", ("ar-greedy",), [Decoded("a", "cats", 0.35, {"ar-greedy": hypothesis}, {})], PIECES, {"a": Detail()}
     )
-    tokens = page_data(page)["utterances"][0]["rows"][0]["tokens"]
+    tokens = page_data(page)["utterances"][0]["detail"]["tokens"][0]
     assert [(t["text"], t["frame"], t["duration"], t["confidence"]) for t in tokens] == [
         ("▁cat", 2, 3, 0.5),
         ("s", 4, 0, 1.0),

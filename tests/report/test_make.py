@@ -1,9 +1,12 @@
 """The pages of decode.py and transcribe.py."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from lhotse import MonoCut, SupervisionSegment
 
 from hainan_k2 import decode
 from hainan_k2.bench.decode import random_model
@@ -38,9 +41,9 @@ def test_decode_writes_a_page(toy, model, tmp_path):
     assert len(data["utterances"]) == 20
     made = dict(data["origin"])
     assert made["model"].startswith(f"{tmp_path}/epoch-1.safetensors (SHA-256 ") and made["date"] and made["command"]
-    for utterance in data["utterances"]:
-        assert utterance["sound"] and utterance["pictures"] and utterance["graph"]["nodes"]
-        assert sum(path["share"] for path in utterance["paths"]) == pytest.approx(1.0)
+    for detail in (utterance["detail"] for utterance in data["utterances"]):
+        assert detail["sound"] and detail["pictures"] and detail["graph"]["nodes"]
+        assert sum(path["share"] for path in detail["paths"]) == pytest.approx(1.0)
 
 
 def test_transcribe_writes_a_page(toy, model, tmp_path):
@@ -52,18 +55,51 @@ def test_transcribe_writes_a_page(toy, model, tmp_path):
     assert data["labels"][:3] == ["sar", "ar-greedy", "nar-greedy"] and not data["references"]
     (utterance,) = data["utterances"]
     sar = recognizer.transcribe([JFK], "sar")[0]
-    assert [word["text"] for word in utterance["rows"][0]["words"]] == [word.text for word in sar.words]
-    assert sum(seconds for _, seconds in utterance["pictures"]) == pytest.approx(11.0)
+    assert [word[0] for word in utterance["rows"][0]["words"]] == [word.text for word in sar.words]
+    assert sum(seconds for _, seconds in utterance["detail"]["pictures"]) == pytest.approx(11.0)
     assert all(m["search"] > 0 for m in data["methods"]) and data["encoder"] > 0
 
 
 @pytest.mark.parametrize("text", ["", "the cat"])
 def test_cuts_without_texts_are_compared_and_not_scored(tmp_path, monkeypatch, text):
-    for name, value in (("open_cuts", lambda _: []), ("lattice_paths", lambda *_: {}), ("facts", lambda _: ())):
+    speakers = {"a": "joe", "b": "joe", "c": "ann"}
+    cuts = [
+        MonoCut(name, 0.0, 2.0, 0, supervisions=[SupervisionSegment(name, name, 0.0, 2.0, speaker=speaker)])
+        for name, speaker in speakers.items()
+    ]
+    for name, value in (("open_cuts", lambda _: cuts), ("paths_of_cuts", lambda *_: {}), ("facts", lambda _: ())):
         monkeypatch.setattr(make, name, value)
-    decoded = page_of(("a", text, "the cat", "the cats"), ("b", "", "", "")).decoded
+    decoded = page_of(("a", text, "the cat", "the cats"), ("b", "", "", ""), ("c", "", "", "")).decoded
     rows = make_rows(["ar-greedy", "nar-greedy"])
     path, tokenizer = tmp_path / "page.html", SimpleNamespace(pieces=PIECES)
     make.write_decoding(path, None, "dev.jsonl.gz", decoded, rows, {}, tokenizer, NO_RESOURCES)
     data = data_in(path.read_text())
-    assert data["references"] == bool(text) and ("differences" in data) == (not text)
+    assert data["references"] == bool(text) and bool(data["differences"]) == (not text)
+    assert [(s["name"], s["count"], s["seconds"]) for s in data["speakers"]] == [("ann", 1, 2.0), ("joe", 2, 4.0)]
+    assert all(u["speaker"] == speakers[u["id"]] for u in data["utterances"])
+
+
+def test_the_speakers_of_a_cut():
+    supervision = SupervisionSegment("a", "a", 0.0, 1.0, speaker="joe")
+    cut = MonoCut("a", 0.0, 2.0, 0, supervisions=[supervision])
+    assert make.speaker_of(cut) == "joe"
+    cut.supervisions = [supervision, replace(supervision, speaker="ann"), replace(supervision, speaker=None)]
+    assert make.speaker_of(cut) == "ann, joe"
+    cut.supervisions = []
+    assert make.speaker_of(cut) == ""
+
+
+def test_with_references_all_recordings_are_on_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(make, "read_audio", lambda _: np.zeros(32000, dtype=np.float32))
+    monkeypatch.setattr(make, "paths_of_recording", lambda *_: ())
+    monkeypatch.setattr(make, "facts", lambda _: ())
+    decoded = page_of(*[(f"u{i:02d}", "the cat", "the cat") for i in range(30)], labels=("sar",)).decoded
+    results = [(f"{d.id}.wav", d) for d in decoded]
+    recognizer = SimpleNamespace(model=None, tokenizer=SimpleNamespace(pieces=PIECES))
+    seconds = {"encoder": 1.0, "sar": 0.5}
+    page = transcription_page(recognizer, results, make_rows(["sar"]), NO_RESOURCES, seconds)
+    write_page(tmp_path / "page.html", page)
+    data = data_in((tmp_path / "page.html").read_text())
+    assert [u["id"] for u in data["utterances"]] == [d.id for d in decoded]
+    assert sum(u["detail"] is not None for u in data["utterances"]) == make.SHOWN
+    assert data["methods"][0]["words"] == 60 and data["facts"] == []
