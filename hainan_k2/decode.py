@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
@@ -164,11 +165,12 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     from hainan_k2.data.batches import EvaluationData
     from hainan_k2.data.config import DataConfig
     from hainan_k2.device import pick_device
-    from hainan_k2.formats.model_dir import find_model, read_settings
+    from hainan_k2.formats.model_dir import find_model, read_decoding, read_own_lm
     from hainan_k2.inference.engine import decode_batches
     from hainan_k2.inference.spread import spread_cuts
     from hainan_k2.report.decoding import RecogsStream, report
     from hainan_k2.search import check_methods, choose_methods
+    from hainan_k2.search.choosing import with_own_lm
     from hainan_k2.search.resources import load_resources
     from hainan_k2.search.sweep import make_rows
     from hainan_k2.stopwatch import Stopwatch
@@ -177,9 +179,11 @@ def decode(config: DecodeConfig, options: Any, files: ResourceConfig, window_con
     model, tokenizer = load(config)
     tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources, windows = load_resources(files, tokenizer), window_config.windows()
+    folder = find_model(config.model) if config.model else pathlib.Path(config.exp_dir)
+    if config.model:
+        resources = with_own_lm(resources, config.method, partial(read_own_lm, folder, tokenizer))
     methods = choose_methods(config.method, resources, model.config, options.lattice)
-    settings = read_settings(find_model(config.model) if config.model else pathlib.Path(config.exp_dir))
-    rows = make_rows(methods, options, settings, resources.given())
+    rows = make_rows(methods, options, read_decoding(folder).settings, resources.given())
     labels = [row.label for row in rows]
     device = pick_device(config.device)
     model.to(device)

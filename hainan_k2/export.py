@@ -24,31 +24,32 @@ from hainan_k2.cli import fail, parse, start_logging
 from hainan_k2.config import option
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.config import DataConfig
-from hainan_k2.formats.average import average_between, average_of
-from hainan_k2.formats.checkpoint import (
-    best_checkpoints,
-    epoch_name,
-    epoch_of,
-    load_checkpoint,
-    load_model,
-    model_of_state,
-    select_checkpoints,
+from hainan_k2.formats.epochs import mean_between_epochs, mean_of_epochs
+from hainan_k2.formats.model_dir import (
+    NOTHING,
+    find_model,
+    read_decoding,
+    read_model,
+    read_own_lm,
+    write_model,
+    write_provenance,
 )
-from hainan_k2.formats.model_dir import find_model, read_model, read_settings, write_model, write_provenance
 from hainan_k2.formats.nemo_writer import write_nemo
 from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
-from hainan_k2.formats.weights import model_of_weights
 from hainan_k2.formats.whisper_weights import interpolate_whisper
+from hainan_k2.fsa.language.lm_file import read_lm
+from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.inference.engine import decode_batches
 from hainan_k2.inference.onnx_check import print_comparison
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.whisper import WhisperConformer
 from hainan_k2.scoring.wer import score
-from hainan_k2.search import SearchConfig, check_methods
-from hainan_k2.search.settings import Setting
+from hainan_k2.search import METHODS, SearchConfig, check_methods
+from hainan_k2.search.resources import NO_LM
+from hainan_k2.search.settings import Decoding
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
@@ -73,6 +74,16 @@ class ExportConfig:
     out_dir: str = option("", "the folder to write")
     precision: str = option("float16", "format model: of matrices and kernels", PRECISIONS)
     ctc: bool = option(False, "format model: keep the CTC head")
+    lm: str = option(
+        "",
+        "format model: language model to put into the directory, over its tokens: of hainan-prune-lm, or ARPA; "
+        "default: that of --model; none: none",
+    )
+    default_method: tuple[str, ...] = option(
+        (),
+        "format model: what transcribe.py decodes by if no method is named, the first that can run; comma between; "
+        "default: those of --model",
+    )
     compare: str = option("", "format model: lhotse cuts; WER on them before and after, printed and stored")
     method: tuple[str, ...] = option(("ar-greedy", "nar-greedy"), "methods to compare with, comma between")
     runtime: tuple[str, ...] = option(
@@ -93,6 +104,10 @@ class ExportConfig:
             )
         if self.model and (self.epoch or self.avg > 1 or self.best or self.use_averaged_model or self.lang_dir):
             raise ValueError("--model is a model as it is: --epoch, --avg and the like choose among checkpoints")
+        known = [name for name, method in METHODS.items() if not method.oracle]
+        unknown = [name for name in self.default_method if name not in known]
+        if unknown:
+            raise ValueError(f"--default-method {unknown[0]}: there are {', '.join(known)}")
         if "none" in self.runtime and self.runtime != ("none",) or not self.runtime:
             raise ValueError(f"--runtime {','.join(self.runtime)}: give runtimes, or none alone")
         defaults = {f.name: f.default for f in fields(self)}
@@ -102,19 +117,20 @@ class ExportConfig:
                 raise ValueError(f"--{given[0]} is an option of --format {owner}, not of {self.format}")
 
 
-OPTIONS_OF_FORMAT = {"model": ("precision", "ctc", "compare"), "onnx": ("runtime", "check")}
+OPTIONS_OF_FORMAT = {"model": ("precision", "ctc", "lm", "default_method", "compare"), "onnx": ("runtime", "check")}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model to export, in evaluation mode, with its tokenizer, its provenance, a description of its weights, and the
-    options that searches take by default."""
+    """A model to export, in evaluation mode, with its tokenizer, its provenance, a description of its weights, what
+    searches do by default, and its language model."""
 
     model: Hainan
     tokenizer: Tokenizer
     provenance: dict[str, Any]
     description: str
-    settings: Sequence[Setting] = ()
+    decoding: Decoding = NOTHING
+    lm: Optional[NgramLm] = None
 
 
 def source_of(config: ExportConfig) -> Source:
@@ -136,8 +152,13 @@ def trained(config: ExportConfig) -> Source:
     if config.model:
         folder = find_model(config.model)
         model, tokenizer, provenance = read_model(folder)
-        return Source(model, tokenizer, provenance, str(config.model), read_settings(folder))
-    model, last, averaged = choose_weights(config)
+        own_lm = read_own_lm(folder, tokenizer)
+        return Source(model, tokenizer, provenance, str(config.model), read_decoding(folder), own_lm)
+    exp_dir = pathlib.Path(config.exp_dir)
+    if config.use_averaged_model:
+        model, last, averaged = mean_between_epochs(exp_dir, config.epoch, config.avg)
+    else:
+        model, last, averaged = mean_of_epochs(exp_dir, config.epoch, config.avg, config.best)
     provenance = last.get("provenance", {})
     lang_dir = config.lang_dir or provenance.get("options", {}).get("lang_dir", "")
     if not lang_dir:
@@ -161,38 +182,7 @@ def trained(config: ExportConfig) -> Source:
         "updates": progress.get("updates"),
         "hours_heard": round(progress.get("audio_seconds", progress.get("heard", 0.0)) / 3600, 2),
     }
-    return Source(model.eval(), tokenizer, provenance, averaged, read_settings(pathlib.Path(config.exp_dir)))
-
-
-def choose_weights(config: ExportConfig) -> tuple[Hainan, dict[str, Any], str]:
-    """The averaged model, the contents of its last checkpoint, and a description of what was averaged."""
-    exp_dir = pathlib.Path(config.exp_dir)
-    if config.use_averaged_model:
-        return between_epochs(exp_dir, config.epoch, config.avg)
-    choose = best_checkpoints if config.best else select_checkpoints
-    paths = choose(exp_dir, config.epoch, config.avg)
-    model, last = load_model(paths)
-    return model, last, ("epochs " if paths[1:] else "epoch ") + ", ".join(str(epoch_of(path)) for path in paths)
-
-
-def between_epochs(exp_dir: pathlib.Path, epoch: Optional[int], avg: int) -> tuple[Hainan, dict[str, Any], str]:
-    """The mean of all samples of the running average in the `avg` epochs that end with `epoch`.
-
-    It is computed from two checkpoints: that of `epoch` and that of the epoch before the first.
-    """
-    (end_path,) = select_checkpoints(exp_dir, epoch, 1)
-    last = epoch_of(end_path)
-    if not 1 <= avg <= last:
-        raise ValueError(f"--avg {avg} of {last} epochs")
-    end = load_checkpoint(end_path)
-    start = load_checkpoint(select_checkpoints(exp_dir, last - avg, 1)[0]) if avg < last else None
-    config, _ = model_of_state(end, end_path)
-    average = average_of(end, end_path)
-    weights = average_between(start and average_of(start, exp_dir / epoch_name(last - avg)), average)
-    model = model_of_weights(config, weights, end_path, "its own dimensions", training_heads=True)
-    every = average["every"]
-    sampled = "samples after every update" if every == 1 else f"samples after every {every} updates"
-    return model.eval(), end, f"{sampled} of epochs {last - avg + 1} to {last}"
+    return Source(model.eval(), tokenizer, provenance, averaged, read_decoding(exp_dir))
 
 
 def word_error_rates(model: Hainan, tokenizer: Tokenizer, cuts: str, methods: Sequence[str]) -> dict[str, float]:
@@ -225,9 +215,14 @@ def export(config: ExportConfig) -> None:
 def export_model(source: Source, out_dir: pathlib.Path, config: ExportConfig) -> None:
     """Write a model directory and print its size and, with `compare`, the word error rates before and after."""
     provenance = {**source.provenance, "precision": config.precision}
-    write_model(
-        out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc, settings=source.settings
-    )
+    lm = source.lm
+    if config.lm:
+        lm = None if config.lm == NO_LM else read_lm(config.lm, source.tokenizer.pieces)
+        provenance["lm"] = pathlib.Path(config.lm).name
+    decoding = source.decoding
+    if config.default_method:
+        decoding = replace(decoding, methods=config.default_method)
+    write_model(out_dir, source.model, source.tokenizer, config.precision, provenance, config.ctc, decoding, lm)
     print(f"{out_dir}: {source.description}, {config.precision}, {megabytes(out_dir.iterdir())}")
     exported, tokenizer, provenance = read_model(out_dir)
     if config.compare:

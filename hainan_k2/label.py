@@ -13,6 +13,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 if __package__ in (None, ""):  # run as a script: its folder is on sys.path, but the package's parent should be
@@ -98,16 +99,18 @@ def recognise(config: LabelConfig, search: Any, files: ResourceConfig) -> tuple[
     from hainan_k2.data.config import DataConfig
     from hainan_k2.data.cuts import open_cuts
     from hainan_k2.device import pick_device
-    from hainan_k2.formats.model_dir import find_model, read_model
+    from hainan_k2.formats.model_dir import find_model, read_model, read_own_lm
     from hainan_k2.inference.engine import decode_batches
     from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
     from hainan_k2.search import choose_methods
+    from hainan_k2.search.choosing import with_own_lm
     from hainan_k2.search.resources import load_resources
     from hainan_k2.stopwatch import Stopwatch
     from hainan_k2.training.encoder_output import encoder_sha256
 
     model, tokenizer, _ = read_model(find_model(config.model))
-    resources = load_resources(files, tokenizer)
+    own_lm = partial(read_own_lm, find_model(config.model), tokenizer)
+    resources = with_own_lm(load_resources(files, tokenizer), [config.method], own_lm)
     choose_methods([config.method], resources, model.config)
     unreadable = Unreadable(config.max_unreadable)
     data = EvaluationData(

@@ -60,7 +60,8 @@ class Token:
 
 @dataclass(frozen=True)
 class Word:
-    """A word with `start` and `end` in seconds. Its `confidence` in [0, 1] is the lowest of its tokens.
+    """A word with `start` and `end` in seconds. Its `confidence` in [0, 1] is the lowest of its tokens, or, where the
+    model directory has a calibration (hainan_k2.confidence), the probability that the word is correct.
 
     A word ends with its last token that is more than punctuation: models emit commas and full stops in the pause after
     the word.

@@ -13,7 +13,9 @@ Exit codes: 0 when it is stopped; 2 if it cannot start.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import pathlib
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
 
+logger = logging.getLogger(__name__)
+
 PORT = 8000
 GRACE = 10  # seconds that running requests have when the server is stopped
 
@@ -41,7 +45,9 @@ GRACE = 10  # seconds that running requests have when the server is stopped
 class ServeConfig:
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
     method: str = option(
-        "ar-greedy", "of the list below; streams take it too, or ar-greedy where it needs whole recordings"
+        "",
+        "of the list below; default: the model's best that can run here; of streams too, or ar-greedy where the method "
+        "needs whole recordings",
     )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0: all of this machine, for other machines too")
     port: int = option(PORT, "port; 0: a free one, which the log names", at_least=0, at_most=65535)
@@ -83,8 +89,14 @@ def serve(
     if config.num_threads:
         torch.set_num_threads(config.num_threads)
     loaded = (config.model, config.method, options, files, windows, streams, config.device, config.precision)
-    service = Service.load(*loaded)
-    server_of(make_app(service, limits, is_local(config.host)), config.host, config.port).run()
+    app = make_app(Service.load(*loaded), limits, is_local(config.host))
+    with listen(config.host, config.port) as listener:
+        logger.info(
+            "listening: http://%s:%d",
+            f"[{config.host}]" if ":" in config.host else config.host,
+            listener.getsockname()[1],
+        )
+        server_of(app).run(sockets=[listener])
 
 
 def check_packages() -> None:
@@ -98,16 +110,21 @@ def check_packages() -> None:
         raise ValueError(f"{error}: pip install 'hainan_k2[serve]'") from None
 
 
-def server_of(app: Starlette, host: str, port: int) -> uvicorn.Server:
-    """The HTTP server of an application. `run` serves until the process is told to stop."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises ValueError if the address cannot be used."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ValueError(f"--host {host} --port {port}: {error.strerror or error}") from None
+
+
+def server_of(app: Starlette) -> uvicorn.Server:
+    """The HTTP server of an application. `run(sockets)` serves until the process is told to stop."""
     import uvicorn
 
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
-            ws="auto",
             ws_max_size=MESSAGE_BYTES,
             ws_ping_interval=None,  # a client that is slowed down cannot answer
             timeout_graceful_shutdown=GRACE,

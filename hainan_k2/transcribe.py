@@ -17,6 +17,7 @@ Exit codes: 0; 1 if some audio failed: it is listed, all other results are kept;
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import sys
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from hainan_k2.search.sweep import Row
 
 WINDOWS = WindowConfig()
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class TranscribeConfig:
     audio: tuple[str, ...] = option((), "files, folders, patterns; - reads paths from standard input", positional=True)
     model: str = option("released", "model directory of export.py; released: the one that comes with the package")
     method: tuple[str, ...] = option(
-        ("ar-greedy",), "methods, comma between, of the list below; all: every one that can run"
+        (),
+        "methods, comma between, of the list below; all: every one that can run; default: the model's best that can "
+        "run here, with --stream ar-greedy",
     )
     write: tuple[str, ...] = option(
         (), "what to write, comma between, of " + " ".join(WRITERS) + "; default: words with times to standard output"
@@ -92,7 +96,7 @@ class TranscribeConfig:
             )
         if self.stream and self.dask:
             raise ValueError("--stream decodes in this process: no --dask")
-        if self.stream and len(self.method) != 1:
+        if self.stream and len(self.method) > 1:
             raise ValueError("--stream takes one --method")
         if "" in self.audio:
             raise ValueError("an empty argument names no audio; the current folder is .")
@@ -125,6 +129,7 @@ def transcribe(
     Raises:
       ValueError, OSError: if nothing can be transcribed.
     """
+    from hainan_k2.formats.model_dir import NOTHING
     from hainan_k2.inference.inputs import Inputs
     from hainan_k2.inference.progress import Progress
     from hainan_k2.inference.recognizer import Recognizer
@@ -135,24 +140,29 @@ def transcribe(
     from hainan_k2.scoring.references import References
     from hainan_k2.search import check_methods, choose_methods
     from hainan_k2.search.resources import load_resources
-    from hainan_k2.search.settings import as_section
     from hainan_k2.search.sweep import make_rows
     from hainan_k2.stopwatch import Stopwatch
 
-    check_methods(config.method)
+    if config.method:
+        check_methods(config.method)
     set_num_threads(config.num_threads)
     references = References(config.reference) if config.reference else None
     recognizer = Recognizer.load(config.model, config.device, windows, config.precision)
     if references:
         recognizer.tokenizer.scoring("")  # an unknown normalisation is an error now, not after the search
     resources = load_resources(files, recognizer.tokenizer)
-    methods = choose_methods(config.method, resources, recognizer.model.config, options.lattice)
-    rows = make_rows(methods, options, recognizer.settings, resources.given())
+    names = config.method or (recognizer.defaults.method(resources),)
+    resources = recognizer.defaults.with_own_lm(resources, names)
+    if not config.method:
+        used = " and ".join(resources.given()) or "no language model"
+        logger.info("decoding by %s, the default of %s, with %s", names[0], config.model, used)
+    methods = choose_methods(names, resources, recognizer.model.config, options.lattice)
+    rows = make_rows(methods, options, recognizer.defaults.decoding.settings, resources.given())
     labels = [row.label for row in rows]
     chosen_by = {"reference": config.reference} if any(METHODS[row.method].oracle for row in rows) else {}
     settings = {"model": str(config.model), **chosen_by, **as_dict(options), **as_dict(files), **as_dict(windows)}
-    if recognizer.settings:
-        settings["decoding"] = as_section(recognizer.settings)
+    if recognizer.defaults.decoding != NOTHING:
+        settings["decoding"] = recognizer.defaults.decoding.as_section()
     # The next path on standard input may take its time: a file does not wait for others to fill a batch.
     max_duration = 0.0 if "-" in config.audio else config.max_duration
     out: Union[Transcripts, Printed] = Printed(labels)
@@ -231,11 +241,12 @@ def stream(config: TranscribeConfig, options: Any, files: ResourceConfig, window
     from hainan_k2.search.resources import load_resources
     from hainan_k2.search.sweep import make_rows
 
-    streaming_search(config.method[0])
+    method = config.method or ("ar-greedy",)
+    streaming_search(method[0])
     set_num_threads(config.num_threads)
     recognizer = Recognizer.load(config.model, config.device, precision=config.precision)
-    resources = load_resources(files, recognizer.tokenizer)
-    row, *more = make_rows(config.method, options, recognizer.settings, resources.given())
+    resources = recognizer.defaults.with_own_lm(load_resources(files, recognizer.tokenizer), method)
+    row, *more = make_rows(method, options, recognizer.defaults.decoding.settings, resources.given())
     if more:
         raise ValueError(f"--stream takes one value of every option, not {row.label} and {more[0].label}")
     blocks = pcm_blocks(cast("BufferedIOBase", sys.stdin.buffer))

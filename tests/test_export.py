@@ -12,12 +12,13 @@ from hainan_k2.bench.decode import random_model
 from hainan_k2.config import ModelConfig, as_dict
 from hainan_k2.formats.average import RunningAverage
 from hainan_k2.formats.checkpoint import load_checkpoint, save_checkpoint
-from hainan_k2.formats.model_dir import read_model, write_model
+from hainan_k2.formats.model_dir import LM, has_lm, read_decoding, read_model, read_own_lm, write_model
 from hainan_k2.formats.onnx_writer import write_onnx
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.text.tokenizer import Tokenizer
 from hainan_k2.training import trainer
 from tests.formats.test_whisper_weights import ct2_file, encoder, keyless
+from tests.oracles.lm import arpa_of
 from tests.toy import ROOT, train_command
 
 JFK = ROOT / "tests" / "data" / "jfk.flac"
@@ -257,3 +258,31 @@ def test_formats_refuse_with_one_line(exp, tmp_path, options, message, capsys):
     err = capsys.readouterr().err
     assert stopped.value.code == 2 and message in err and err.count("\n") == 1
     assert not (tmp_path / "m").exists()
+
+
+def test_a_language_model_and_default_methods_are_put_into_the_directory(exp, toy, tmp_path):
+    tokenizer = Tokenizer(toy / "lang")
+    words = [*tokenizer.pieces[1:], "</s>"]
+    arpa = arpa_of({(word,): 1 / len(words) for word in words}).write(tmp_path / "lm.arpa")
+    _, _, provenance = call(exp, tmp_path / "m", "--lm", arpa, "--default-method", "viterbi-lm,ar-greedy")
+    assert provenance["lm"] == "lm.arpa" and read_own_lm(tmp_path / "m", tokenizer).order == 1
+    assert read_decoding(tmp_path / "m").methods == ("viterbi-lm", "ar-greedy")
+    export.main(["--model", str(tmp_path / "m"), "--out-dir", str(tmp_path / "copy"), "--precision", "float32"])
+    assert read_decoding(tmp_path / "copy") == read_decoding(tmp_path / "m")
+    assert (tmp_path / "copy" / LM).read_bytes() == (tmp_path / "m" / LM).read_bytes()
+    call(exp, tmp_path / "bare", "--lm", "none")
+    assert not has_lm(tmp_path / "bare") and read_decoding(tmp_path / "bare").methods == ()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--default-method", "best"], "--default-method best: there are ar-greedy"),
+        (["--format", "onnx", "--lm", "lm.arpa"], "--lm is an option of --format model, not of onnx"),
+        (["--lm", "missing.arpa"], "missing.arpa: No such file"),
+    ],
+)
+def test_bad_language_models_and_methods(exp, tmp_path, options, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        export.main(["--exp-dir", str(exp), "--out-dir", str(tmp_path / "m"), *options])
+    assert stopped.value.code == 2 and message in capsys.readouterr().err

@@ -17,6 +17,7 @@ NAMES = {"python_multipart", "starlette", "uvicorn", "websockets"}
         (["--method", "nbest-oracle"], "nbest-oracle needs references"),
         (["--beam", "2,4", "--method", "ar-beam"], "one value of every option"),
         (["--port", "70000"], "port"),
+        (["--host", "203.0.113.1"], "--host 203.0.113.1 --port 8000: "),
         (["--max-requests", "0"], "max_requests"),
     ],
 )

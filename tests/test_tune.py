@@ -12,6 +12,7 @@ from hainan_k2 import decode, export, transcribe, tune
 from hainan_k2.bench.decode import random_model
 from hainan_k2.config import as_dict
 from hainan_k2.formats.checkpoint import save_checkpoint
+from hainan_k2.formats.model_dir import read_decoding
 from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.lang import train_lm
 from hainan_k2.search import METHODS
@@ -40,7 +41,7 @@ def test_decoding_with_the_tuned_weights_has_the_error_rate_that_was_found(model
     listed, oracle, before, after = (float(rate) for rate in re.findall(r"(\d+\.\d\d) %", report))
     assert oracle <= after <= before and oracle <= listed and "tuned on these utterances" in report
     written = out.read_text()
-    assert written.count("# ") == 3 and "method: rescore" in written and "<svg" in (tmp_path / "best.svg").read_text()
+    assert written.count("# ") == 4 and "method: rescore" in written and "<svg" in (tmp_path / "best.svg").read_text()
     assert "num_paths: 6" in written and "blank_penalty: 1.5" in written and "lm_weight: 0.0" in written
 
     tune.main(command)
@@ -64,7 +65,7 @@ def test_a_recording_too_long_for_a_list_is_named(model_options, tmp_path, monke
         (["--cuts", "missing.jsonl.gz", "--out", "x.yaml", "--model", "released"], "missing.jsonl.gz: no such cut"),
         (["--cuts", "a", "--out", "b", "--seed", "-1"], "seed is -1: it must be at least 0"),
         (["--cuts", "a", "--out", "b", "--method", "best"], "method is 'best': choose from ar-greedy, ar-beam"),
-        (["--cuts", "a", "--out", "b", "--model", "released", "--method", "viterbi-lm"], "viterbi-lm needs --lm"),
+        (["--cuts", "a", "--out", "b", "--model", "released", "--method", "graph"], "graph needs --graph"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, capsys):
@@ -153,3 +154,32 @@ def test_a_model_directory_keeps_the_weights(model_options, language_model, toy,
     with pytest.raises(SystemExit):
         tune.main(["--model", "released", *cuts, "--method", "viterbi", "--out", str(out), "--store"])
     assert "the released model cannot be changed" in capsys.readouterr().err
+
+
+def test_confidences_are_calibrated_without_weights_to_tune(model_options, toy, tmp_path, capsys):
+    folder, out = tmp_path / "model", tmp_path / "best.yaml"
+    export.main([*model_options[:4], "--out-dir", str(folder)])
+    common = ["--model", str(folder), "--cuts", str(toy / "dev.jsonl.gz"), "--max-duration", "6", "--out", str(out)]
+    tune.main([*common, "--method", "nar-greedy", "--store"])
+    report = capsys.readouterr().out
+    assert "expected calibration error" in report and f"stored in {folder}, for nar-greedy with no" in report
+    assert "method: nar-greedy" in out.read_text() and not out.with_suffix(".svg").exists()
+    tune.main([*common, "--method", "viterbi", "--store", "--token-bonus", "1", "--calibrate-only"])
+    nar, viterbi = read_decoding(folder).settings
+    assert nar.options == {} and viterbi.options == {"token_bonus": 1.0} and viterbi.calibration is not None
+    tune.main([*common, "--method", "viterbi", "--store", "--calibrate-only"])
+    assert read_decoding(folder).settings == (nar, viterbi), "the stored bonus is kept"
+
+    def confidences(*options):
+        decode.main(["--model", str(folder), *common[2:6], "--method", "nar-greedy", "--num-workers", "0", *options])
+        shown = capsys.readouterr().out
+        lines = (tmp_path / "decoded").glob("*nar-greedy.jsonl")
+        return shown, [w["confidence"] for path in lines for line in path.open() for w in json.loads(line)["words"]]
+
+    shown, calibrated = confidences("--write", "jsonl", "--out-dir", str(tmp_path / "decoded"))
+    assert "nar-greedy: expected calibration error" in shown
+    config = json.loads((folder / "config.json").read_text())
+    del config["decoding"]
+    (folder / "config.json").write_text(json.dumps(config))
+    _, raw = confidences("--write", "jsonl", "--out-dir", str(tmp_path / "decoded"))
+    assert calibrated == pytest.approx([nar.calibration(c) for c in raw]) and raw != calibrated

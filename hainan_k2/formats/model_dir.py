@@ -1,17 +1,17 @@
 """Model directories: all files that recognition needs, read without executing anything.
 
-config.json         format version, ModelConfig, features, text normalisation, SHA-256 of the next three files; where
-                    there are any, options that searches take by default ("decoding", hainan_k2.search.settings)
+config.json         format version, ModelConfig, features, text normalisation, SHA-256 of the next files; where there
+                    are any, options, calibrations and default methods of decoding ("decoding", search/settings.py)
 model.safetensors   weights, as packed by hainan_k2.formats.precision, without the heads that only training uses
 bpe.model           the tokenizer
 tokens.txt          its pieces and their ids, for people and for FST tools
+lm.safetensors      optional: a language model over these tokens (fsa/language/lm_file.py)
 provenance.json     commit, training options, averaged epochs, WER where it was measured
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, Union
@@ -26,13 +26,17 @@ from hainan_k2.files.tensors import Weights, serialise
 from hainan_k2.formats.precision import PRECISIONS, check_precision, pack, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
 from hainan_k2.frontend.spec import FeatureSpec
+from hainan_k2.fsa.language.lm_file import read_lm, write_lm
+from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.model.hainan import Hainan
-from hainan_k2.search.settings import Setting, as_section, from_section, with_setting
+from hainan_k2.search.settings import Decoding, Setting
 from hainan_k2.text.tokenizer import Tokenizer
 
 FORMAT = 1
 RELEASED = Path(__file__).resolve().parents[1] / "released"
+LM = "lm.safetensors"
 _SIGNED = ("model.safetensors", "bpe.model", "tokens.txt")
+NOTHING = Decoding()
 _TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.int64)
 CPU = torch.device("cpu")
 
@@ -55,20 +59,24 @@ def write_model(
     precision: str,
     provenance: dict[str, Any],
     ctc: bool = False,
-    settings: Sequence[Setting] = (),
+    decoding: Decoding = NOTHING,
+    lm: Optional[NgramLm] = None,
 ) -> None:
     """Write a model directory; see `write_weights`.
 
     Args:
       ctc: keep the CTC head.
-      settings: options that searches with this model take by default.
+      decoding: what searches with this model do by default.
+      lm: a language model over its tokens.
     """
     config = replace(model.config, ctc=model.config.objective == "ctc" or ctc and model.config.ctc)
     left_out = TRAINING_HEADS if config.ctc else (*TRAINING_HEADS, "ctc")
     weights = {name: value for name, value in model.state_dict().items() if name.split(".")[0] not in left_out}
     write_weights(folder, config, weights, tokenizer, precision, provenance)
-    if settings:
-        _write_settings(folder, settings)
+    if decoding != NOTHING:
+        _write_decoding(folder, decoding)
+    if lm is not None:
+        _write_lm(folder, lm, tokenizer)
 
 
 def write_weights(
@@ -90,7 +98,8 @@ def write_weights(
     if precision not in PRECISIONS:
         raise ValueError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").unlink(missing_ok=True)
+    for name in ("config.json", LM):
+        (folder / name).unlink(missing_ok=True)
     with atomic_file(folder / "model.safetensors") as stream:
         for piece in serialise(pack(weights, precision), {}):
             stream.write(piece)
@@ -110,38 +119,53 @@ def write_weights(
     )
 
 
-def read_settings(folder: Path) -> list[Setting]:
-    """The options that searches take by default with the model of a model directory or an experiment folder.
+def read_decoding(folder: Path) -> Decoding:
+    """What searches do by default with the model of a model directory or an experiment folder.
 
-    A model directory has them in config.json, an experiment folder in decoding.json. Raises ValueError for what is no
-    list of settings.
+    A model directory has it in config.json, an experiment folder in decoding.json. Raises ValueError for a damaged one.
     """
-    path = _settings_path(folder)
+    path = _decoding_path(folder)
     section = _read_json(path).get("decoding") if path.is_file() else None
     try:
-        return [] if section is None else from_section(section)
+        return NOTHING if section is None else Decoding.from_section(section)
     except ValueError as error:
         raise ValueError(f"{path}: decoding: {error}") from None
 
 
 def store_setting(folder: Path, setting: Setting) -> None:
-    """Keep options of a method as its defaults, in place of those kept for the same resources.
+    """Keep options and calibration of a method, in place of those kept for the same resources.
 
-    Raises ValueError for the released model, and as `read_settings`.
+    Raises ValueError for the released model, and as `read_decoding`.
     """
     if folder.resolve() == RELEASED:
         raise ValueError(
             "the released model cannot be changed: copy it by hainan-export --model released --out-dir DIR"
         )
-    _write_settings(folder, with_setting(read_settings(folder), setting))
+    _write_decoding(folder, read_decoding(folder).with_setting(setting))
 
 
-def _write_settings(folder: Path, settings: Sequence[Setting]) -> None:
-    path = _settings_path(folder)
-    _write_json(path, {**(_read_json(path) if path.is_file() else {}), "decoding": as_section(settings)})
+def read_own_lm(folder: Path, tokenizer: Tokenizer) -> Optional[NgramLm]:
+    """The language model of a model directory; None where it has none. Raises ValueError for a damaged one."""
+    return read_lm(folder / LM, tokenizer.pieces) if has_lm(folder) else None
 
 
-def _settings_path(folder: Path) -> Path:
+def has_lm(folder: Path) -> bool:
+    """Whether a model directory, which `read_model` has checked, has a language model."""
+    return (folder / LM).is_file()
+
+
+def _write_lm(folder: Path, lm: NgramLm, tokenizer: Tokenizer) -> None:
+    write_lm(folder / LM, lm, tokenizer.pieces)
+    config = _read_json(folder / "config.json")
+    _write_json(folder / "config.json", {**config, "sha256": {**config["sha256"], LM: sha256_of(folder / LM)}})
+
+
+def _write_decoding(folder: Path, decoding: Decoding) -> None:
+    path = _decoding_path(folder)
+    _write_json(path, {**(_read_json(path) if path.is_file() else {}), "decoding": decoding.as_section()})
+
+
+def _decoding_path(folder: Path) -> Path:
     path = folder / "config.json"
     return path if path.is_file() else folder / "decoding.json"
 
@@ -166,7 +190,8 @@ def read_model(
     check_precision(precision, device)
     config = _read_config(folder / "config.json")
     provenance = _read_json(folder / "provenance.json")
-    for name in _SIGNED:
+    optional = (LM,) if LM in config["sha256"] or has_lm(folder) else ()
+    for name in (*_SIGNED, *optional):
         _check_hash(folder / name, config["sha256"].get(name))
     weights = _read_weights(folder / "model.safetensors")
     dimensions = config["model"]

@@ -36,10 +36,16 @@ class Decoded:
         if isinstance(outcome, str):
             self.failures[row.label] = outcome
             return
-        hypothesis = outcome.with_words(pieces, audio_seconds=self.seconds)
+        hypothesis = row.finished(outcome, pieces, self.seconds)
         if METHODS[row.method].oracle:
             hypothesis = nearest(hypothesis, self.reference, self.normalise)
         self.hypotheses[row.label] = hypothesis
+
+
+def of_method(decoded: Sequence[Decoded], label: str) -> tuple[dict[str, Hypothesis], Callable[[str], str]]:
+    """The hypotheses of a row by id, and what texts are normalised by."""
+    found = {d.id: d.hypotheses[label] for d in decoded if label in d.hypotheses}
+    return found, decoded[0].normalise if decoded else english
 
 
 def nearest(hypothesis: Hypothesis, reference: str, normalise: Callable[[str], str] = english) -> Hypothesis:

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from hainan_k2.device import pick_device
-from hainan_k2.formats.model_dir import find_model, read_model, read_settings
+from hainan_k2.formats.model_dir import NOTHING, find_model, read_decoding, read_model
 from hainan_k2.frontend.audio import SAMPLING_RATE, Counted
 from hainan_k2.frontend.spec import FeatureSpec
 from hainan_k2.fsa.k2 import Fsa
 from hainan_k2.inference.batch_search import Outcome
+from hainan_k2.inference.defaults import Defaults
 from hainan_k2.inference.engine import search_encoded
 from hainan_k2.inference.failures import reason
 from hainan_k2.inference.samples import Audio, Input, batches, failure_of, read_each
@@ -31,11 +32,11 @@ from hainan_k2.inference.window_sizes import StreamConfig, WindowConfig
 from hainan_k2.inference.windows import FRAME, encode_audio
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Transcription
-from hainan_k2.search import METHODS, SearchConfig, choose_methods
+from hainan_k2.search import METHODS, SearchConfig
 from hainan_k2.search.lattices import search_lattice
 from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
-from hainan_k2.search.settings import Setting
-from hainan_k2.search.sweep import Row, make_rows
+from hainan_k2.search.settings import Decoding
+from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
 
@@ -60,10 +61,11 @@ class Recognizer:
         tokenizer: Tokenizer,
         provenance: Optional[dict[str, Any]] = None,
         windows: WindowConfig = WINDOWS,
-        settings: Sequence[Setting] = (),
+        decoding: Decoding = NOTHING,
+        folder: Optional[Path] = None,
     ):
         self.model, self.tokenizer, self.provenance = model.eval(), tokenizer, provenance or {}
-        self.settings = settings  # options that searches take by default
+        self.defaults = Defaults(decoding, folder, tokenizer, model.config)
         self.spec, self.windows = FeatureSpec.of_model(model.config), windows.windows()
 
     @classmethod
@@ -86,16 +88,20 @@ class Recognizer:
         """
         folder = find_model(name)
         model, tokenizer, provenance = read_model(folder, precision, pick_device(device))
-        return cls(model, tokenizer, provenance, windows, read_settings(folder))
+        return cls(model, tokenizer, provenance, windows, read_decoding(folder), folder)
 
     def resources(self, **files: str) -> DecodingResources:
-        """Load decoding resources: lm="4gram.arpa", hotwords="names.txt" and the other fields of ResourceConfig."""
+        """Load decoding resources: lm="4gram.arpa", hotwords="names.txt" and the other fields of ResourceConfig.
+
+        Searches add the language model of the model directory to them where a method takes one and `lm` is not given;
+        lm="none" prevents it.
+        """
         return load_resources(ResourceConfig(**files), self.tokenizer)
 
     def transcribe(
         self,
         audio: Sequence[Audio],
-        method: str = "ar-greedy",
+        method: str = "",
         options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
@@ -106,8 +112,8 @@ class Recognizer:
         Args:
           audio: files that libsndfile reads, at any rate, and arrays (N,) or (N, channels): floats in [-1, 1] or
             signed integers at `sampling_rate`. Channels are averaged.
-          method: a name in METHODS; `options` and `resources` are what it takes. Without `options`, those stored with
-            the model for these resources, or the method's defaults.
+          method: a name in METHODS, by default that of `self.defaults`; `options` and `resources` are what it takes.
+            Without `options`, those stored with the model for these resources, or the method's defaults.
           max_duration: seconds of audio in a batch, padding included; a longer input is a batch of its own.
         Raises:
           ValueError: naming the first input that cannot be read or searched, or what the method needs.
@@ -123,7 +129,7 @@ class Recognizer:
     def stream(
         self,
         audio: Iterable[Audio],
-        method: str = "ar-greedy",
+        method: str = "",
         options: Optional[SearchConfig] = None,
         resources: Optional[DecodingResources] = None,
         sampling_rate: int = SAMPLING_RATE,
@@ -135,19 +141,11 @@ class Recognizer:
         of an input longer than a window it holds blocks of samples and the encoder output. max_duration=0 makes each
         input a batch.
         """
-        loaded = resources or self.resources()
-        choose_methods([method], loaded, self.model.config, "nar" if options is None else options.lattice)
-        if method == "all":
-            raise ValueError("method all gives several results for an input: name one method")
-        if METHODS[method].oracle:
-            raise ValueError(f"method {method} needs references: transcribe.py takes them by --reference")
-        rows = [Row(method, method, options or self._stored_options(method, loaded))]
-        for (result,) in self.decode(audio, rows, loaded, sampling_rate, max_duration):
+        row, loaded = self.defaults.search(method, resources or self.resources(), options)
+        if METHODS[row.method].oracle:
+            raise ValueError(f"method {row.method} needs references: transcribe.py takes them by --reference")
+        for (result,) in self.decode(audio, [row], loaded, sampling_rate, max_duration):
             yield result
-
-    def _stored_options(self, method: str, resources: DecodingResources) -> SearchConfig:
-        """The options stored with the model for a method with these resources; those that are not, its defaults."""
-        return make_rows([method], settings=self.settings, given=resources.given())[0].options
 
     def transcribe_stream(
         self,
@@ -161,11 +159,13 @@ class Recognizer:
 
         Raises ValueError as hainan_k2.inference.streaming.transcribe_stream, and for what the method needs.
         """
-        loaded = resources or self.resources()
-        choose_methods([method], loaded, self.model.config)
-        options = options or self._stored_options(method, loaded)
+        row, loaded = self.defaults.search(method, resources or self.resources(), options)
         pieces = self.tokenizer.pieces
-        return transcribe_stream(self.model, self.spec, pieces, blocks, config, options, method, loaded)
+        updates = transcribe_stream(self.model, self.spec, pieces, blocks, config, row.options, row.method, loaded)
+        calibration = row.calibration
+        if calibration is None:
+            return updates
+        return (replace(update, words=calibration.of_words(update.words)) for update in updates)
 
     def decode(
         self,
@@ -218,7 +218,7 @@ class Recognizer:
         if isinstance(outcome, str):
             label = f"{row.label}: " if several else ""
             return replace(result, failure=f"{result.name}: {label}{outcome}")
-        return replace(result, hypothesis=outcome.with_words(self.tokenizer.pieces, audio_seconds=result.seconds))
+        return replace(result, hypothesis=row.finished(outcome, self.tokenizer.pieces, result.seconds))
 
     def encode_inputs(self, batch: Sequence[Input]) -> tuple[list[Transcription], Tensor, Tensor]:
         """The inputs with their lengths in seconds, and `encode` of them. An input in blocks is a batch of its own."""

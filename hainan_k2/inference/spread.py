@@ -69,7 +69,8 @@ def loaded(job: Job) -> tuple[Recognizer, DecodingResources]:
         recognizer = Recognizer(model.to(pick_device(job.device)), Tokenizer(job.lang_dir), windows=job.windows)
     else:
         recognizer = Recognizer.load(job.model, job.device, job.windows, job.precision)
-    return recognizer, load_resources(job.files, recognizer.tokenizer)
+    resources = load_resources(job.files, recognizer.tokenizer)
+    return recognizer, recognizer.defaults.with_own_lm(resources, [row.method for row in job.rows])
 
 
 class CutResults(NamedTuple):

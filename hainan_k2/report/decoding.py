@@ -11,8 +11,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from hainan_k2.files.atomic import write_atomic
-from hainan_k2.inference.decoded import Decoded
+from hainan_k2.inference.decoded import Decoded, of_method
 from hainan_k2.result import Hypothesis
+from hainan_k2.scoring.calibration import BINS, calibration, judged_utterances
 from hainan_k2.scoring.results import file_stem, recogs_lines, write_results
 from hainan_k2.scoring.wer import Score, score
 from hainan_k2.text import Tokenizer
@@ -87,7 +88,7 @@ def report(
     print(f"{set_name}: {len(decoded)} utterances, {audio / 60:.1f} minutes; results in {out_dir}")
     print(table(scores, audio, seconds))
     for label in labels:
-        for line in remarks(decoded, label, tokenizer):
+        for line in (*remarks(decoded, label, tokenizer), *calibration_error(decoded, label, scores[label])):
             print(line)
     for label, count in failed.items():
         logger.error("%s failed on %d of %d utterances, which count as empty", label, count, len(decoded))
@@ -145,6 +146,18 @@ def write_words(stem: Path, kind: str, results: list[tuple[str, Hypothesis]]) ->
         files = {stem / f"{name}.{kind}": [(name, hypothesis)] for name, hypothesis in results}
     for path, part in files.items():
         path.write_text("".join(f"{line}\n" for line in WRITERS[kind](part)), encoding="utf-8")
+
+
+def calibration_error(decoded: Sequence[Decoded], label: str, scored: Score) -> list[str]:
+    """A line with the expected calibration error of the confidences of a method's words; none without words or
+    references."""
+    if not scored.words.reference_length:
+        return []
+    judged = judged_utterances(scored, *of_method(decoded, label))
+    found = calibration(word for words in judged if words is not None for word in words)
+    if found.error is None:
+        return []
+    return [f"{label}: expected calibration error {100 * found.error:.2f} % of {found.words} words ({BINS} bins)"]
 
 
 def remarks(decoded: Sequence[Decoded], label: str, tokenizer: Tokenizer) -> list[str]:

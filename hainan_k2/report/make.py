@@ -113,7 +113,7 @@ def transcription_page(
     """
     model, watch, referenced = recognizer.model, Stopwatch(synchronise=True), seconds is not None
     if not referenced:
-        rows = _compared(rows, model)
+        rows = _compared(rows, recognizer, resources)
     some, details = [], {}
     for file, decoded in evenly(results):
         if not referenced:
@@ -136,12 +136,12 @@ def transcription_page(
     )
 
 
-def _compared(rows: Sequence[Row], model: Hainan) -> list[Row]:
-    """The rows without oracle methods, and the methods that METHODS marks as compared."""
-    able = [name for name, method in METHODS.items() if method.compared and not why_not(method, model)]
-    used = [row.method for row in rows]
+def _compared(rows: Sequence[Row], recognizer: Recognizer, resources: DecodingResources) -> list[Row]:
+    """The rows without oracle methods, and the methods that METHODS marks as compared, calibrated as the model says."""
+    able = [name for name, method in METHODS.items() if method.compared and not why_not(method, recognizer.model)]
+    used, calibration = [row.method for row in rows], recognizer.defaults.calibration
     return [row for row in rows if not METHODS[row.method].oracle] + [
-        Row(name, name, rows[0].options) for name in able if name not in used
+        Row(name, name, rows[0].options, calibration(name, resources)) for name in able if name not in used
     ]
 
 

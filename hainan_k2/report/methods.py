@@ -7,11 +7,11 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any, Optional
 
-from hainan_k2.inference.decoded import Decoded
+from hainan_k2.inference.decoded import Decoded, of_method
 from hainan_k2.report.breakdown import Speaker, error_rates
-from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import Pair, unequal_pairs
 from hainan_k2.report.page import Page
+from hainan_k2.scoring.calibration import calibration, judged_utterances
 from hainan_k2.scoring.wer import Errors, Score
 from hainan_k2.search import METHODS
 
@@ -67,12 +67,7 @@ def _confusions(scored: Score) -> dict[str, Any]:
 
 
 def _calibration(scored: Score, label: str, decoded: Sequence[Decoded]) -> dict[str, Any]:
-    recognised = {d.id: d for d in decoded if label in d.hypotheses}
-    judged = [
-        judged_words(u, recognised[u.id].hypotheses[label], recognised[u.id].normalise)
-        for u in scored.utterances
-        if u.id in recognised
-    ]
+    judged = judged_utterances(scored, *of_method(decoded, label))
     calibrated = calibration(pair for words in judged if words is not None for pair in words)
     return {
         "bins": [asdict(b) for b in calibrated.bins],

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Optional
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.suitability import untrained, why_unsuitable
+
+if TYPE_CHECKING:
+    from hainan_k2.fsa.language.ngram import NgramLm
 
 logger = logging.getLogger(__name__)
 ALL = ("all",)
@@ -48,6 +53,8 @@ def choose_methods(
     """
     chosen = _choose(names, resources, model, lattice)
     for resource in resources.given():
+        if resource == "lm" and resources.lm_origin == "model":
+            continue  # nobody has asked for it
         unused_by = [name for name in chosen if resource not in METHODS[name].needs + METHODS[name].uses]
         if unused_by:
             logger.warning("--%s is not used by %s", resource.replace("_", "-"), ", ".join(unused_by))
@@ -55,6 +62,38 @@ def choose_methods(
     if doubtful:
         logger.warning("%s: %s", ", ".join(doubtful), _UNTRAINED)
     return chosen
+
+
+def with_own_lm(
+    resources: DecodingResources, methods: Sequence[str], read: Callable[[], Optional[NgramLm]]
+) -> DecodingResources:
+    """The resources with the model directory's own language model, which `read` returns, where one of the methods takes
+    one and none was named. A graph or a grammar stands in place of it."""
+    replaced = resources.lm or resources.lm_origin or resources.graph or resources.grammar
+    takers = [name for name, method in METHODS.items() if "lm" in method.needs + method.uses]
+    if replaced or not set(methods) & {*takers, *ALL}:
+        return resources
+    lm = read()
+    return resources if lm is None else replace(resources, lm=lm, lm_origin="model")
+
+
+def default_method(preferred: Sequence[str], available: Sequence[str], model: ModelConfig, given: Sequence[str]) -> str:
+    """The first of the methods of a model directory that can run here, of those that use most of the resources `given`.
+
+    Where none can, or none is stored, ar-greedy, or ctc-greedy for a CTC model.
+
+    Args:
+      available: the names of the decoding resources there are, `given` and the directory's own.
+    """
+
+    def runs(name: str) -> bool:
+        method = METHODS[name]
+        there = set(method.needs) <= set(available) and not (method.needs_k2 and _why_no_k2())
+        return there and not why_unsuitable(method, model, METHODS, "ar") and not untrained(method, model, "ar")
+
+    able = [name for name in preferred if runs(name)]
+    able = able or (["ctc-greedy"] if model.objective == "ctc" else ["ar-greedy"])
+    return max(able, key=lambda name: len(set(given) & {*METHODS[name].needs, *METHODS[name].uses}))
 
 
 def _choose(names: Sequence[str], resources: DecodingResources, model: ModelConfig, lattice: str) -> list[str]:

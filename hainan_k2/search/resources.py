@@ -28,7 +28,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DecodingResources:
-    """Loaded resources; None where none was given. `Method.needs` and `Method.uses` name fields of this class."""
+    """Loaded resources; None where none was given. `Method.needs` and `Method.uses` name fields of this class.
+
+    `lm_origin`: "none" where even the model directory's own language model is not wanted, "model" where `lm` is it.
+    """
 
     lm: Optional[NgramLm] = None  # over tokens
     lodr_lm: Optional[NgramLm] = None  # over tokens, of low order: viterbi-lm subtracts it
@@ -37,6 +40,7 @@ class DecodingResources:
     grammar: Optional[Grammar] = None
     hotwords: Optional[HotwordGraph] = None
     pieces: Optional[Sequence[str]] = None  # the text of every token, (V,)
+    lm_origin: str = ""
     _moved: dict[Any, DecodingResources] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def given(self) -> tuple[str, ...]:
@@ -63,6 +67,7 @@ class DecodingResources:
         return self._moved[device]
 
 
+NO_LM = "none"
 FROM_FILES = ("lm", "lodr_lm", "graph", "word_lm", "grammar", "hotwords")  # the fields that have a flag
 NO_RESOURCES = DecodingResources()
 
@@ -71,8 +76,12 @@ NO_RESOURCES = DecodingResources()
 class ResourceConfig:
     """Files of decoding resources: LM, graph, grammar, hotwords. An empty name means none."""
 
-    lm: str = option("", "n-gram LM over tokens, ARPA")
-    lodr_lm: str = option("", "n-gram LM of low order over tokens, ARPA, that viterbi-lm subtracts from --lm")
+    lm: str = option(
+        "",
+        "n-gram LM over tokens, ARPA or of hainan-prune-lm; if not given, that of the model directory, if it has one; "
+        "none: not even that",
+    )
+    lodr_lm: str = option("", "n-gram LM of low order over tokens that viterbi-lm subtracts from --lm")
     graph: str = option(
         "", "word graph of hainan-compile-graph: LG.safetensors or TLG.safetensors; or a lang folder of icefall"
     )
@@ -108,15 +117,16 @@ def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingReso
         grammar=grammar,
         hotwords=hotwords,
         pieces=tokenizer.pieces,
+        lm_origin=NO_LM if config.lm == NO_LM else "",
     )
 
 
 def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
-    from hainan_k2.fsa.language.ngram import NgramLm
+    from hainan_k2.fsa.language.lm_file import read_lm
 
-    if not path:
+    if path in ("", NO_LM):
         return None
-    lm = NgramLm.read(path, tokenizer.pieces)
+    lm = read_lm(path, tokenizer.pieces)
     if lm.missing:
         logger.warning(
             "%s has neither <unk> nor %d of %d tokens (%s): it gives them probability 0",

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from itertools import product
-from typing import Any, get_type_hints
+from typing import Any, Optional, get_type_hints
 
+from hainan_k2.confidence import Calibration
+from hainan_k2.result import Hypothesis
 from hainan_k2.search.methods import METHODS
 from hainan_k2.search.options import SearchConfig
 from hainan_k2.search.settings import Setting, setting_of
@@ -17,11 +19,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """A method with one value of every option. `label` names the swept ones: viterbi-lm lm_scale=0.3."""
+    """A method with one value of every option. `label` names the swept ones: viterbi-lm lm_scale=0.3. With a
+    `calibration` the confidences of words are probabilities."""
 
     label: str
     method: str
     options: SearchConfig
+    calibration: Optional[Calibration] = None
+
+    def finished(self, hypothesis: Hypothesis, pieces: Sequence[str], seconds: float) -> Hypothesis:
+        """A hypothesis of this search as users get it: with words, their confidences calibrated.
+
+        Args:
+          pieces: the tokenizer's pieces; seconds: length of the audio.
+        """
+        written = hypothesis.with_words(pieces, audio_seconds=seconds)
+        return written if self.calibration is None else self.calibration.applied(written)
 
 
 class Default(tuple[Any, ...]):
@@ -95,14 +108,15 @@ def make_rows(
         same = {name: v[0] for name, v in values.items()}
         same.update({name: v for name, v in METHODS[method].defaults.items() if not _given(chosen, name)})
         stored = setting_of(method, given, settings)
-        taken_over = {name: value for name, value in stored.items() if not _given(chosen, name)}
+        kept = stored.options if stored else {}
+        taken_over = {name: value for name, value in kept.items() if not _given(chosen, name)}
         if taken_over:
             shown = ", ".join(f"{name} {value}" for name, value in taken_over.items())
             logger.info("%s: %s, as stored with the model; options that you give override them", method, shown)
         for point in product(*(values[name] for name in swept)):
             options = SearchConfig(**{**same, **taken_over, **dict(zip(swept, point))})
             label = " ".join([method, *(f"{name}={value:g}" for name, value in zip(swept, point))])
-            rows.append(Row(label, method, options))
+            rows.append(Row(label, method, options, stored.calibration if stored else None))
     return rows
 
 

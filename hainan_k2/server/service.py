@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +76,9 @@ class Service:
     Args:
       name: of the model, as clients see it.
       rows: method and options for recordings, and for streams.
-      made: (name, value) pairs at the end of the report page (report/origin.py).
+      resources: LM, graph, grammar and hotwords for recordings, and for streams.
+      made: (name, value) pairs at the end of the report page (report/origin.py). The command is not among them: it has
+        paths of the server.
     """
 
     def __init__(
@@ -84,14 +86,13 @@ class Service:
         name: str,
         recognizer: Recognizer,
         rows: tuple[Row, Row],
-        resources: Optional[DecodingResources] = None,
-        streams: Optional[StreamConfig] = None,
+        resources: tuple[DecodingResources, DecodingResources],
+        streams: StreamConfig,
         made: tuple[tuple[str, str], ...] = (),
     ):
-        self.name, self.recognizer, self.made = name, recognizer, made
+        self.name, self.recognizer, self.streams, self.made = name, recognizer, streams, made
         self.row, self.stream_row = rows
-        self.resources = recognizer.resources() if resources is None else resources
-        self.streams = streams or StreamConfig()
+        self.resources, self.stream_resources = resources
 
     @classmethod
     def load(
@@ -108,26 +109,29 @@ class Service:
         """Load a model directory and decoding resources.
 
         Args:
-          method: of recordings, and of streams if it can search them; otherwise these are searched by ar-greedy.
+          method: of recordings, by default the model's; of streams too if it can search them, otherwise ar-greedy.
           options: a SearchGrid with one value of every option.
         Raises:
           ValueError: for a model, resources or options that cannot be used.
         """
         recognizer = Recognizer.load(model, device, windows, precision)
-        resources = load_resources(files, recognizer.tokenizer)
-        given = resources.given()
+        defaults, named = recognizer.defaults, load_resources(files, recognizer.tokenizer)
+        method = method or defaults.method(named)
+        resources = defaults.with_own_lm(named, [method])
         (chosen,) = choose_methods([method], resources, recognizer.model.config, options.lattice)
         if METHODS[chosen].oracle:
             raise ValueError(f"method {chosen} needs references, which a server has not")
-        row, *more = make_rows([chosen], options, recognizer.settings, given)
+        row, *more = make_rows([chosen], options, defaults.decoding.settings, resources.given())
         if more:
             raise ValueError(f"a server takes one value of every option, not {row.label} and {more[0].label}")
         stream_row = row
         if not METHODS[chosen].stream:
-            stream_row = make_rows([STREAM_METHOD], None, recognizer.settings, given)[0]
+            stream_row = make_rows([STREAM_METHOD], None, defaults.decoding.settings, named.given())[0]
             logger.info("method %s needs whole recordings: streams are searched by %s", chosen, STREAM_METHOD)
-        made = origin([find_model(model) / "model.safetensors"], model)
-        return cls(model, recognizer, (row, stream_row), resources, streams, made)
+        folder = find_model(model)
+        name = folder.resolve().name
+        made = [pair for pair in origin([folder / "model.safetensors"], name) if pair[0] != "command"]
+        return cls(name, recognizer, (row, stream_row), (resources, named), streams, tuple(made))
 
     def transcribe(self, recording: Recording) -> Hypothesis:
         """The words of a recording. ValueError with the reason if the search fails."""
@@ -147,4 +151,4 @@ class Service:
     def stream(self, pcm: ByteStream) -> Iterator[Update]:
         """The updates of 16-bit PCM, mono, 16 kHz, while it arrives. ValueError if it is something else."""
         row, blocks = self.stream_row, pcm_blocks(pcm, "the stream")
-        return self.recognizer.transcribe_stream(blocks, row.method, row.options, self.resources, self.streams)
+        return self.recognizer.transcribe_stream(blocks, row.method, row.options, self.stream_resources, self.streams)

@@ -16,9 +16,12 @@ from torch import Tensor
 from hainan_k2.data.batch import Batch
 from hainan_k2.data.batches import EvaluationData
 from hainan_k2.data.config import DataConfig
+from hainan_k2.inference.decoded import Decoded, of_method
 from hainan_k2.inference.engine import decode_encoded, encode_batch
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
 from hainan_k2.model.hainan import Hainan
+from hainan_k2.scoring.calibration import judged_utterances
+from hainan_k2.scoring.wer import score
 from hainan_k2.search import METHODS, DecodingResources, SearchConfig
 from hainan_k2.search.sweep import Row
 from hainan_k2.stopwatch import Stopwatch
@@ -82,25 +85,37 @@ class DevSet:
 
         A search that fails is reported in the log and counts as an empty text.
         """
+        texts: list[list[str]] = [[] for _ in points]
+        for decoded in self._decoded(points):
+            for i, of_point in enumerate(texts):
+                of_point += [utterance.texts(str(i))[2] for utterance in decoded]
+        return [self.errors(of_point) for of_point in texts]
+
+    def words(self, options: SearchConfig) -> list[tuple[float, bool]]:
+        """(confidence, whether it is correct) of every recognised word."""
+        found = []
+        for decoded in self._decoded([options]):
+            scored = score(utterance.texts("0") for utterance in decoded)
+            for words in judged_utterances(scored, *of_method(decoded, "0")):
+                found += words or []
+        return found
+
+    def _decoded(self, points: Sequence[SearchConfig]) -> Iterator[list[Decoded]]:
+        """The utterances of every batch, decoded with each of several options; labels are the numbers of these."""
         rows = [Row(str(i), self.method, options) for i, options in enumerate(points)]
-        texts: list[list[str]] = [[] for _ in rows]
         for encoded in self.batches:
-            if not encoded.batch.ids:
-                continue
-            decoded = decode_encoded(
-                self.model,
-                encoded.batch,
-                encoded.encoder_out,
-                encoded.lens,
-                rows,
-                self.tokenizer.pieces,
-                Stopwatch(),
-                self.resources,
-                self.tokenizer.scoring,
-            )
-            for row, of_row in zip(rows, texts):
-                of_row += [utterance.texts(row.label)[2] for utterance in decoded]
-        return [self.errors(of_row) for of_row in texts]
+            if encoded.batch.ids:
+                yield decode_encoded(
+                    self.model,
+                    encoded.batch,
+                    encoded.encoder_out,
+                    encoded.lens,
+                    rows,
+                    self.tokenizer.pieces,
+                    Stopwatch(),
+                    self.resources,
+                    self.tokenizer.scoring,
+                )
 
     def errors(self, texts: Sequence[str]) -> np.ndarray:
         """(U,) word errors of a normalised text for every utterance."""
@@ -114,14 +129,17 @@ def word_errors(reference: str, text: str) -> int:
 
 
 @torch.no_grad()
-def encode_cuts(model: Hainan, cuts: str, max_duration: float) -> Iterator[EncodedBatch]:
+def encode_cuts(model: Hainan, cuts: str, max_duration: float, encoder: str = "") -> Iterator[EncodedBatch]:
     """The encoded batches of a cut manifest; long cuts are encoded in windows, as decode.py does.
 
-    Raises ValueError for a manifest that cannot be read.
+    Args:
+      encoder: SHA-256 of the encoder, where the cuts may have its output stored (hainan-compute-features --encoder).
+    Raises:
+      ValueError: for a manifest that cannot be read, or stored output of another encoder.
     """
     device = next(model.parameters()).device
     config = DataConfig(max_duration=max_duration, num_workers=0)
-    for batch in EvaluationData(cuts, config, model.config, longest=DEFAULT_WINDOWS.seconds):
+    for batch in EvaluationData(cuts, config, model.config, longest=DEFAULT_WINDOWS.seconds, encoder=encoder):
         encoder_out, lens = encode_batch(model, batch.to(device))
         yield EncodedBatch(replace(batch, features=torch.zeros(0), long=None), encoder_out, lens)
 

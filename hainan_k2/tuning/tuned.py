@@ -61,6 +61,8 @@ class Tuned:
 
 def tune(dev: DevSet, options: SearchConfig, seed: int = 0) -> Tuned:
     """The best weights of the method of `dev`, beginning with `options`. Raises ValueError for one without weights."""
+    if not axes_of(METHODS[dev.method], dev.resources.given()):
+        raise ValueError(f"method {dev.method} has no weights to tune")
     if dev.method == "rescore":
         found = tune_rescoring(dev, options, seed)
         best, surface, lines = with_values(options, found.values), found.surface, found.lines

@@ -15,6 +15,7 @@ option cut_scenes true "false: train without the cut scenes, whose speakers are 
 option wide_hours 30 "hours of synthetic speech that reads the Brown corpus; 2 more hours read the dialogues"
 option more_speech true "false: train without the speech of two other games and of telephone prompts"
 option other_speech true "false: do not test on the clips by other speakers"
+option release false "true: after decoding, make a model directory with language model, default methods and calibrations"
 asr_options
 parse_options "$@"
 
@@ -185,4 +186,14 @@ if [[ $encoder == whisper ]]; then
   }
 fi
 
+# The files of the package's model: $exp_dir/released, of the epochs that are decoded.
+make_release() {
+  log "making the model directory $exp_dir/released"
+  python "$root/hainan_k2/export.py" --exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir" --precision int8 \
+    --out-dir "$exp_dir/model"
+  "$recipe/local/release.sh" --model "$exp_dir/model" --data-dir "$data_dir" --out-dir "$exp_dir/released" \
+    --test-splits "$(IFS=,; echo "${test_splits[*]}")" ${lm:+--lm "$lm"}
+}
+
 run_asr_stages "$recipe/conf/splits.yaml" "$cut_scenes" "$wide_hours" "$more_speech" "$other_speech" "$encoder"
+if $release; then make_release; fi

@@ -11,9 +11,11 @@ import torch
 from safetensors.numpy import load, save
 
 from hainan_k2.config import as_dict
-from hainan_k2.formats.model_dir import FORMAT, RELEASED, find_model, read_model, write_model
+from hainan_k2.formats.model_dir import FORMAT, LM, RELEASED, find_model, has_lm, read_model, read_own_lm, write_model
 from hainan_k2.formats.precision import PRECISIONS, pack, unpack
+from hainan_k2.fsa.language.ngram import NgramLm
 from tests.formats.small_models import change, refused, small_model
+from tests.oracles.lm import arpa_of
 
 FILES = ("config.json", "provenance.json", "model.safetensors", "bpe.model", "tokens.txt")
 
@@ -183,3 +185,46 @@ def test_names(tmp_path):
     assert find_model(tmp_path) == tmp_path
     with pytest.raises(ValueError, match="nowhere: no such model directory"):
         find_model("nowhere")
+
+
+@pytest.fixture
+def with_lm(tokenizer, tmp_path):
+    """A model directory with a language model, and that model."""
+    words = [*tokenizer.pieces[1:], "</s>"]
+    arpa = arpa_of({(word,): 1 / len(words) for word in words}).write(tmp_path / "lm.arpa")
+    lm = NgramLm.read(arpa, tokenizer.pieces)
+    write_model(tmp_path / "with-lm", small_model(tokenizer.vocab_size), tokenizer, "int8", {}, lm=lm)
+    return tmp_path / "with-lm", lm
+
+
+def test_a_language_model_is_part_of_the_directory(with_lm, tokenizer):
+    folder, lm = with_lm
+    assert sorted(os.listdir(folder)) == sorted((*FILES, LM))
+    read_model(folder)
+    read = read_own_lm(folder, tokenizer)
+    assert has_lm(folder) and torch.equal(read.keys, lm.keys)
+    torch.testing.assert_close(read.log_probs, lm.log_probs)
+    write_model(folder, small_model(tokenizer.vocab_size), tokenizer, "int8", {})
+    assert not has_lm(folder) and read_own_lm(folder, tokenizer) is None
+    read_model(folder)
+
+
+def test_another_or_a_missing_language_model_is_refused(with_lm, copy):
+    folder, _ = with_lm
+    content = (folder / LM).read_bytes()
+    (copy / LM).write_bytes(content)
+    refused(copy, f"{LM} is damaged or of another model")
+    (folder / LM).write_bytes(content[:-1] + b"x")
+    refused(folder, f"{LM} is damaged or of another model")
+    (folder / LM).unlink()
+    refused(folder, f"{LM} is missing")
+
+
+def test_a_malicious_language_model_is_refused_unexecuted(with_lm, tokenizer, tmp_path):
+    folder, _ = with_lm
+    torch.save([Attack(tmp_path / "harmed")], tmp_path / "zip")
+    for content in (pickle.dumps(Attack(tmp_path / "harmed")), (tmp_path / "zip").read_bytes()):
+        change(folder, LM, content)
+        with pytest.raises(ValueError, match=LM):
+            read_own_lm(folder, tokenizer)
+    assert not (tmp_path / "harmed").exists()

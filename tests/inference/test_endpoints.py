@@ -126,7 +126,8 @@ def released():
 @pytest.mark.parametrize("method", STREAMING)
 def test_the_sentences_of_a_recording_with_pauses(released, method):
     samples, config, options = with_pauses(), StreamConfig(endpoint_silence=1.2), SearchConfig()
-    updates = list(released.transcribe_stream(np.array_split(samples, 99), method, options, config=config))
+    resources = released.resources(lm="none")
+    updates = list(released.transcribe_stream(np.array_split(samples, 99), method, options, resources, config))
     seconds = [update.seconds for update in updates]
     assert seconds == sorted(seconds) and seconds[-1] == len(samples) / 16000
     found, rest = utterances_of((u.seconds, u.words, u.endpoint) for u in updates)

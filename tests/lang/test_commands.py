@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from hainan_k2.fsa.language.grammar_files import load_grammar
+from hainan_k2.fsa.language.lm_file import read_lm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.text import Tokenizer, normalise
 from tests.fsa.language.grammars import accepts
 from tests.toy import ROOT, WORDS
 
-COMMANDS = ("make_lexicon", "train_lm", "arpa_to_fst", "compile_graph")
+COMMANDS = ("make_lexicon", "train_lm", "prune_lm", "arpa_to_fst", "compile_graph")
 
 
 def run(command, *options):
@@ -261,3 +262,26 @@ def test_broken_inputs_of_a_graph_are_refused(lang, tmp_path, refuse, name, text
     assert complaint in refuse(
         "compile_graph", "--lang-dir", tmp_path, "--g", tmp_path / "G.fst.txt", "--out-dir", tmp_path / "out"
     )
+
+
+def test_a_pruned_model_is_read_in_place_of_the_arpa_file(lang, tmp_path):
+    out = tmp_path / "lm.safetensors"
+    common = ("--arpa", lang / "tokens.arpa", "--lang-dir", lang, "--out", out)
+    whole = succeed("prune_lm", *common, "--test", lang / "test.txt")
+    assert "MB" in whole and "perplexity" in whole
+    pieces = Tokenizer(lang).pieces
+    lm = NgramLm.read(str(lang / "tokens.arpa"), pieces)
+    assert read_lm(out, pieces).num_arcs == lm.num_arcs
+    pruned = succeed("prune_lm", *common, "--ngrams", lm.num_words + 5)
+    found = read_lm(out, pieces)
+    assert lm.num_words < found.num_arcs <= lm.num_words + 5 and f"{found.num_arcs} of {lm.num_arcs} n-grams" in pruned
+
+
+def test_bad_options_of_prune_lm(lang, tmp_path, refuse):
+    common = ("--arpa", lang / "tokens.arpa", "--lang-dir", lang)
+    assert "give --arpa, --lang-dir and --out" in refuse("prune_lm", *common)
+    assert "ends in .safetensors" in refuse("prune_lm", *common, "--out", tmp_path / "lm.arpa")
+    assert "unigrams, which are always kept" in refuse(
+        "prune_lm", *common, "--out", tmp_path / "lm.safetensors", "--ngrams", "3"
+    )
+    assert not list(tmp_path.iterdir())

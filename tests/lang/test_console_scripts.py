@@ -17,6 +17,7 @@ COMMANDS = (
     "train_bpe",
     "train_lm",
     "interpolate_lm",
+    "prune_lm",
     "make_lexicon",
     "arpa_to_fst",
     "compile_grammar",

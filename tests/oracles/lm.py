@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
 
 from hypothesis import strategies as st
 
 SYMBOLS = ("<blk>", "<unk>", "▁a", "b", "▁c", "d", "e")
+WORDS = [*SYMBOLS[1:], "</s>"]
 
 
 class DictionaryLm:
@@ -95,6 +97,49 @@ def language_models(draw, symbols=SYMBOLS, max_order=4, complete=False):
             break
     order = max(map(len, ngrams))
     return DictionaryLm({k: (p, 0.0 if len(k) == order or k[-1] == "</s>" else b) for k, (p, b) in ngrams.items()})
+
+
+def small_lm(seed, order=3):
+    """A back-off model whose every history adds up to 1: random n-grams, absolute probabilities, computed weights."""
+    rng = random.Random(seed)
+    chosen = {()}  # histories with followers
+    for _ in range(order - 1):
+        chosen |= {
+            (*h, w)
+            for h in sorted(chosen)
+            if len(h) < order - 1
+            for w in [*SYMBOLS[2:], *(["<s>"] if not h else [])]
+            if rng.random() < 0.5
+        }
+    chosen = {h for h in chosen if all(h[i:] in chosen and h[:i] in chosen for i in range(len(h) + 1))}
+    probabilities = {}
+    for history in sorted(chosen, key=len):
+        followers = (
+            WORDS if not history else [w for w in WORDS if (*history[1:], w) in probabilities and rng.random() < 0.5]
+        )
+        if history and len(followers) == len(WORDS):
+            followers.pop()  # where every word follows, nothing is kept to back off to
+        parts = [rng.uniform(0.1, 1) for _ in followers]
+        kept = 1.0 if not history else rng.uniform(0.3, 0.9)
+        probabilities.update({(*history, w): kept * part / sum(parts) for w, part in zip(followers, parts)})
+    return arpa_of(probabilities)
+
+
+def arpa_of(probabilities):
+    """A DictionaryLm of {n-gram: probability}, its back-off weights such that every history adds up to 1."""
+    probabilities = {**probabilities, ("<s>",): 1e-99}
+    lm = DictionaryLm({ngram: (math.log10(p), 0.0) for ngram, p in probabilities.items()})
+    for history in sorted({ngram[:-1] for ngram in probabilities if len(ngram) > 1}, key=len):
+        followers = [ngram[-1] for ngram in probabilities if ngram[:-1] == history and ngram[-1] != "<s>"]
+        taken = sum(probabilities[(*history, w)] for w in followers)
+        below = sum(math.exp(lm.log_prob(history[1:], w)) for w in followers)
+        if history not in lm.ngrams:
+            for w in followers:
+                del lm.ngrams[(*history, w)]
+        else:
+            lm.ngrams[history] = (lm.ngrams[history][0], math.log10((1 - taken) / (1 - below)))
+    lm.order = max(map(len, lm.ngrams))
+    return lm
 
 
 def lm_paths(paths, lms, symbols=SYMBOLS):

@@ -130,7 +130,8 @@ def test_options_of_tuning(check):
     assert check("lm", "viterbi-lm,ar-beam", "--beam", "8", tune="ar-beam,viterbi-lm") is None
     assert check("", "all", tune="ar-beam") is None
     assert "--tune ar-beam: it is not in --method viterbi" in check("", "viterbi", tune="ar-beam")
-    assert "method nar-greedy has no weights to tune" in check("", "nar-greedy", tune="nar-greedy")
+    assert check("", "nar-greedy", tune="nar-greedy") is None  # its confidences are calibrated
+    assert "picks the text by its reference" in check("", "nbest-oracle", tune="nbest-oracle")
     assert "give one value for each option" in check("", "ar-beam", "--beam", "2,8", tune="ar-beam")
 
 

@@ -7,23 +7,23 @@ from hypothesis import strategies as st
 
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.report import Detail, Page, page_data, render, utterances
-from hainan_k2.report.calibration import calibration, judged_words
 from hainan_k2.report.differences import align, columns, differences
 from hainan_k2.report.make import SHOWN, evenly
 from hainan_k2.result import Hypothesis, Token, Word
+from hainan_k2.scoring.calibration import calibration, judged_words
 from hainan_k2.scoring.wer import score
 from hainan_k2.text import normalise
 from tests.report.pages import PIECES, data_in, page_of, texts
 
 
 def test_calibration_by_hand():
-    result = calibration([(0.95, True), (1.0, True), (0.92, False), (0.31, True), (0.39, False), (0.0, False)])
+    result = calibration([(0.95, True), (1.0, True), (0.96, False), (0.31, True), (0.28, False), (0.0, False)])
     low, middle, high = result.bins
     assert (low.count, low.confidence, low.accuracy) == (1, 0.0, 0.0)
-    assert (middle.count, middle.confidence, middle.accuracy) == (2, pytest.approx(0.35), 0.5)
-    assert (high.count, high.confidence, high.accuracy) == (3, pytest.approx(2.87 / 3), pytest.approx(2 / 3))
-    # (1 * 0 + 2 * 0.15 + 3 * 0.29) / 6
-    assert result.words == 6 and result.error == pytest.approx(0.195)
+    assert (middle.count, middle.confidence, middle.accuracy) == (2, pytest.approx(0.295), 0.5)
+    assert (high.count, high.confidence, high.accuracy) == (3, pytest.approx(0.97), pytest.approx(2 / 3))
+    # (1 * 0 + 2 * 0.205 + 3 * (0.97 - 2 / 3)) / 6
+    assert result.words == 6 and result.error == pytest.approx(0.22)
     assert calibration([]).error is None
 
 

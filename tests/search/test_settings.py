@@ -5,14 +5,16 @@ import re
 
 import pytest
 
-from hainan_k2.formats.model_dir import read_settings, store_setting
+from hainan_k2.confidence import Calibration
+from hainan_k2.formats.model_dir import NOTHING, read_decoding, store_setting
 from hainan_k2.search import METHODS, SearchConfig
-from hainan_k2.search.settings import Setting, as_section, from_section
+from hainan_k2.search.settings import Decoding, Setting
 from hainan_k2.search.sweep import SearchGrid, make_rows
 
 GRAPH = Setting("graph", ("graph",), {"token_bonus": 0.0})
 TUNED = Setting("ar-beam", ("lm",), {"lm_scale": 0.6, "token_bonus": 2.0})
 PLAIN = Setting("ar-beam", (), {"token_bonus": 1.0})
+CALIBRATED = Setting("ar-beam", ("lm",), {"lm_scale": 0.6}, Calibration(0.7, 0.9, -0.5))
 LISTS = Setting("rescore", (), {"lattice": "ar", "beam": 8})
 
 
@@ -50,21 +52,28 @@ def test_a_resource_that_the_method_does_not_use_changes_nothing():
 
 
 def test_they_are_kept_in_a_folder(tmp_path):
-    assert read_settings(tmp_path) == []
+    assert read_decoding(tmp_path) == NOTHING
     for setting in (PLAIN, LISTS, TUNED):
         store_setting(tmp_path, setting)
     changed = Setting("ar-beam", ("lm",), {"lm_scale": 0.5})
     store_setting(tmp_path, changed)
-    assert read_settings(tmp_path) == [PLAIN, LISTS, changed]
+    assert read_decoding(tmp_path).settings == (PLAIN, LISTS, changed)
     (tmp_path / "decoding.json").rename(tmp_path / "config.json")
     store_setting(tmp_path, TUNED)
-    assert read_settings(tmp_path) == [PLAIN, LISTS, TUNED]
+    assert read_decoding(tmp_path).settings == (PLAIN, LISTS, TUNED)
 
 
 @pytest.mark.parametrize(
     "section, message",
     [
         ([], "version 1"),
+        ({"version": 1, "settings": [], "methods": "sar"}, "should be a list of decoding methods"),
+        ({"version": 1, "settings": [], "methods": ["best"]}, "should be a list of decoding methods"),
+        ({"version": 1, "settings": [], "methods": ["nbest-oracle"]}, "should be a list of decoding methods"),
+        (
+            {"version": 1, "settings": [{"method": "sar", "resources": [], "options": {}, "calibration": 1}]},
+            "calibration 1 should have low, high, offset",
+        ),
         ({"version": 2, "settings": []}, "version 1"),
         ({"version": 1, "settings": [5]}, "method, resources and options"),
         ({"version": 1, "settings": [{"method": "best", "resources": [], "options": {}}]}, "no method 'best'"),
@@ -88,9 +97,22 @@ def test_they_are_kept_in_a_folder(tmp_path):
 def test_a_damaged_section_is_one_line(section, message, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"decoding": section}))
     with pytest.raises(ValueError, match=re.escape(message)) as raised:
-        read_settings(tmp_path)
+        read_decoding(tmp_path)
     assert str(tmp_path / "config.json") in str(raised.value) and len(str(raised.value).splitlines()) == 1
 
 
 def test_a_section_reads_back():
-    assert from_section(json.loads(json.dumps(as_section([TUNED, LISTS])))) == [TUNED, LISTS]
+    for decoding in (Decoding((TUNED, LISTS)), Decoding((CALIBRATED,), ("rescore", "ar-beam"))):
+        assert Decoding.from_section(json.loads(json.dumps(decoding.as_section()))) == decoding
+
+
+def test_rows_are_calibrated_where_the_setting_is():
+    def calibrations(given):
+        return [row.calibration for row in make_rows(["ar-beam", "sar"], None, [CALIBRATED], given)]
+
+    assert calibrations(("lm",)) == [CALIBRATED.calibration, None] and calibrations(()) == [None, None]
+
+
+def test_weights_that_are_stored_anew_lose_the_calibration_of_the_old_ones():
+    decoding = Decoding((CALIBRATED, PLAIN), ("ar-beam",)).with_setting(TUNED)
+    assert decoding == Decoding((PLAIN, TUNED), ("ar-beam",))

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import soundfile
 import urllib3
 
-from hainan_k2.serve import server_of
+from hainan_k2.serve import listen, server_of
 from hainan_k2.server.limits import Limits
 
 
@@ -70,17 +70,15 @@ class Client:
 @contextmanager
 def running(app) -> Iterator[Client]:
     """A client of `app`, which is served until the end of the block."""
-    server = server_of(app, "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            thread.join(0.01)
-        yield Client(server.servers[0].sockets[0].getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join()
+    server = server_of(app)
+    with listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, args=[[listener]])
+        thread.start()
+        try:
+            yield Client(listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextmanager

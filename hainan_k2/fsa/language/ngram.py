@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -105,6 +105,13 @@ class NgramLm:
 
     def follow(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """As `advance`, of words (N,): numbers below `num_words`, tokens first, then <s> and </s>."""
+        arcs, paid = self.find(states, words)
+        log_probs = self.log_probs.index_select(0, arcs)
+        return log_probs if paid is None else log_probs + paid, self.next_states.index_select(0, arcs)
+
+    def find(self, states: Tensor, words: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+        """The arcs (N,) that words (N,) take from states (N,), and the log back-off weights (N,) paid on the way to
+        them; None where no word backs off."""
         keys = states * self.num_words + words
         arcs = torch.searchsorted(self.keys, keys)
         rows = (self.keys.index_select(0, arcs) != keys).nonzero()[:, 0]
@@ -120,8 +127,7 @@ class NgramLm:
             arcs.index_copy_(0, rows, lower_arcs)
             absent = (self.keys.index_select(0, lower_arcs) != keys).nonzero()[:, 0]
             rows, sources, words = (x.index_select(0, absent) for x in (rows, sources, words))
-        log_probs = self.log_probs.index_select(0, arcs)
-        return log_probs if paid is None else log_probs + paid, self.next_states.index_select(0, arcs)
+        return arcs, paid
 
 
 def vocabulary_of(symbols: Sequence[str]) -> dict[bytes, int]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
 from hainan_k2.result import Hypothesis
-from hainan_k2.scoring.wer import ScoredUtterance
+from hainan_k2.scoring.wer import Score, ScoredUtterance
 
-BINS = 10
+BINS = 15  # as in Guo et al., On calibration of modern neural networks, arXiv 1706.04599
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Calibration:
 
     @property
     def error(self) -> Optional[float]:
-        """Expected calibration error: the sum over bins of count / words * |accuracy - confidence| (Guo et al., arXiv
-        1706.04599, equation 3). None if there are no words."""
+        """Expected calibration error, ECE: the sum over bins of count / words * |accuracy - confidence| (Guo et al.,
+        equation 3). None if there are no words."""
         if not self.bins:
             return None
         return sum(b.count * abs(b.accuracy - b.confidence) for b in self.bins) / self.words
 
 
 def calibration(words: Iterable[tuple[float, bool]]) -> Calibration:
-    """Sort words into ten confidence bins of equal width; confidence 1 belongs to the last bin.
+    """Sort words into 15 confidence bins of equal width; confidence 1 belongs to the last bin.
 
     Args:
       words: (confidence in [0, 1], whether the word is correct) of each word.
@@ -60,6 +60,13 @@ def calibration(words: Iterable[tuple[float, bool]]) -> Calibration:
             if group
         )
     )
+
+
+def judged_utterances(
+    scored: Score, hypotheses: Mapping[str, Hypothesis], normalise: Callable[[str], str]
+) -> list[Optional[list[tuple[float, bool]]]]:
+    """`judged_words` of every scored utterance that has a hypothesis, by id."""
+    return [judged_words(u, hypotheses[u.id], normalise) for u in scored.utterances if u.id in hypotheses]
 
 
 def judged_words(
