@@ -267,7 +267,7 @@ def test_the_report_is_the_page_of_the_recording(client, hypothesis, sound):
     data = data_in(response.data.decode("utf-8"))
     (utterance,) = data["utterances"]
     assert utterance["id"] == "talks/a%20b.wav" and data["labels"][0] == "ar-greedy" and len(data["labels"]) > 1
-    assert [word["text"] for word in utterance["rows"][0]["words"]] == [word.text for word in hypothesis.words]
+    assert [word[0] for word in utterance["rows"][0]["words"]] == [word.text for word in hypothesis.words]
 
 
 def test_a_long_recording_has_no_report(service, sound, monkeypatch):
