@@ -59,8 +59,9 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[Upload]:
         form = await asyncio.wait_for(parsing, PATIENCE)
     except asyncio.TimeoutError:
         raise Refusal(408, f"the request did not arrive within {PATIENCE:g} s") from None
-    except HTTPException as error:
-        raise Refusal(400, f"the multipart form cannot be read: {error.detail}") from None
+    except (HTTPException, ValueError) as error:  # python-multipart's errors are ValueErrors; Starlette 1 wraps them
+        why = error.detail if isinstance(error, HTTPException) else error
+        raise Refusal(400, f"the multipart form cannot be read: {why}") from None
     except ClientDisconnect:
         raise Abandoned from None
     try:

@@ -29,9 +29,9 @@ def programs():
 @pytest.fixture
 def tab(programs, tmp_path):
     """A browser whose microphone plays the recording once, at the rate of the browser's audio device."""
-    soundfile.write(tmp_path / "said.wav", np.concatenate([read_audio(JFK, 48000), np.zeros(48000 * 20)]), 48000)
+    soundfile.write(tmp_path / "speech.wav", np.concatenate([read_audio(JFK, 48000), np.zeros(48000 * 20)]), 48000)
     fake = "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"
-    played = f"--use-file-for-fake-audio-capture={tmp_path / 'said.wav'}%noloop"
+    played = f"--use-file-for-fake-audio-capture={tmp_path / 'speech.wav'}%noloop"
     with browsing(*programs, tmp_path / "profile", *fake, played) as tab:
         yield tab
 
