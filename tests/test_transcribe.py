@@ -217,7 +217,7 @@ def test_references_give_decodes_table_and_a_page(model, recognizer, folder, tmp
         scored = score((str(i), ("alfa bravo", "coda")[i], h.text) for i, h in enumerate(hypotheses))
         assert row.split()[:2] == [method, f"{100 * scored.wer:.2f}"] and scored.wer > 0
         assert told["label"] == method and told["wer"] == pytest.approx(scored.wer) and told["search"] > 0
-    assert [u["reference"] for u in data["utterances"]] == [["alfa", "bravo"], ["coda"]]
+    assert [u["reference"] for u in data["utterances"]] == ["alfa bravo", "coda"]
     assert f"no reference: {folder}/b_c.wav: " in caplog.text
     assert "2 recordings are scored, 1 have no reference; 0 references belong to no recording" in caplog.text
 

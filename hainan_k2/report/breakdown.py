@@ -67,7 +67,7 @@ class Speaker:
 def by_speaker(decoded: Iterable[Decoded], speakers: Mapping[str, str]) -> list[Speaker]:
     """The speakers, sorted by name; "" is the speaker of the utterances whose speaker is not known.
 
-    None where speakers tell nothing: if there is only one, or one for each utterance.
+    Empty if there is only one speaker, or one for each utterance: other parts of the page show the same then.
 
     Args:
       speakers: the speaker of each utterance, by utterance id.

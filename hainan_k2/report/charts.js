@@ -34,8 +34,8 @@ function reliability(method) {
         ` (${plural(leftOut, "utterance")} left out: their words are split differently for scoring)`) : null));
 }
 
-// A histogram of utterances. `describe(i)` says what the utterances of a bin have in common; `marks` are texts below the
-// axis, [position in bins, text].
+// A histogram of utterances. `describe(i)` completes "3 utterances ..." for bin i; `marks` are texts below the axis,
+// [position in bins, text].
 function histogram(name, counts, describe, marks) {
   const width = 400, high = 110, each = width / counts.length, most = Math.max(...counts, 1);
   const labels = counts.map((count, i) => `${plural(count, "utterance")} ${describe(i)}`);

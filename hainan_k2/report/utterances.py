@@ -1,4 +1,4 @@
-"""What the page says of each utterance: its texts, their errors or differences, and the details of some."""
+"""What the page shows of each utterance: its texts, their errors or differences, and the details of some."""
 
 from __future__ import annotations
 
