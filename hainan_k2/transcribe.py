@@ -193,12 +193,13 @@ def transcribe(
         print(tally.scores(labels, watch))
     if config.report:
         from hainan_k2.formats.model_dir import find_model
-        from hainan_k2.report.make import write_transcription
+        from hainan_k2.report.make import transcription_page, write_page
         from hainan_k2.report.origin import origin
 
         made = origin([find_model(config.model) / "model.safetensors"], str(config.model))
         recordings, seconds = (tally.known, watch.seconds) if tally.known else (tally.others, None)
-        write_transcription(pathlib.Path(config.report), recognizer, recordings, rows, resources, seconds, made)
+        page = transcription_page(recognizer, recordings, rows, resources, seconds, made)
+        write_page(pathlib.Path(config.report), page)
     return tally.failures
 
 

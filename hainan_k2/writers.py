@@ -45,7 +45,7 @@ def ctm_lines(results: NamedHypotheses, channel: str = "1") -> list[str]:
 def srt_lines(results: NamedHypotheses) -> list[str]:
     """SubRip subtitles. Raises ValueError for more than one recording."""
     lines = []
-    for number, (start, end, text) in enumerate(_cues(results), 1):
+    for number, (start, end, text) in enumerate(cues(results), 1):
         lines += [str(number), f"{_clock(start, ',')} --> {_clock(end, ',')}", text, ""]
     return lines
 
@@ -53,7 +53,7 @@ def srt_lines(results: NamedHypotheses) -> list[str]:
 def vtt_lines(results: NamedHypotheses) -> list[str]:
     """WebVTT subtitles. Raises ValueError for more than one recording."""
     lines = ["WEBVTT", ""]
-    for start, end, text in _cues(results):
+    for start, end, text in cues(results):
         escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         lines += [f"{_clock(start, '.')} --> {_clock(end, '.')}", escaped, ""]
     return lines
@@ -118,7 +118,7 @@ def _only(results: NamedHypotheses) -> Hypothesis:
     return listed[0][1]
 
 
-def _cues(
+def cues(
     results: NamedHypotheses, max_characters: int = 42, max_seconds: float = 6.0, max_pause: float = 1.0
 ) -> list[tuple[float, float, str]]:
     """Words grouped into subtitle cues (start, end, text), times in seconds.

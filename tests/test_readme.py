@@ -12,6 +12,7 @@ from hainan_k2.text.tokenizer import Tokenizer
 from tests.toy import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.M | re.S)  # (language, content)
 
 
 def test_the_table_lists_every_method():
@@ -21,8 +22,7 @@ def test_the_table_lists_every_method():
 
 def test_the_examples_run():
     """Copied one after another into a fresh Python, in the folder of the repository."""
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
-    lattice, composed, loss = blocks
+    _, lattice, composed, loss = (block for language, block in BLOCKS if language == "python")
     subprocess.run([sys.executable, "-c", loss], check=True, cwd=ROOT)
     pytest.importorskip("k2")
     checks = """
@@ -36,7 +36,7 @@ assert texts[0].text.startswith("and so") and texts[0].words[0].start < 0.5
 
 
 def test_the_five_line_grammar_is_one(tmp_path):
-    (text,) = (block for block in re.findall(r"```\n(.*?)```", TEXT, flags=re.S) if block.startswith("sentence:"))
+    (text,) = (block for _, block in BLOCKS if block.startswith("sentence:"))
     (tmp_path / "digits.grammar").write_text(text)
     assert len(text.splitlines()) == 5
     (tmp_path / "digits.txt").write_text("zero oh one two three four five six seven eight nine\n" * 9)

@@ -32,6 +32,7 @@ ORDER = (
     "tuning",
     "training",
     "report",
+    "server",
     "bench",
     "lang",
     "commands",

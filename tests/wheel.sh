@@ -53,6 +53,6 @@ print("jfk.flac:", result.text, flush=True)
 EOF
 
 "$bin/pip" install --quiet pytest pytest-xdist hypothesis psutil
-cp -r "$root"/{tests,lang,recipes,README.md,CONTRIBUTING.md,CHANGELOG.md,setup.cfg,pyproject.toml} .
+cp -r "$root"/{tests,lang,recipes,README.md,CONTRIBUTING.md,CHANGELOG.md,Dockerfile,setup.cfg,pyproject.toml} .
 ln -s "$("$bin/python" -c 'import hainan_k2; print(hainan_k2.__path__[0])')" hainan_k2
 "$bin/python" -m pytest -q -n 2 --dist loadfile -p no:cacheprovider --ignore tests/recipes

@@ -8,12 +8,13 @@ from fractions import Fraction
 from functools import lru_cache
 from math import ceil, inf
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional
 
 import numpy as np
 import soundfile
 
 from hainan_k2.frontend.containers import extent
+from hainan_k2.frontend.content import AudioContent, Source
 from hainan_k2.frontend.streams import Extent
 
 SAMPLING_RATE = 16000
@@ -32,19 +33,19 @@ def is_audio_name(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def decode_audio(path: Union[str, Path]) -> tuple[np.ndarray, int]:
+def decode_audio(path: Source) -> tuple[np.ndarray, int]:
     """All samples of a file, float32 (N, channels) with integers scaled to [-1, 1], and its sampling rate in Hz.
 
     Raises:
-      ValueError: naming the file, where it is missing, not audio, empty, damaged, or truncated as far as its format
-        tells (hainan_k2.frontend.containers); where it contains several recordings; for a sampling rate outside of
-        MIN_RATE to MAX_RATE; for samples that are not finite or beyond LOUDEST.
+      ValueError: naming the file, where it is missing, empty, damaged, or truncated as far as its format tells
+        (hainan_k2.frontend.containers); where it is not audio (UnknownFormat), or contains several recordings; for a
+        sampling rate outside of MIN_RATE to MAX_RATE; for samples that are not finite or beyond LOUDEST.
     """
     with _open(path) as file:
         return np.concatenate(list(_decode(file, path))), file.samplerate
 
 
-def read_audio(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
+def read_audio(path: Source, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
     """A file as mono float32 (N,) at `sampling_rate` Hz, its channels averaged. Raises as `decode_audio` does.
 
     >>> read_audio("tests/data/jfk.flac").shape
@@ -53,7 +54,7 @@ def read_audio(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> np
     return np.concatenate(list(audio_blocks(path, sampling_rate)))
 
 
-def audio_blocks(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
+def audio_blocks(path: Source, sampling_rate: int = SAMPLING_RATE) -> Iterator[np.ndarray]:
     """The samples of `read_audio` in blocks (N,), in memory that does not grow with the length of the file.
 
     Raises as `decode_audio` does: for a bad header before the first block, for damaged samples at their block.
@@ -63,7 +64,7 @@ def audio_blocks(path: Union[str, Path], sampling_rate: int = SAMPLING_RATE) -> 
         yield from resample_blocks(mono, file.samplerate, sampling_rate)
 
 
-def stated_seconds(path: Union[str, Path]) -> float:
+def stated_seconds(path: Source) -> float:
     """The length of a file by its header, in seconds; 0 where it cannot be read."""
     try:
         with _open(path) as file:
@@ -141,6 +142,10 @@ def resample_blocks(blocks: Iterable[np.ndarray], rate: int, target_rate: int) -
     yield resample(held, rate, target_rate)[past * up // down :]
 
 
+class UnknownFormat(ValueError):
+    """A file is not of a format that libsndfile reads."""
+
+
 class _Recording(soundfile.SoundFile):
     """A file that is read from start to end without seeking.
 
@@ -155,16 +160,22 @@ class _Recording(soundfile.SoundFile):
         return self.frames / self.samplerate
 
 
-def _open(path: Union[str, Path]) -> _Recording:
+def _open(path: Source) -> _Recording:
     """An open file whose header has been checked; ValueError as `decode_audio` raises it."""
-    if not Path(path).is_file():
+    if not isinstance(path, AudioContent) and not Path(path).is_file():
         raise ValueError(f"{path}: no such file")
     length = extent(path)
     try:
-        file = _Recording(os.fsencode(path))  # bytes: a name need not be UTF-8
+        if isinstance(path, AudioContent):
+            path.file.seek(0)
+            file = _Recording(path.file)
+        else:
+            file = _Recording(os.fsencode(path))  # bytes: a name need not be UTF-8
     except soundfile.SoundFileError as error:
-        problem = _wrong_length(length) or f"not an audio file that libsndfile reads ({_reason(error)})"
-        raise ValueError(f"{path}: {problem}") from None
+        problem = _wrong_length(length)
+        if problem:
+            raise ValueError(f"{path}: {problem}") from None
+        raise UnknownFormat(f"{path}: not an audio file that libsndfile reads ({_reason(error)})") from None
     except TypeError:  # soundfile's error for *.raw
         raise ValueError(f"{path}: raw samples: nothing says their rate and format") from None
     problem = _wrong_length(length, file)
@@ -200,7 +211,7 @@ def _wrong_length(length: Optional[Extent], file: Optional[_Recording] = None) -
     return f"truncated: {shown}: copy it again, or keep the samples that are there by converting it with ffmpeg or sox"
 
 
-def _decode(file: _Recording, path: Union[str, Path]) -> Iterator[np.ndarray]:
+def _decode(file: _Recording, path: Source) -> Iterator[np.ndarray]:
     """The samples of a file in blocks (N, channels), since a header may state far more samples than the file has."""
     count = 0
     while True:

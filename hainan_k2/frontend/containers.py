@@ -14,22 +14,22 @@ import re
 import struct
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO, Optional
 
+from hainan_k2.frontend.content import Source, open_source
 from hainan_k2.frontend.streams import Extent, mpeg_extent, ogg_extent
 
 MAX_CHUNKS = 100_000  # before the samples: a file with more of them is damaged
 
 
-def extent(path: Union[str, Path]) -> Optional[Extent]:
+def extent(path: Source) -> Optional[Extent]:
     """The parts (bytes, pages, frames) that the container states and those in the file; None where it states no length.
 
     Reads headers only, in Ogg and MP3 those of all pages and frames; memory does not grow with the file. Raises
     ValueError where the file cannot be read or has more than MAX_CHUNKS chunks.
     """
     try:
-        with open(path, "rb") as file:
+        with open_source(path) as file:
             header = _Header(file)
             first = header.read(0, 12)
             if first.startswith(b"\xff"):

@@ -1,9 +1,9 @@
-"""Samples from standard input: bare 16-bit PCM at 16 kHz, mono."""
+"""Samples of a stream: bare 16-bit PCM at 16 kHz, mono."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BufferedIOBase
+from typing import Protocol
 
 import numpy as np
 
@@ -32,6 +32,14 @@ CONTAINERS = (  # format, its mark, and at which byte; bare PCM holds a mark by 
 )
 
 
+class ByteStream(Protocol):
+    """Bytes that arrive over time, such as standard input."""
+
+    def read1(self, size: int, /) -> bytes:
+        """Up to `size` bytes as soon as there are any; none at the end."""
+        ...
+
+
 def container(begin: bytes) -> str:
     """The format of a file that begins with these 12 bytes; "" where it is unknown."""
     for name, mark, position in CONTAINERS:
@@ -40,10 +48,11 @@ def container(begin: bytes) -> str:
     return ""
 
 
-def pcm_blocks(stream: BufferedIOBase) -> Iterator[np.ndarray]:
+def pcm_blocks(stream: ByteStream, source: str = "standard input") -> Iterator[np.ndarray]:
     """Read 16-bit little-endian PCM as it arrives: float32 blocks (N,) in [-1, 1).
 
-    Raises ValueError if the stream ends within a sample, or begins like a file of another format.
+    Raises ValueError, which names the `source`, if the stream ends within a sample, or begins like a file of another
+    format.
     """
     odd, begin = b"", b""
     while len(begin) < BEGIN:
@@ -54,7 +63,7 @@ def pcm_blocks(stream: BufferedIOBase) -> Iterator[np.ndarray]:
     name = container(begin)
     if name:
         raise ValueError(
-            f"standard input is a {name} file: a stream is bare 16-bit PCM, mono, 16 kHz, as from arecord -t raw or "
+            f"{source} is a {name} file: a stream is bare 16-bit PCM, mono, 16 kHz, as from arecord -t raw or "
             "ffmpeg -i FILE -f s16le -ac 1 -ar 16000 -"
         )
     content = begin
@@ -66,4 +75,4 @@ def pcm_blocks(stream: BufferedIOBase) -> Iterator[np.ndarray]:
             yield np.frombuffer(content[:whole], "<i2").astype(np.float32) / 32768
         content = stream.read1(PIECE)
     if odd:
-        raise ValueError("standard input ends within a sample: a stream is 16-bit PCM, two bytes for each")
+        raise ValueError(f"{source} ends within a sample: a stream is 16-bit PCM, two bytes for each")

@@ -84,20 +84,20 @@ DEFAULT_WINDOWS = WindowConfig().windows()
 class StreamConfig:
     """Windows of a stream, whose latency is hop + ahead, and the silence that ends an utterance."""
 
-    hop: float = option(0.96, "--stream: seconds between two results", at_least=0.08, at_most=600)
+    hop: float = option(0.96, "seconds between two results", at_least=0.08, at_most=600)
     ahead: float = option(
         0.96,
-        "--stream: seconds of audio after a sound that the encoder reads before the result is final",
+        "seconds of audio after a sound that the encoder reads before the result is final",
         at_least=0,
         at_most=600,
     )
     behind: float = option(
-        6.0, "--stream: seconds of earlier audio that the encoder reads again as context", at_least=0, at_most=600
+        6.0, "seconds of earlier audio that the encoder reads again as context", at_least=0, at_most=600
     )
 
     endpoint_silence: float = option(
         0.0,
-        "--stream: seconds without a token after a word that end the utterance, e.g. 1.2; 0: none",
+        "seconds without a token after a word that end the utterance, e.g. 1.2; 0: none",
         at_least=0,
         at_most=600,
     )

@@ -17,6 +17,7 @@ from hainan_k2.data.cuts import open_cuts
 from hainan_k2.frontend.audio import SAMPLING_RATE, read_audio
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.recognizer import Recognizer
+from hainan_k2.inference.samples import Audio
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS, Windows
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.report.lattice_texts import paths_of_cuts, paths_of_recording, why_not
@@ -88,24 +89,22 @@ def _cuts_of_page(cuts: str, shown: Set[str]) -> tuple[list[Cut], dict[str, str]
     return some, speakers
 
 
-def write_transcription(
-    path: Path,
+def transcription_page(
     recognizer: Recognizer,
-    results: Sequence[tuple[str, Decoded]],
+    results: Sequence[tuple[Audio, Decoded]],
     rows: Sequence[Row],
     resources: DecodingResources,
     seconds: Optional[Mapping[str, float]] = None,
     origin: Pairs = (),
-) -> None:
-    """Write the page of transcribed recordings.
+) -> Page:
+    """The page of transcribed recordings.
 
     With references it has all results, up to 20 of them with sound, spectrogram and lattice. Without references it has
     up to 20 recordings, spread evenly over all: they are decoded again by `rows` and by the methods that METHODS marks
     as compared, and the page compares their texts.
 
     Args:
-      path: HTML file to write.
-      results: (path of the recording, its result) pairs.
+      results: pairs of a recording, its path or its samples (N,) at 16 kHz, and its result.
       rows: the methods and their options, in order.
       resources: LM, graph, grammar and hotwords of the searches.
       seconds: time of "encoder" and of the search of each row's label; given if and only if the results have
@@ -120,11 +119,11 @@ def write_transcription(
         if not referenced:
             decoded = _decode_again(recognizer, file, decoded, rows, resources, watch)
         some.append(decoded)
-        samples = read_audio(file)
+        samples = file if isinstance(file, np.ndarray) else read_audio(file)
         paths = paths_of_recording(recognizer, samples, decoded, resources, rows[0].options)
         details[decoded.id] = Detail(samples, paths)
     left_out = len(results) - len(some) if not referenced else 0
-    page = Page(
+    return Page(
         "Transcripts",
         tuple(row.label for row in rows),
         [decoded for _, decoded in results] if referenced else some,
@@ -135,7 +134,6 @@ def write_transcription(
         references=referenced,
         origin=origin,
     )
-    write_page(path, page)
 
 
 def _compared(rows: Sequence[Row], recognizer: Recognizer, resources: DecodingResources) -> list[Row]:
@@ -149,7 +147,7 @@ def _compared(rows: Sequence[Row], recognizer: Recognizer, resources: DecodingRe
 
 def _decode_again(
     recognizer: Recognizer,
-    file: str,
+    file: Audio,
     decoded: Decoded,
     rows: Sequence[Row],
     resources: DecodingResources,

@@ -8,6 +8,7 @@ import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from hainan_k2.report.content import page_data
 from hainan_k2.report.page import Page
@@ -25,25 +26,42 @@ def render(page: Page) -> str:
     Raises:
       ValueError: as page_data does.
     """
-    data = json.dumps(page_data(page), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    data = data.replace("<", "\\u003c")  # it could end the element that contains the data
-    style = _asset("page.css")
-    script = "\n".join(_asset(name) for name in SCRIPTS)
+    data = page_data(page)
+    return document(asset("page.html"), page.title, report_style(), report_script(), data)
+
+
+def document(template: str, title: str, style: str, script: str, data: Any) -> str:
+    """An HTML document with its style, its script and the data that the script reads, as JSON, in the template.
+
+    `{{style_hash}}` and `{{script_hash}}` are for the template's Content-Security-Policy.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     parts = {
-        "title": html.escape(page.title),
+        "title": html.escape(title),
         "style": style,
         "script": script,
-        "data": data,
-        "style_hash": _hash(style),
-        "script_hash": _hash(script),
+        "data": text.replace("<", "\\u003c"),  # it could end the element that contains the data
+        "style_hash": csp_hash(style),
+        "script_hash": csp_hash(script),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
 
 
-def _asset(name: str) -> str:
+def report_style() -> str:
+    """The style sheet of the page."""
+    return asset("page.css")
+
+
+def report_script() -> str:
+    """The script of the page."""
+    return "\n".join(asset(name) for name in SCRIPTS)
+
+
+def asset(name: str) -> str:
+    """A part of the page, by its file name."""
     return (ASSETS / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
-    """The hash by which Content-Security-Policy allows a script or a style."""
+def csp_hash(text: str) -> str:
+    """The hash by which a Content-Security-Policy allows a script or a style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -71,6 +71,23 @@ class Tab:
         """Load a file and wait until it is loaded."""
         self._driver.get(path.as_uri())
 
+    def visit(self, address: str) -> None:
+        """Load the page of an address and wait until it is loaded."""
+        self._driver.get(address)
+
+    def upload(self, selector: str, path: Path) -> None:
+        """Choose a file in a field for files."""
+        self._driver.find_element("css selector", selector).send_keys(str(path))
+
+    @contextmanager
+    def frame(self, selector: str) -> Iterator[None]:
+        """Within the block, everything is about the page in a frame."""
+        self._driver.switch_to.frame(self._driver.find_element("css selector", selector))
+        try:
+            yield
+        finally:
+            self._driver.switch_to.default_content()
+
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; a promise is awaited."""
         return self._driver.execute_script(f"return ({expression});")
@@ -116,13 +133,14 @@ class Tab:
 
 
 @contextmanager
-def browsing(browser: str, driver: str, profile: Path) -> Iterator[Tab]:
-    """A browser tab, closed at the end of the block. `profile` is a new folder for the browser's data."""
+def browsing(browser: str, driver: str, profile: Path, *more: str) -> Iterator[Tab]:
+    """A browser tab, closed at the end of the block. `profile` is a new folder for the browser's data, `more` are
+    further options of the browser."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for option in (*OPTIONS, f"--user-data-dir={profile}"):
+    for option in (*OPTIONS, *more, f"--user-data-dir={profile}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))

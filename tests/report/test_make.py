@@ -15,7 +15,7 @@ from hainan_k2.formats.checkpoint import save_checkpoint
 from hainan_k2.inference.decoded import Decoded
 from hainan_k2.inference.recognizer import Recognizer
 from hainan_k2.report import make
-from hainan_k2.report.make import write_transcription
+from hainan_k2.report.make import transcription_page, write_page
 from hainan_k2.search import NO_RESOURCES
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.text.tokenizer import Tokenizer
@@ -49,7 +49,8 @@ def test_decode_writes_a_page(toy, model, tmp_path):
 def test_transcribe_writes_a_page(toy, model, tmp_path):
     recognizer = Recognizer(model, Tokenizer(toy / "lang"))
     result = Decoded("jfk", "", 11.0, {}, {})
-    write_transcription(tmp_path / "page.html", recognizer, [(str(JFK), result)], make_rows(["sar"]), NO_RESOURCES)
+    page = transcription_page(recognizer, [(str(JFK), result)], make_rows(["sar"]), NO_RESOURCES)
+    write_page(tmp_path / "page.html", page)
     data = data_in((tmp_path / "page.html").read_text())
     assert data["labels"][:3] == ["sar", "ar-greedy", "nar-greedy"] and not data["references"]
     (utterance,) = data["utterances"]
@@ -96,7 +97,8 @@ def test_with_references_all_recordings_are_on_the_page(tmp_path, monkeypatch):
     results = [(f"{d.id}.wav", d) for d in decoded]
     recognizer = SimpleNamespace(model=None, tokenizer=SimpleNamespace(pieces=PIECES))
     seconds = {"encoder": 1.0, "sar": 0.5}
-    write_transcription(tmp_path / "page.html", recognizer, results, make_rows(["sar"]), NO_RESOURCES, seconds)
+    page = transcription_page(recognizer, results, make_rows(["sar"]), NO_RESOURCES, seconds)
+    write_page(tmp_path / "page.html", page)
     data = data_in((tmp_path / "page.html").read_text())
     assert [u["id"] for u in data["utterances"]] == [d.id for d in decoded]
     assert sum(u["detail"] is not None for u in data["utterances"]) == make.SHOWN
