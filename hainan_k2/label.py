@@ -99,7 +99,7 @@ def recognise(config: LabelConfig, search: Any, files: ResourceConfig) -> tuple[
     from hainan_k2.data.config import DataConfig
     from hainan_k2.data.cuts import open_cuts
     from hainan_k2.device import pick_device
-    from hainan_k2.formats.model_dir import find_model, read_model, read_own_lm
+    from hainan_k2.formats.model_dir import find_model, read_decoding, read_model, read_own_lm
     from hainan_k2.inference.engine import decode_batches
     from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
     from hainan_k2.search import choose_methods
@@ -108,8 +108,9 @@ def recognise(config: LabelConfig, search: Any, files: ResourceConfig) -> tuple[
     from hainan_k2.stopwatch import Stopwatch
     from hainan_k2.training.encoder_output import encoder_sha256
 
-    model, tokenizer, _ = read_model(find_model(config.model))
-    own_lm = partial(read_own_lm, find_model(config.model), tokenizer)
+    folder = find_model(config.model)
+    model, tokenizer, _ = read_model(folder)
+    own_lm = partial(read_own_lm, folder, tokenizer)
     resources = with_own_lm(load_resources(files, tokenizer), [config.method], own_lm)
     choose_methods([config.method], resources, model.config)
     unreadable = Unreadable(config.max_unreadable)
@@ -121,7 +122,7 @@ def recognise(config: LabelConfig, search: Any, files: ResourceConfig) -> tuple[
         longest=DEFAULT_WINDOWS.seconds,
         encoder=encoder_sha256(model),
     )
-    rows = make_rows([config.method], search)
+    rows = make_rows([config.method], search, read_decoding(folder).settings, resources.given())
     if len(rows) > 1:
         raise ValueError(f"{len(rows)} labels for every cut: give each option one value")
     found: dict[str, Any] = {}

@@ -33,7 +33,7 @@ from hainan_k2.inference.windows import FRAME, encode_audio
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.result import Hypothesis, Transcription
 from hainan_k2.search import METHODS, SearchConfig
-from hainan_k2.search.lattices import search_lattice
+from hainan_k2.search.lattices import lattice_method, search_lattice
 from hainan_k2.search.resources import DecodingResources, ResourceConfig, load_resources
 from hainan_k2.search.settings import Decoding
 from hainan_k2.search.sweep import Row
@@ -249,8 +249,8 @@ class Recognizer:
         """The lattices of the encoder-only joint, a k2.FsaVec, alone or with decoding resources.
 
         Args:
-          options: top_k, scales and pruning, by default those of the method with these resources: graph, grammar,
-            viterbi-lm, viterbi; lattice="ar" makes the lattices of ar-beam.
+          options: top_k, scales and pruning, by default those that the method with these resources has in `transcribe`:
+            graph, grammar, viterbi-lm, viterbi; lattice="ar" makes the lattices of ar-beam.
           files: lm="4gram.arpa", hotwords="names.txt", grammar="digits.grammar", graph="LG.safetensors",
             word_lm="words.arpa": files of decoding resources, in place of `resources` that are loaded already. The
             lattice of a graph has words as aux_labels, the indices of `resources.graph.words`.
@@ -260,6 +260,9 @@ class Recognizer:
         >>> lattice = recognizer.lattice(["tests/data/jfk.flac"], SearchConfig(top_k=8))
         """
         loaded = resources or self.resources(**files)
+        if options is None:
+            row, loaded = self.defaults.search(lattice_method(loaded), loaded)
+            options = row.options
         return search_lattice(self.model, *self.encode(self._samples(audio)), options, loaded)
 
     def _samples(self, audio: Sequence[Audio]) -> list[np.ndarray]:

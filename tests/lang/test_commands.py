@@ -15,8 +15,9 @@ from hainan_k2.fsa.language.lm_file import read_lm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.text import Tokenizer, normalise
+from recipes.shared.chords import WORDS
 from tests.fsa.language.grammars import accepts
-from tests.toy import ROOT, WORDS
+from tests.toy import ROOT
 
 COMMANDS = ("make_lexicon", "train_lm", "prune_lm", "arpa_to_fst", "compile_graph")
 

@@ -9,8 +9,8 @@ from hainan_k2.files.pickle_machine import Ragged
 from hainan_k2.fsa.k2_file import read_k2
 from hainan_k2.fsa.language.lexicon import read_words
 from hainan_k2.text import Tokenizer
+from recipes.shared.chords import WORDS
 from tests.lang.test_commands import lang, refuse, succeed  # noqa: F401
-from tests.toy import WORDS
 
 k2 = pytest.importorskip("k2")
 
