@@ -1,5 +1,6 @@
 """The toy corpus, made once per test session; the marker slow. Tests are small: one thread is faster than several."""
 
+import logging
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
@@ -36,3 +37,12 @@ def toy_task(tmp_path_factory):
     make_cuts(folder, "dev", 20, seed=2)
     make_lang(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_another_test():
+    """Commands log to the standard error of the test that calls them, which is closed when the next one logs."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if type(handler) in (logging.StreamHandler, logging.FileHandler):  # pytest's own are subclasses
+            root.removeHandler(handler)

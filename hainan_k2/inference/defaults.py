@@ -1,4 +1,4 @@
-"""Defaults: what a recogniser does where nothing is chosen. The model directory's methods, options and language model."""
+"""Defaults: what a recogniser does where nothing is chosen: its method, options and language model."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ OPTIONS = (
     "--autoplay-policy=no-user-gesture-required",
     "--window-size=1200,1600",
 )
-PATIENCE = 120.0  # seconds to wait for the browser
+PATIENCE = 300.0  # seconds to wait for the browser
 
 
 def find_browser() -> tuple[str, str]:
