@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests the wheel as a user gets it: builds it, installs it without the lock file and without k2 into a new environment,
-# and runs, from another directory, --help and --version of every command, a transcription, and the tests that need no k2.
-#   tests/wheel.sh [PYTHON [TORCH]]     e.g. tests/wheel.sh python3.12 torch; default python3.11 torch==2.13.0
+# and runs, from another directory, --help and --version of every command, a transcription, and tests that need no k2: the
+# fast ones, and those of whole trainings and decodings. all: the other slow ones too.
+#   tests/wheel.sh [PYTHON [TORCH [all]]]     e.g. tests/wheel.sh python3.12 torch; default python3.11 torch==2.13.0
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${1:-python3.11} torch=${2:-torch==2.13.0}
@@ -55,4 +56,10 @@ EOF
 "$bin/pip" install --quiet pytest pytest-xdist hypothesis psutil
 cp -r "$root"/{tests,lang,recipes,README.md,CONTRIBUTING.md,CHANGELOG.md,Dockerfile,setup.cfg,pyproject.toml} .
 ln -s "$("$bin/python" -c 'import hainan_k2; print(hainan_k2.__path__[0])')" hainan_k2
-"$bin/python" -m pytest -q -n 2 --dist loadfile -p no:cacheprovider --ignore tests/recipes
+test=("$bin/python" -m pytest -q -n 2 --dist loadfile -p no:cacheprovider --ignore tests/recipes)
+if [[ ${3:-} == all ]]; then
+  "${test[@]}"
+else
+  "${test[@]}" -m "not slow"
+  "${test[@]}" -m slow tests/test_{train,distributed,decode,transcribe,export}.py tests/model tests/training/test_precision.py
+fi
