@@ -42,4 +42,4 @@ def test_lattices_that_cannot_be(recognizer, tmp_path):
     (tmp_path / "any.grammar").write_text("sentence: a")
     files = {"grammar": str(tmp_path / "any.grammar"), "hotwords": str(tmp_path / "names.txt")}
     with pytest.raises(ValueError, match="a lattice takes a grammar or a graph alone, not grammar and hotwords"):
-        recognizer.lattice([np.zeros(9000, np.float32)], **files)
+        recognizer.lattice([np.zeros(9000, np.float32)], hainan_k2.SearchConfig(), **files)
