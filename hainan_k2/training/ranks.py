@@ -51,7 +51,11 @@ class Ranks:
         if chosen.type == "cuda":
             chosen = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
             torch.cuda.set_device(chosen)
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+        # After a restart the store of torchrun may still hold the addresses of ranks that have ended.
+        store, rank, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
         return cls(dist.get_rank(), dist.get_world_size(), chosen)
 
     @property
