@@ -1,4 +1,4 @@
-"""Multi-head self-attention with relative positions (Transformer-XL, arXiv 1901.02860, section 3.3)."""
+"""Multi-head self-attention: plain, and with relative positions (Transformer-XL, arXiv 1901.02860, section 3.3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-BLOCK = 256  # queries per block of local attention
+BLOCK = 256  # queries that attend at a time
 
 
 def relative_positions(length: int, d_model: int, like: Tensor, context: Sequence[int] = (-1, -1)) -> Tensor:
@@ -62,6 +62,32 @@ def shift_to_band(scores: Tensor) -> Tensor:
     keys = queries + width - 1
     rows = nn.functional.pad(scores, (0, queries)).flatten(2)  # each row one longer than the result's: a shift by one
     return rows[..., : queries * keys].view(batch, heads, queries, keys)
+
+
+def dot_product_attention(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> Tensor:
+    """Attention without positions: softmax(q k / sqrt(E)) v.
+
+    The scores of half a minute do not fit the cache, and writing them took twice the time of everything else: torch 2
+    never stores them, and for older ones a block of queries is done at a time.
+
+    Args:
+      q, k, v: (B, H, T, E) queries, keys and values.
+      padding: (B, T) bool, True for keys that are not seen; at least one of each utterance is.
+    Returns:
+      (B, H, T, E).
+    """
+    masked = padding[:, None, None, :]
+    exporting = torch.onnx.is_in_onnx_export()
+    if hasattr(nn.functional, "scaled_dot_product_attention") and not exporting:
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=~masked)
+
+    def attend(queries: Tensor) -> Tensor:
+        scores = torch.matmul(queries, k.transpose(2, 3))
+        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3)
+        return torch.matmul(weights.to(v.dtype), v)
+
+    q = q * (q.shape[-1] ** -0.5)
+    return attend(q) if exporting else torch.cat([attend(queries) for queries in q.split(BLOCK, dim=2)], dim=2)
 
 
 class RelPositionAttention(nn.Module):

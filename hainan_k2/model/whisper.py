@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hainan_k2.config import ModelConfig
-from hainan_k2.model.attention import relative_positions
+from hainan_k2.model.attention import dot_product_attention, relative_positions
 from hainan_k2.model.encoder import ConformerLayer, check_features
 
 STACK = 4  # states of 20 ms per encoder frame of 80 ms
@@ -51,10 +51,8 @@ class TransformerLayer(nn.Module):
         """Self-attention over the states of each utterance; arguments as for `forward`."""
         batch, time, width = x.shape
         q, k, v = self.qkv(x).view(batch, time, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        scores = torch.matmul(q, k.transpose(2, 3)) * (q.shape[-1] ** -0.5)
-        masked = padding[:, None, None, :]
-        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3)
-        return self.out(torch.matmul(weights.to(v.dtype), v).transpose(1, 2).reshape(batch, time, width))
+        y = dot_product_attention(q, k, v, padding)
+        return self.out(y.transpose(1, 2).reshape(batch, time, width))
 
 
 class WhisperEncoder(nn.Module):

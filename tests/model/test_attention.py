@@ -1,4 +1,4 @@
-"""Attention over a limited context, against a sum over the keys of each query, in float64."""
+"""Attention, plain and over a limited context, against a sum over the keys of each query, in float64."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hainan_k2.config import ModelConfig
 from hainan_k2.model import attention
-from hainan_k2.model.attention import RelPositionAttention, relative_positions
+from hainan_k2.model.attention import RelPositionAttention, dot_product_attention, relative_positions
 from hainan_k2.model.hainan import Hainan
 
 CHANNELS, HEADS = 8, 2
@@ -71,3 +71,24 @@ def test_an_encoder_with_limited_context_does_not_depend_on_the_batch(context, m
         out, frames = model.encoder(features, lens)
         alone, _ = model.encoder(features[1:, :90], lens[1:])
     torch.testing.assert_close(out[1, : frames[1]], alone[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("by_torch", [True, False])
+@settings(max_examples=30, deadline=None)
+@given(lens=st.lists(st.integers(1, 12), min_size=1, max_size=3), seed=st.integers(0, 99))
+def test_attention_without_positions(by_torch, lens, seed):
+    generator = torch.Generator().manual_seed(seed)
+    q, k, v = torch.randn(3, len(lens), HEADS, max(lens), 4, generator=generator, dtype=torch.float64)
+    padding = torch.arange(max(lens)) >= torch.tensor(lens)[:, None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "BLOCK", 5)  # several blocks of queries
+        if not by_torch:
+            patch.delattr(torch.nn.functional, "scaled_dot_product_attention", raising=False)  # as before torch 2
+        ours = dot_product_attention(q, k, v, padding)
+    for b, length in enumerate(lens):
+        for h in range(HEADS):
+            for t in range(max(lens)):
+                scores = [float(q[b, h, t] @ k[b, h, s]) / 2 for s in range(length)]
+                total = sum(map(math.exp, scores))
+                wanted = sum(math.exp(score) / total * v[b, h, s] for s, score in enumerate(scores))
+                torch.testing.assert_close(ours[b, h, t], wanted)
