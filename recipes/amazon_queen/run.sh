@@ -13,7 +13,7 @@ usage="Trains and tests a HAINAN model on the dialogues of Flight of the Amazon 
 option encoder whisper "whisper: fine-tune the public encoder of Whisper tiny.en; scratch: a FastConformer from scratch"
 option deb "" "Debian package of the game (default: apt-get downloads it)"
 option cut_scenes true "false: train without the cut scenes, whose speakers are unknown and may be in the test set"
-option wide_hours 30 "hours of synthetic speech that reads the Brown corpus; 2 more hours read the dialogues"
+option wide_hours 30 "hours of synthetic speech that reads the Brown corpus; 2 more read the dialogues, 2 single words and short phrases"
 option more_speech true "false: train without the speech of two other games and of telephone prompts"
 option other_speech true "false: do not test on the clips by other speakers"
 option release false "true: after decoding, make a model directory with language model, default methods and calibrations"
@@ -31,7 +31,7 @@ else
   tag+=-alone
 fi
 perturb_splits=("${real_splits[@]}")
-if ((wide_hours)); then train_splits+=(wide-brown wide-dialogue); else tag+=-real; fi
+if ((wide_hours)); then train_splits+=(wide-brown wide-dialogue wide-phrases); else tag+=-real; fi
 if $other_speech; then test_splits+=(other); fi
 [[ $encoder == whisper || $encoder == scratch ]] || refuse "option --encoder must be whisper or scratch, not '$encoder'"
 data_dir=${data_dir:-$recipe/data/$tag}
@@ -84,6 +84,8 @@ make_wide_speech() {
   "${speak[@]}" --text "$data_dir/text/brown.written.txt" --dir "$corpus_dir/wide-brown" --hours "$wide_hours" --seed 0
   "${speak[@]}" --text "$data_dir/text/dialogue-train.written.txt" --dir "$corpus_dir/wide-dialogue" \
     --hours 2 --seed 1 --min-words 1
+  "${speak[@]}" --text "$data_dir/text/phrases.written.txt" --dir "$corpus_dir/wide-phrases" \
+    --hours 2 --seed 2 --min-words 1 --max-words 3
 }
 
 make_more_speech() {
@@ -150,7 +152,7 @@ if [[ $encoder == whisper ]]; then
     pool_cuts train "${real_splits[@]}"
     pool_cuts dev "${dev_splits[@]}"
     local wide=
-    if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=2; fi
+    if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=2,wide-phrases=2; fi
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
       --wide "$wide" --joined 12 --out "$features_dir/cuts_mix.jsonl.gz"
   }

@@ -107,6 +107,9 @@ def test_texts_command(brown, tmp_path):
     assert text["dialogue-train.written.txt"] == ["Hello!", "Well, GO away."]
     assert len(text["brown.txt"]) == len(text["brown.written.txt"]) == 501
     assert text["brown.txt"][:2] == ["sentence zero is perhaps here", "not said elsewhere"]
+    spoken = text["phrases.written.txt"]
+    assert {"perhaps", "is perhaps"} < set(spoken) and "go away" not in spoken
+    assert {len(phrase.split()) for phrase in spoken} == {1, 2, 3}
     assert "go away" not in text["brown.txt"] and text["brown.written.txt"][1] == "Not said elsewhere."
     done = bash(command.replace("--train train", "--train absent"), cwd=tmp_path)
     assert done.returncode == 2 and "absent: no such folder" in done.stderr

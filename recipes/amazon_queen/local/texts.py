@@ -4,16 +4,18 @@
         --held-out dev,test,test-joe --dir data/text
 
 Writes DIR/brown.txt (sentences of the Brown corpus) and DIR/dialogue-train.txt (training transcripts) in normal form,
-one sentence per line, and brown.written.txt and dialogue-train.written.txt with the same lines in written form. Logs
-how many sentences are left out, by reason.
+one sentence per line, and brown.written.txt and dialogue-train.written.txt with the same lines in written form;
+phrases.written.txt, single words and phrases of two and three words of the Brown corpus. Logs how many sentences are
+left out, by reason.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from hainan_k2.data.librispeech import read_librispeech
 from hainan_k2.text import normalise
 
 logger = logging.getLogger(__name__)
+
+OFTEN = 5  # occurrences of a word that becomes a phrase of its own
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,27 @@ def select(written: Iterable[str], held_out: set[str], dropped: Counter) -> list
     return chosen
 
 
+def phrases(sentences: Sequence[str], held_out: Collection[str]) -> list[str]:
+    """Every word that occurs `OFTEN` times; for each, random words that follow each other, two and three of them.
+
+    People try a recogniser with single words first, which the sentences of a corpus do not prepare it for.
+
+    Args:
+      sentences: in normal form.
+      held_out: phrases that are left out.
+    """
+    counts = Counter(word for sentence in sentences for word in sentence.split())
+    words = sorted(word for word, count in counts.items() if count >= OFTEN)
+    rng, found = random.Random(0), list(words)
+    for size in (2, 3):
+        for _ in words:
+            near = rng.choice(sentences).split()
+            if len(near) >= size:
+                start = rng.randrange(len(near) - size + 1)
+                found.append(" ".join(near[start : start + size]))
+    return [phrase for phrase in found if phrase not in held_out]
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write lines to a file, which replaces an older one only when it is complete."""
     part = path.with_name(f"{path.name}.part")
@@ -85,6 +110,8 @@ def main() -> None:
             chosen = select(texts, held_out, dropped[name])
             write_lines(Path(config.dir) / f"{name}.written.txt", (text for _, text in chosen))
             write_lines(Path(config.dir) / f"{name}.txt", (normal for normal, _ in chosen))
+            if name == "brown":
+                write_lines(Path(config.dir) / "phrases.written.txt", phrases([n for n, _ in chosen], held_out))
             words = [word for normal, _ in chosen for word in normal.split()]
             logger.info("%s: %d sentences, %d words (%d distinct)", name, len(chosen), len(words), len(set(words)))
             for reason, count in sorted(dropped[name].items()):
