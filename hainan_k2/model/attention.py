@@ -83,7 +83,7 @@ def dot_product_attention(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> T
 
     def attend(queries: Tensor) -> Tensor:
         scores = torch.matmul(queries, k.transpose(2, 3))
-        weights = scores.masked_fill(masked, torch.finfo(scores.dtype).min).softmax(dim=3)
+        weights = scores.masked_fill_(masked, torch.finfo(scores.dtype).min).softmax(dim=3)
         return torch.matmul(weights.to(v.dtype), v)
 
     q = q * (q.shape[-1] ** -0.5)

@@ -178,7 +178,7 @@ fi
 # The files of the package's model: $exp_dir/released, of the epochs that are decoded.
 make_release() {
   log "making the model directory $exp_dir/released"
-  python "$root/hainan_k2/export.py" --exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir" --precision int8 \
+  python "$root/hainan_k2/export.py" --exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir" --precision int8 --ctc true \
     --out-dir "$exp_dir/model"
   "$recipe/local/release.sh" --model "$exp_dir/model" --data-dir "$data_dir" --out-dir "$exp_dir/released" \
     --test-splits "$(IFS=,; echo "${test_splits[*]}")" ${lm:+--lm "$lm"}
