@@ -125,7 +125,8 @@ def test_a_worker_loads_the_model_once(toy, model, client, tmp_path):
     client.run(spread.loaded.cache_clear)
     decode_toy(toy, model, tmp_path, "--dask", address(client))
     loads = client.run(spread.loaded.cache_info).values()
-    assert [info.misses for info in loads] == [1, 1] and sum(info.hits for info in loads) > 10
+    assert {info.misses for info in loads} <= {0, 1}  # 0: the other was quick enough to do everything
+    assert any(info.misses for info in loads) and sum(info.hits for info in loads) > 10
 
 
 def test_an_unreadable_cut_ends_decoding_as_in_one_process(toy, model, client, tmp_path, capsys):

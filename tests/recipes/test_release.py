@@ -48,7 +48,7 @@ def test_the_directory_has_everything(data):
     assert read_own_lm(data / "new", tokenizer).num_arcs <= 300
     assert json.loads((data / "new" / "config.json").read_text())["precision"] == "int8"
     decoding = read_decoding(data / "new")
-    assert decoding.methods == ("ar-beam",)
+    assert decoding.methods == ("viterbi-lm", "ar-beam")
     made = {setting.method: setting for setting in decoding.settings}
     assert set(made) == {"ar-greedy", "nar-greedy", "sar", "viterbi", "viterbi-lm", "ar-beam", "rescore"}
     assert all(setting.calibration is not None for setting in made.values())
