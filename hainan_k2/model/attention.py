@@ -67,8 +67,8 @@ def shift_to_band(scores: Tensor) -> Tensor:
 def dot_product_attention(q: Tensor, k: Tensor, v: Tensor, padding: Tensor) -> Tensor:
     """Attention without positions: softmax(q k / sqrt(E)) v.
 
-    The scores of half a minute do not fit the cache, and writing them took twice the time of everything else: torch 2
-    never stores them, and for older ones a block of queries is done at a time.
+    The scores of half a minute do not fit the cache, and writing them takes longer than everything else of an encoder.
+    torch 2 has kernels that do not store them; before it, a block of queries is done at a time.
 
     Args:
       q, k, v: (B, H, T, E) queries, keys and values.

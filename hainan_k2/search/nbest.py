@@ -91,7 +91,7 @@ class Candidates:
         """
         unscored = torch.ones(len(self.lens), dtype=torch.bool, device=rank_scores.device)
         unscored[self.utterance[rank_scores > -torch.inf]] = False
-        if bool(unscored.any()):  # the totals take a third of the time of rescoring
+        if bool(unscored.any()):  # the totals take a quarter of the search
             rank_scores = torch.where(unscored[self.utterance], self.total, rank_scores)
             scores = torch.where(unscored[self.utterance], self.total, scores)
         rows = self.nbest.best_rows(rank_scores, count)

@@ -48,7 +48,9 @@ main() {
   version=$("$venv/bin/python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
   log "installing packages (about 2 GB the first time)"
   if [[ $version == 311 ]]; then
-    install_packages --require-hashes -r "$files/requirements-py311.lock"
+    # --no-deps: the lock is complete. Else pip asks for coverage[toml] beside the locked coverage, and refuses to start
+    # as soon as there is a newer version, which has no hash.
+    install_packages --no-deps --require-hashes -r "$files/requirements-py311.lock"
   else
     install_packages -r "$files/requirements.in"
     install_packages --no-deps --require-hashes -r "$files/requirements-k2.txt"

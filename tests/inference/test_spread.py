@@ -133,7 +133,9 @@ def loads_meet(client, tmp_path):
 
         def meet(*arguments):
             (folder / str(os.getpid())).touch()
+            begin = time.monotonic()
             while len(list(folder.iterdir())) < 2:
+                assert time.monotonic() < begin + 300, "the other worker gets no work"
                 time.sleep(0.01)
             return load(*arguments)
 

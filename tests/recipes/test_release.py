@@ -27,7 +27,9 @@ def data(toy, tmp_path_factory):
     pytest.importorskip("kaldingram")
     folder = tmp_path_factory.mktemp("release")
     tokenizer = Tokenizer(toy / "lang")
-    write_model(folder / "model", random_model("tiny", tokenizer.vocab_size, seed=1), tokenizer, "float16", {})
+    write_model(
+        folder / "model", random_model("tiny", tokenizer.vocab_size, seed=1), tokenizer, "float16", {}, ctc=True
+    )
     (folder / "data" / "text").mkdir(parents=True)
     (folder / "data" / "manifests").mkdir()
     texts = [line.text for cut in CutSet.from_file(toy / "train.jsonl.gz") for line in cut.supervisions]
@@ -45,6 +47,7 @@ def test_the_directory_has_everything(data):
     done = run(data, *common, "--out-dir", "new", "--test-splits", "test")
     assert done.returncode == 0, done.stderr
     model, tokenizer, _ = read_model(data / "new")
+    assert model.ctc is not None
     assert read_own_lm(data / "new", tokenizer).num_arcs <= 300
     assert json.loads((data / "new" / "config.json").read_text())["precision"] == "int8"
     decoding = read_decoding(data / "new")

@@ -15,7 +15,7 @@ import logging
 import os
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,14 +65,13 @@ def select(written: Iterable[str], held_out: set[str], dropped: Counter) -> list
     return chosen
 
 
-def phrases(sentences: Sequence[str], held_out: Collection[str]) -> list[str]:
-    """Every word that occurs `OFTEN` times; for each, random words that follow each other, two and three of them.
+def phrases(sentences: Sequence[str]) -> list[str]:
+    """Every word that occurs `OFTEN` times or more, and for each two and three random words that follow each other.
 
     People try a recogniser with single words first, which the sentences of a corpus do not prepare it for.
 
     Args:
       sentences: in normal form.
-      held_out: phrases that are left out.
     """
     counts = Counter(word for sentence in sentences for word in sentence.split())
     words = sorted(word for word, count in counts.items() if count >= OFTEN)
@@ -83,7 +82,7 @@ def phrases(sentences: Sequence[str], held_out: Collection[str]) -> list[str]:
             if len(near) >= size:
                 start = rng.randrange(len(near) - size + 1)
                 found.append(" ".join(near[start : start + size]))
-    return [phrase for phrase in found if phrase not in held_out]
+    return found
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -99,6 +98,7 @@ def main() -> None:
     if not (config.brown and config.corpus and config.dir and config.train and config.held_out):
         fail("give --brown, --corpus and --dir, and at least one split each to --train and --held-out")
     dropped = {"brown": Counter(), "dialogue-train": Counter()}
+    normals = {}
     try:
         held_out = {normalise(text) for text in transcripts(Path(config.corpus), config.held_out)}
         written = {
@@ -109,13 +109,16 @@ def main() -> None:
         for name, texts in written.items():
             chosen = select(texts, held_out, dropped[name])
             write_lines(Path(config.dir) / f"{name}.written.txt", (text for _, text in chosen))
-            write_lines(Path(config.dir) / f"{name}.txt", (normal for normal, _ in chosen))
-            if name == "brown":
-                write_lines(Path(config.dir) / "phrases.written.txt", phrases([n for n, _ in chosen], held_out))
-            words = [word for normal, _ in chosen for word in normal.split()]
+            normals[name] = [normal for normal, _ in chosen]
+            write_lines(Path(config.dir) / f"{name}.txt", normals[name])
+            words = [word for normal in normals[name] for word in normal.split()]
             logger.info("%s: %d sentences, %d words (%d distinct)", name, len(chosen), len(words), len(set(words)))
             for reason, count in sorted(dropped[name].items()):
                 logger.info("%s: left out: %d, %s", name, count, reason)
+        every = phrases(normals["brown"])
+        short = [phrase for phrase in every if phrase not in held_out]
+        write_lines(Path(config.dir) / "phrases.written.txt", short)
+        logger.info("phrases: %d; left out: %d, in the held-out speech", len(short), len(every) - len(short))
     except (ValueError, OSError) as error:
         fail(str(error))
 
