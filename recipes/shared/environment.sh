@@ -50,7 +50,7 @@ main() {
   if [[ $version == 311 ]]; then
     # --no-deps: the lock is complete. Else pip asks for coverage[toml] beside the locked coverage, and refuses to start
     # as soon as there is a newer version, which has no hash.
-    install_packages --no-deps --require-hashes -r "$files/requirements-py311.lock"
+    install_packages --require-hashes --no-deps -r "$files/requirements-py311.lock"
   else
     install_packages -r "$files/requirements.in"
     install_packages --no-deps --require-hashes -r "$files/requirements-k2.txt"
