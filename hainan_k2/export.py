@@ -39,8 +39,7 @@ from hainan_k2.formats.onnx_runtimes import RUNTIMES
 from hainan_k2.formats.onnx_writer import ENDINGS, write_onnx
 from hainan_k2.formats.precision import PRECISIONS
 from hainan_k2.formats.whisper_weights import interpolate_whisper
-from hainan_k2.fsa.language.lm_file import read_lm
-from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.language.lm_file import Lm, read_lm
 from hainan_k2.inference.engine import decode_batches
 from hainan_k2.inference.onnx_check import print_comparison
 from hainan_k2.inference.window_sizes import DEFAULT_WINDOWS
@@ -130,7 +129,7 @@ class Source:
     provenance: dict[str, Any]
     description: str
     decoding: Decoding = NOTHING
-    lm: Optional[NgramLm] = None
+    lm: Optional[Lm] = None
 
 
 def source_of(config: ExportConfig) -> Source:
@@ -217,7 +216,7 @@ def export_model(source: Source, out_dir: pathlib.Path, config: ExportConfig) ->
     provenance = {**source.provenance, "precision": config.precision}
     lm = source.lm
     if config.lm:
-        lm = None if config.lm == NO_LM else read_lm(config.lm, source.tokenizer.pieces)
+        lm = None if config.lm == NO_LM else read_lm(config.lm, source.tokenizer.pieces, source.tokenizer.encode)
         provenance["lm"] = pathlib.Path(config.lm).name
     decoding = source.decoding
     if config.default_method:

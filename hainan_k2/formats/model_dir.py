@@ -26,8 +26,7 @@ from hainan_k2.files.tensors import Weights, serialise
 from hainan_k2.formats.precision import PRECISIONS, check_precision, pack, unpack
 from hainan_k2.formats.weights import TRAINING_HEADS, model_of_weights
 from hainan_k2.frontend.spec import FeatureSpec
-from hainan_k2.fsa.language.lm_file import read_lm, write_lm
-from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.language.lm_file import Lm, read_lm, write_lm
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.search.settings import Decoding, Setting
 from hainan_k2.text.tokenizer import Tokenizer
@@ -60,7 +59,7 @@ def write_model(
     provenance: dict[str, Any],
     ctc: bool = False,
     decoding: Decoding = NOTHING,
-    lm: Optional[NgramLm] = None,
+    lm: Optional[Lm] = None,
 ) -> None:
     """Write a model directory; see `write_weights`.
 
@@ -144,7 +143,7 @@ def store_setting(folder: Path, setting: Setting) -> None:
     _write_decoding(folder, read_decoding(folder).with_setting(setting))
 
 
-def read_own_lm(folder: Path, tokenizer: Tokenizer) -> Optional[NgramLm]:
+def read_own_lm(folder: Path, tokenizer: Tokenizer) -> Optional[Lm]:
     """The language model of a model directory; None where it has none. Raises ValueError for a damaged one."""
     return read_lm(folder / LM, tokenizer.pieces) if has_lm(folder) else None
 
@@ -154,7 +153,7 @@ def has_lm(folder: Path) -> bool:
     return (folder / LM).is_file()
 
 
-def _write_lm(folder: Path, lm: NgramLm, tokenizer: Tokenizer) -> None:
+def _write_lm(folder: Path, lm: Lm, tokenizer: Tokenizer) -> None:
     write_lm(folder / LM, lm, tokenizer.pieces)
     config = _read_json(folder / "config.json")
     _write_json(folder / "config.json", {**config, "sha256": {**config["sha256"], LM: sha256_of(folder / LM)}})

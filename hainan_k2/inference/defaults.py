@@ -10,7 +10,7 @@ from typing import Optional
 from hainan_k2.confidence import Calibration
 from hainan_k2.config import ModelConfig
 from hainan_k2.formats.model_dir import has_lm, read_own_lm
-from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.language.lm_file import Lm
 from hainan_k2.search import NO_RESOURCES, DecodingResources, SearchConfig, check_methods, choose_methods
 from hainan_k2.search.choosing import default_method, with_own_lm
 from hainan_k2.search.settings import Decoding, setting_of
@@ -28,7 +28,7 @@ class Defaults:
 
     def __init__(self, decoding: Decoding, folder: Optional[Path], tokenizer: Tokenizer, config: ModelConfig):
         self.decoding, self.folder, self.tokenizer, self.config = decoding, folder, tokenizer, config
-        self._lm: Optional[NgramLm] = None  # once a search has needed it
+        self._lm: Optional[Lm] = None  # once a search has needed it
 
     def method(self, resources: DecodingResources = NO_RESOURCES) -> str:
         """The method that is used if none is named: the first of the directory's that can run here, of those that take
@@ -63,7 +63,7 @@ class Defaults:
         stored = setting_of(method, resources.given(), self.decoding.settings)
         return stored.calibration if stored else None
 
-    def _read_lm(self) -> Optional[NgramLm]:
+    def _read_lm(self) -> Optional[Lm]:
         if self._lm is None and self.folder is not None:
             self._lm = read_own_lm(self.folder, self.tokenizer)
         return self._lm

@@ -13,7 +13,7 @@ from hainan_k2.search.resources import NO_RESOURCES, DecodingResources
 from hainan_k2.search.suitability import untrained, why_unsuitable
 
 if TYPE_CHECKING:
-    from hainan_k2.fsa.language.ngram import NgramLm
+    from hainan_k2.fsa.language.lm_file import Lm
 
 logger = logging.getLogger(__name__)
 ALL = ("all",)
@@ -65,7 +65,7 @@ def choose_methods(
 
 
 def with_own_lm(
-    resources: DecodingResources, methods: Sequence[str], read: Callable[[], Optional[NgramLm]]
+    resources: DecodingResources, methods: Sequence[str], read: Callable[[], Optional[Lm]]
 ) -> DecodingResources:
     """The resources with the model directory's own language model, which `read` returns, where one of the methods takes
     one and none was named. A graph or a grammar stands in place of it."""

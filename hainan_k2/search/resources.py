@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from hainan_k2.fsa.language.grammar import Grammar
     from hainan_k2.fsa.language.hotwords import HotwordGraph
+    from hainan_k2.fsa.language.lm_file import Lm
     from hainan_k2.fsa.language.ngram import NgramLm
     from hainan_k2.fsa.language.word_lm import WordLm
     from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
@@ -33,7 +34,7 @@ class DecodingResources:
     `lm_origin`: "none" where even the model directory's own language model is not wanted, "model" where `lm` is it.
     """
 
-    lm: Optional[NgramLm] = None  # over tokens
+    lm: Optional[Lm] = None  # over tokens, or over words that are spelled in tokens
     lodr_lm: Optional[NgramLm] = None  # over tokens, of low order: viterbi-lm subtracts it
     graph: Optional[DecodingGraph] = None  # lexicon and LM over words
     word_lm: Optional[WordLm] = None  # over the graph's words: the graph's lattice is rescored with it
@@ -78,8 +79,8 @@ class ResourceConfig:
 
     lm: str = option(
         "",
-        "n-gram LM over tokens, ARPA or of hainan-prune-lm; if not given, that of the model directory, if it has one; "
-        "none: not even that",
+        "n-gram LM over tokens or words, ARPA or of hainan-prune-lm; if not given, that of the model directory, if it "
+        "has one; none: not even that",
     )
     lodr_lm: str = option("", "n-gram LM of low order over tokens that viterbi-lm subtracts from --lm")
     graph: str = option(
@@ -111,7 +112,7 @@ def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingReso
     grammar = load_grammar(config.grammar, tokenizer, config.isymbols, config.osymbols) if config.grammar else None
     return DecodingResources(
         lm=_load_lm(config.lm, tokenizer),
-        lodr_lm=_load_lm(config.lodr_lm, tokenizer),
+        lodr_lm=_load_lodr_lm(config.lodr_lm, tokenizer),
         graph=graph,
         word_lm=_load_word_lm(config.word_lm, graph),
         grammar=grammar,
@@ -121,13 +122,23 @@ def load_resources(config: ResourceConfig, tokenizer: Tokenizer) -> DecodingReso
     )
 
 
-def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
+def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[Lm]:
     from hainan_k2.fsa.language.lm_file import read_lm
+    from hainan_k2.fsa.language.lookahead_lm import LookaheadLm
 
     if path in ("", NO_LM):
         return None
-    lm = read_lm(path, tokenizer.pieces)
-    if lm.missing:
+    lm = read_lm(path, tokenizer.pieces, tokenizer.encode)
+    if isinstance(lm, LookaheadLm):
+        if lm.left_out:
+            logger.warning(
+                "%s: %d of %d words have no spelling of their own (%s): they count as unknown",
+                path,
+                len(lm.left_out),
+                len(lm.left_out) + len(lm.spellings),
+                first_names(lm.left_out),
+            )
+    elif lm.missing:
         logger.warning(
             "%s has neither <unk> nor %d of %d tokens (%s): it gives them probability 0",
             path,
@@ -135,6 +146,15 @@ def _load_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
             tokenizer.vocab_size - 1,
             first_names(lm.missing),
         )
+    return lm
+
+
+def _load_lodr_lm(path: str, tokenizer: Tokenizer) -> Optional[NgramLm]:
+    from hainan_k2.fsa.language.lookahead_lm import LookaheadLm
+
+    lm = _load_lm(path, tokenizer)
+    if isinstance(lm, LookaheadLm):
+        raise ValueError(f"{path} is a language model over words: --lodr-lm takes one over tokens")
     return lm
 
 

@@ -1,4 +1,4 @@
-"""Viterbi search with an n-gram language model over tokens, composed with the lattice and pruned at the same time.
+"""Viterbi search with an n-gram model over tokens or words, composed with the lattice and pruned at the same time.
 
 The score is the best path's weight: tokens, durations, penalties and bonus as in viterbi, plus `lm_scale` times the
 LM's log-probability of the tokens as a sentence. With a second LM of low order, `lodr_scale` times its log-probability

@@ -1,4 +1,4 @@
-"""Token n-gram models as small files that load without parsing: an automaton of NgramLm with 8-bit probabilities.
+"""N-gram models as small files that load without parsing: an automaton of NgramLm with 8-bit probabilities.
 
 A container (hainan_k2.files.container) with
 
@@ -9,7 +9,10 @@ A container (hainan_k2.files.container) with
     backoff_states (S,) int32, `backoffs` (S,) uint8 with `backoff_values` (256,) float32
     tokens       (V,) int32: the word of every token
 
-Seven bytes for an n-gram and as many for a history.
+Seven bytes for an n-gram and as many for a history. A model over words (LookaheadLm) also has its words' spellings:
+
+    spelled      (N,) int32: the words that have one; `lengths` (N,) int16, their numbers of tokens
+    spellings    (sum of lengths,) int16 or int32: the tokens of one word after another
 """
 
 from __future__ import annotations
@@ -17,19 +20,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hainan_k2.files.container import Kind, is_container, read_container, write_container
-from hainan_k2.fsa.language.arpa import MAX_ORDER
-from hainan_k2.fsa.language.ngram import NgramLm, vocabulary_of
+from hainan_k2.fsa.language.arpa import MAX_ORDER, read_arpa
+from hainan_k2.fsa.language.lookahead_lm import Encode, LookaheadLm, spell_words
+from hainan_k2.fsa.language.ngram import NgramLm, OpenVocabulary, build_lm, vocabulary_of
+from hainan_k2.fsa.language.quantise import NUM_CODES, quantised
+from hainan_k2.result import WORD_START
 
-KIND = Kind("token language model", "hainan-prune-lm")
-_CODES = 256
-_LOWEST_CODES, _LOWEST_SHARE = 16, 0.001
+KIND = Kind("token language model", "hainan-prune-lm")  # also of those over words
+Lm = Union[NgramLm, LookaheadLm]
 _NAMES = (
     "arcs",
     "words",
@@ -44,11 +48,14 @@ _NAMES = (
 _LARGEST = 2500.0  # of the absolute value of a log-probability; an ARPA file may have 1000 in base 10
 
 
-def read_lm(path: Union[str, Path], symbols: Sequence[str]) -> NgramLm:
+def read_lm(path: Union[str, Path], symbols: Sequence[str], encode: Optional[Encode] = None) -> Lm:
     """The LM of an ARPA file, plain or gzipped, or of a file of `write_lm`.
+
+    With `encode` the ARPA file may be over words: it is if none of its words has the tokens' mark of a word's start.
 
     Args:
       symbols: the tokens; the index of one is its id.
+      encode: the token ids of a word.
     Raises:
       ValueError: in one line with the file, for what is neither, is damaged, or is a model of other tokens.
     """
@@ -58,21 +65,72 @@ def read_lm(path: Union[str, Path], symbols: Sequence[str]) -> NgramLm:
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     if not is_container(head):
-        return NgramLm.read(str(path), symbols)
+        return NgramLm.read(str(path), symbols) if encode is None else _read_either(str(path), symbols, encode)
     tensors, facts = read_container(path, KIND)
     if facts.get("symbols") != _fingerprint(symbols):
         raise ValueError(f"{path} is a language model over other tokens than the {len(symbols)} of this tokenizer")
     try:
-        return _unpacked(tensors, facts, symbols)
+        lm = _unpacked(tensors, facts, symbols)
+        return _respelled(lm, tensors, symbols) if "spelled" in tensors else lm
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} does not hold a back-off automaton: {' '.join(str(error).split())[:200]}") from None
 
 
-def write_lm(path: Union[str, Path], lm: NgramLm, symbols: Sequence[str]) -> None:
+def write_lm(path: Union[str, Path], lm: Lm, symbols: Sequence[str]) -> None:
     """Write an LM over the tokens `symbols`, its probabilities and back-off weights rounded to 256 values each."""
+    if isinstance(lm, LookaheadLm):
+        tensors, facts = _packed(lm.lm, symbols)
+        words, spellings = list(lm.spellings), list(lm.spellings.values())
+        tensors["spelled"] = torch.tensor(words, dtype=torch.int32)
+        tensors["lengths"] = torch.tensor([len(ids) for ids in spellings], dtype=torch.int16)
+        tensors["spellings"] = _narrow(torch.tensor([id for ids in spellings for id in ids]))
+    else:
+        tensors, facts = _packed(lm, symbols)
+    write_container(path, KIND, tensors, facts)
+
+
+def _read_either(path: str, symbols: Sequence[str], encode: Encode) -> Lm:
+    """The LM of an ARPA file over tokens or words."""
+    vocabulary = OpenVocabulary(vocabulary_of(symbols))
+    num_tokens = len(vocabulary)
+    sections = read_arpa(path, vocabulary)
+    unigrams = sections[0].words[:, 0]
+    further = unigrams >= num_tokens
+    names = {number: word for word, number in vocabulary.items()}
+    marked = any(WORD_START in names[word].decode(errors="replace") for word in unigrams.tolist())
+    if marked or not further.any() or not any(WORD_START in symbol for symbol in symbols):
+        return NgramLm.read(path, symbols)  # which refuses words that are no tokens
+    specials = {vocabulary[name] for name in (b"<s>", b"</s>", b"<unk>")}
+    texts: dict[int, str] = {}
+    for word, line in zip(unigrams.tolist(), sections[0].lines.tolist()):
+        if word not in specials:
+            try:
+                texts[word] = names[word].decode()
+            except UnicodeDecodeError:
+                raise ValueError(f"{path}:{line}: {names[word]!r} is not UTF-8 text") from None
+    lm = build_lm(path, sections, symbols, vocabulary)
+    spellings, left_out = spell_words(texts, lm.log_probs.tolist(), symbols, encode)
+    try:
+        return LookaheadLm.of(lm, vocabulary[b"<unk>"], spellings, symbols, left_out)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _respelled(lm: NgramLm, tensors: Mapping[str, Tensor], symbols: Sequence[str]) -> LookaheadLm:
+    """The LM over words of a file. Raises ValueError, or what a wrong type raises, for what is none."""
+    words, lengths, ids = (tensors[name].long() for name in ("spelled", "lengths", "spellings"))
+    fits = words.dim() == 1 and words.shape == lengths.shape and ids.dim() == 1
+    _require(fits and bool((lengths > 0).all()) and int(lengths.sum()) == len(ids), "its spellings do not fit")
+    _require(len(words.unique()) == len(words), "it has a word with two spellings")
+    spelled = (tuple(part.tolist()) for part in ids.split(lengths.tolist()))
+    return LookaheadLm.of(lm, vocabulary_of(symbols)[b"<unk>"], dict(zip(words.tolist(), spelled)), symbols)
+
+
+def _packed(lm: NgramLm, symbols: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and facts of the module's docstring."""
     keys = lm.keys[:-1].cpu()
-    log_prob_values, log_probs = _quantised(lm.log_probs[:-1].cpu())
-    backoff_values, backoffs = _quantised(lm.backoff_log_probs.cpu())
+    log_prob_values, log_probs = quantised(lm.log_probs[:-1].cpu())
+    backoff_values, backoffs = quantised(lm.backoff_log_probs.cpu())
     tensors = {
         "arcs": _narrow(torch.bincount(keys // lm.num_words, minlength=lm.num_states)),
         "words": _narrow(keys % lm.num_words),
@@ -91,7 +149,7 @@ def write_lm(path: Union[str, Path], lm: NgramLm, symbols: Sequence[str]) -> Non
         "num_words": lm.num_words,
         "symbols": _fingerprint(symbols),
     }
-    write_container(path, KIND, tensors, facts)
+    return tensors, facts
 
 
 def _fingerprint(symbols: Sequence[str]) -> str:
@@ -101,42 +159,6 @@ def _fingerprint(symbols: Sequence[str]) -> str:
 
 def _narrow(values: Tensor) -> Tensor:
     return values.to(torch.int16 if int(values.max()) < 2**15 else torch.int32)
-
-
-def _quantised(values: Tensor) -> tuple[Tensor, Tensor]:
-    """256 values (256,) float32, ascending, and for each of `values` (N,) the number of the nearest one (N,) uint8.
-
-    -inf has a code of its own.
-    """
-    exact = values.double().numpy()
-    finite = np.sort(exact[np.isfinite(exact)])
-    infinite = bool(len(finite) < len(exact))
-    distinct = np.unique(finite)
-    room = _CODES - infinite
-    if len(distinct) > room:
-        distinct = _means(finite, room)
-    table = np.append([-np.inf] if infinite else [], distinct)
-    middles = (table[1:] + table[:-1]) / 2  # between -inf and a number: -inf
-    codes = np.searchsorted(middles, exact, side="right")
-    if infinite:
-        codes = np.where(np.isfinite(exact), np.maximum(codes, 1), 0)
-    padded = np.append(table, np.full(_CODES - len(table), table[-1]))
-    return torch.from_numpy(padded).float(), torch.from_numpy(codes.astype(np.uint8))
-
-
-def _means(values: np.ndarray, count: int) -> np.ndarray:
-    """(count,) values at most, ascending, that are near to `values` (N,), sorted: the means of intervals.
-
-    The lowest values are rare and far apart: intervals of equally many. All others: intervals of equal width, since the
-    highest probabilities, which are few, occur most often in texts.
-    """
-    lowest, rest = np.split(values, [int(_LOWEST_SHARE * len(values))])
-    edges = np.linspace(rest[0], rest[-1], count - _LOWEST_CODES + 1)
-    number = np.clip(np.searchsorted(edges, rest, side="right") - 1, 0, len(edges) - 2)
-    counts = np.bincount(number)
-    means = np.bincount(number, rest)[counts > 0] / counts[counts > 0]
-    parts = [part.mean() for part in np.array_split(lowest, _LOWEST_CODES) if len(part)]
-    return np.unique(np.append(parts, means))
 
 
 def _unpacked(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], symbols: Sequence[str]) -> NgramLm:
@@ -153,7 +175,7 @@ def _unpacked(tensors: Mapping[str, Tensor], facts: Mapping[str, Any], symbols: 
     states, count = len(arcs), len(words)
     _require(codes.dtype == backoff_codes.dtype == torch.uint8, "its codes are no bytes")
     shapes = (arcs, words, next_states, codes, values, backoff_states, backoff_codes, backoff_values, tokens)
-    wanted = (states, count, count, count, _CODES, states, states, _CODES, len(symbols))
+    wanted = (states, count, count, count, NUM_CODES, states, states, NUM_CODES, len(symbols))
     _require(all(value.shape == (size,) for value, size in zip(shapes, wanted)), "its tensors do not fit each other")
     _require(states > start and int(arcs.min()) >= 0 and int(arcs.sum()) == count, "its arcs are of no state")
     unknown = vocabulary_of(symbols)[b"<unk>"]

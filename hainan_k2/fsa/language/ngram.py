@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from hainan_k2.fsa.language.arpa import Ngrams, read_arpa
+from hainan_k2.fsa.language.scorers import score_sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,16 +93,7 @@ class NgramLm:
 
     def score(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """(N,) float64 log-probabilities of N token sequences as sentences, from <s> to </s>."""
-        device = self.keys.device
-        total = torch.zeros(len(sequences), dtype=torch.float64, device=device)
-        states = torch.full_like(total, self.start, dtype=torch.int64)
-        lens = torch.tensor([len(sequence) for sequence in sequences], device=device, dtype=torch.int64)
-        for i in range(max(map(len, sequences), default=0)):
-            rows = (lens > i).nonzero()[:, 0]
-            tokens = [sequence[i] for sequence in sequences if len(sequence) > i]
-            log_probs, states[rows] = self.advance(states[rows], torch.tensor(tokens, device=device))
-            total[rows] += log_probs
-        return total + self.final(states)
+        return score_sentences(self, sequences, self.keys.device)
 
     def follow(self, states: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """As `advance`, of words (N,): numbers below `num_words`, tokens first, then <s> and </s>."""
@@ -137,6 +129,14 @@ def vocabulary_of(symbols: Sequence[str]) -> dict[bytes, int]:
     vocabulary.setdefault(b"<unk>", len(symbols) + 2)
     vocabulary.setdefault(b"<UNK>", vocabulary[b"<unk>"])
     return vocabulary
+
+
+class OpenVocabulary(dict[bytes, int]):
+    """A vocabulary that numbers every further word that it is asked for."""
+
+    def __missing__(self, word: bytes) -> int:
+        self[word] = len(self)  # above those of vocabulary_of
+        return self[word]
 
 
 class _Index:

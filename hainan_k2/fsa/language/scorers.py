@@ -36,6 +36,19 @@ class Scorer(Protocol):
         """Final scores (N,) of states (N,)."""
 
 
+def score_sentences(scorer: Scorer, sequences: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """(N,) float64 scores of N token sequences by a scorer on `device`, from its start to the final score."""
+    total = torch.zeros(len(sequences), dtype=torch.float64, device=device)
+    states = torch.full_like(total, scorer.start, dtype=torch.int64)
+    lens = torch.tensor([len(sequence) for sequence in sequences], device=device, dtype=torch.int64)
+    for i in range(max(map(len, sequences), default=0)):
+        rows = (lens > i).nonzero()[:, 0]
+        tokens = [sequence[i] for sequence in sequences if len(sequence) > i]
+        scores, states[rows] = scorer.advance(states[rows], torch.tensor(tokens, device=device))
+        total[rows] += scores
+    return total + scorer.final(states)
+
+
 class WeightedScorers:
     """The product of several scorers, with scores sum_i weight_i x scorer_i; a Scorer itself.
 

@@ -15,15 +15,7 @@ from torch import Tensor
 from hainan_k2.config import first_names
 from hainan_k2.fsa.language.arpa import read_arpa
 from hainan_k2.fsa.language.lexicon import EPSILON, NO_WORDS, UNKNOWN_WORD
-from hainan_k2.fsa.language.ngram import NgramLm, build_lm, vocabulary_of
-
-
-class _OpenVocabulary(dict[bytes, int]):
-    """A vocabulary that numbers every further word that it is asked for."""
-
-    def __missing__(self, word: bytes) -> int:
-        self[word] = len(self)  # above those of vocabulary_of
-        return self[word]
+from hainan_k2.fsa.language.ngram import NgramLm, OpenVocabulary, build_lm, vocabulary_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +49,7 @@ class WordLm:
         texts = {label: words[label].split() for label in used if label > 0}
         names = {word for text in texts.values() for word in text}
         symbols = [EPSILON, *sorted(names - {*NO_WORDS, "<unk>"})]
-        vocabulary = _OpenVocabulary(vocabulary_of(symbols))
+        vocabulary = OpenVocabulary(vocabulary_of(symbols))
         unk = vocabulary[b"<unk>"]
         lm = build_lm(path, read_arpa(path, vocabulary), symbols, vocabulary)
         number = {symbol: int(word) for symbol, word in zip(symbols[1:], lm.words[1:])}

@@ -42,6 +42,7 @@ with warnings.catch_warnings():
 
 _LOWEST = torch.finfo(torch.float64).min
 _ROUNDING = 1e-9
+_MOST_STATES = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,15 @@ class Composition:
 
 @torch.no_grad()
 def compose_pruned(tables: Tables, scorer: WeightedScorers, beam: float, max_active: int) -> Composition:
-    """The pruned composition; some of its states may have no path to the end, see `survivors`."""
+    """The pruned composition; some of its states may have no path to the end, see `survivors`.
+
+    Raises ValueError where the scorer has too many states to number those of the batch.
+    """
+    if scorer.num_states * max(len(tables.lens), 1) > _MOST_STATES:
+        raise ValueError(
+            f"the language models have {scorer.num_states:.1e} states together, times {len(tables.lens)} utterances: "
+            f"at most {_MOST_STATES:.1e} can be numbered; prune them (hainan-prune-lm), or use fewer at once"
+        )
     search = _Search(tables, scorer, beam, max_active)
     for frame in range(int(tables.lens.max()) + 1):
         if frame:

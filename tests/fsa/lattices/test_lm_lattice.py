@@ -6,10 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hainan_k2.fsa.language.lm_file import read_lm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.lm_lattice import lm_lattice
 from hainan_k2.fsa.lattices.nar_lattice import nar_lattice
 from hainan_k2.fsa.lattices.paths import hypotheses_from_lattice, shortest_path
+from tests.fsa.language import test_lookahead_lm as over_words
 from tests.fsa.lattices.test_nar_lattice import problems, tables
 from tests.oracles import search as oracle
 from tests.oracles.lm import SYMBOLS, DictionaryLm, language_models, lm_paths, token_passing
@@ -86,6 +88,27 @@ def test_the_lattice_is_all_paths(read, seed, durations, vocab_size, lms):
                 token = hypothesis.tokens[0]
                 expected = sum(mass[token.id, t] for t in range(lens[i]))
                 assert token.confidence == pytest.approx(min(1.0, expected), abs=1e-4)
+
+
+@settings(max_examples=10, deadline=None)
+@given(over_words.models, st.integers(0, 10**6), st.sampled_from(((1, 2), (0, 1, 3), (2, 4))))
+def test_a_language_model_over_words(tmp_path_factory, dictionary, seed, durations):
+    """All paths of lattices, scored word by word."""
+    path = dictionary.write(tmp_path_factory.mktemp("words") / "words.arpa")
+    lm, dictionary = read_lm(path, over_words.PIECES, over_words.encode), over_words.with_unknown(dictionary)
+    lens = [3, 1]
+    problem = (*tables(seed, lens, len(over_words.PIECES), durations), torch.tensor(lens), durations)
+    lattice = lm_lattice(*problem, [(lm, 0.7)], **UNPRUNED)
+    totals = scores(lattice, log_semiring=True)
+    for i, hypothesis in enumerate(best_of(lattice, problem[2])):
+        paths = [
+            (path, score + 0.7 * over_words.expected_score(dictionary, [id for id, _ in path]))
+            for path, score in oracle.nar_paths(*rows(problem, i), durations)
+        ]
+        total = sum(math.exp(score) for _, score in paths)
+        assert totals[i] == pytest.approx(math.log(total) if total else -math.inf, abs=1e-4)
+        if total:
+            assert hypothesis.score == pytest.approx(max(score for _, score in paths), abs=1e-4)
 
 
 @settings(max_examples=25, deadline=None)
