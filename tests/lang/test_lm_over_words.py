@@ -1,10 +1,12 @@
 """Language models over words, from text to search: pruning, interpolation, and files that --lm and --lodr-lm take."""
 
 import pytest
+import torch
 
 from hainan_k2.fsa.language.lm_file import read_lm
 from hainan_k2.fsa.language.lookahead_lm import LookaheadLm
 from hainan_k2.fsa.language.ngram import NgramLm
+from hainan_k2.fsa.language.scorers import WeightedScorers
 from hainan_k2.search import DecodingResources, SearchConfig
 from hainan_k2.search.resources import ResourceConfig, load_resources
 from hainan_k2.search.viterbi_lm import viterbi_lm
@@ -96,3 +98,5 @@ def test_too_many_states_are_refused():
     model, (encoded, lens) = Speaker(0), encoder_output(0, [4, 3, 2, 4])
     with pytest.raises(ValueError, match=r"2.3e\+18 states together, times 4 utterances.*prune them"):
         viterbi_lm(model, encoded, lens, SearchConfig(lm_scale=1.0), DecodingResources(lm=Huge()))
+    with pytest.raises(ValueError, match=r"5.3e\+36 states together, times 1 utterances"):
+        WeightedScorers([(Huge(), 1.0), (Huge(), 0.5)], torch.device("cpu"))

@@ -11,7 +11,7 @@ A container (hainan_k2.files.container) with
 
 Seven bytes for an n-gram and as many for a history. A model over words (LookaheadLm) also has its words' spellings:
 
-    spelled      (N,) int32: the words that have one; `lengths` (N,) int16, their numbers of tokens
+    spelled      (N,) int32: the words that have one; `lengths` (N,) int16 or int32, their numbers of tokens
     spellings    (sum of lengths,) int16 or int32: the tokens of one word after another
 """
 
@@ -82,7 +82,7 @@ def write_lm(path: Union[str, Path], lm: Lm, symbols: Sequence[str]) -> None:
         tensors, facts = _packed(lm.lm, symbols)
         words, spellings = list(lm.spellings), list(lm.spellings.values())
         tensors["spelled"] = torch.tensor(words, dtype=torch.int32)
-        tensors["lengths"] = torch.tensor([len(ids) for ids in spellings], dtype=torch.int16)
+        tensors["lengths"] = _narrow(torch.tensor([len(ids) for ids in spellings]))
         tensors["spellings"] = _narrow(torch.tensor([id for ids in spellings for id in ids]))
     else:
         tensors, facts = _packed(lm, symbols)
@@ -94,15 +94,16 @@ def _read_either(path: str, symbols: Sequence[str], encode: Encode) -> Lm:
     vocabulary = OpenVocabulary(vocabulary_of(symbols))
     num_tokens = len(vocabulary)
     sections = read_arpa(path, vocabulary)
-    unigrams = sections[0].words[:, 0]
-    further = unigrams >= num_tokens
+    if len(vocabulary) == num_tokens:
+        return build_lm(path, sections, symbols, vocabulary)
     names = {number: word for word, number in vocabulary.items()}
-    marked = any(WORD_START in names[word].decode(errors="replace") for word in unigrams.tolist())
-    if marked or not further.any() or not any(WORD_START in symbol for symbol in symbols):
+    unigrams = sections[0].words[:, 0].tolist()
+    marked = any(WORD_START in names[word].decode(errors="replace") for word in unigrams)
+    if marked or not any(WORD_START in symbol for symbol in symbols):
         return NgramLm.read(path, symbols)  # which refuses words that are no tokens
     specials = {vocabulary[name] for name in (b"<s>", b"</s>", b"<unk>")}
     texts: dict[int, str] = {}
-    for word, line in zip(unigrams.tolist(), sections[0].lines.tolist()):
+    for word, line in zip(unigrams, sections[0].lines.tolist()):
         if word not in specials:
             try:
                 texts[word] = names[word].decode()

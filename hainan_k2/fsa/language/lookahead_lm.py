@@ -7,8 +7,8 @@ prefix tree of all spellings. With the words "new" and "news":
     (h, _new) -- _york --> (h new, _york)            a token that starts a word ends the word before it
 
 What a word scores is known at its end, which is too late for a pruned search. So every node has a look-ahead, the best
-unigram log-probability of the words that go on from it (Hori et al., "End-to-end speech recognition with word-based
-RNN language models", arXiv 1808.02608, section 3, with their sum):
+unigram log-probability of the words that go on from it (Ortmanns, Ney and Eiden, "Language-model look-ahead for large
+vocabulary speech recognition", ICSLP 1996):
 
     within a word     look(p v) - look(p)                with look(root) = 0
     at its end        log P(w | h) - look(p)
@@ -134,11 +134,6 @@ class LookaheadLm:
     def num_arcs(self) -> int:
         """The number of n-grams."""
         return self.lm.num_arcs
-
-    @property
-    def unknown_word(self) -> int:
-        """The number of <unk>."""
-        return int(self.words[-1])
 
     def to(self, device: torch.device | str) -> LookaheadLm:
         """The same model on `device`."""

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+_MOST_STATES = 2**63 - 1
+
 
 class Scorer(Protocol):
     """A deterministic weighted automaton over tokens, such as NgramLm and HotwordGraph.
@@ -49,11 +51,20 @@ def score_sentences(scorer: Scorer, sequences: Sequence[Sequence[int]], device: 
     return total + scorer.final(states)
 
 
+def check_states(num_states: int, utterances: int = 1) -> None:
+    """ValueError where the states of scorers, for so many utterances at once, cannot be numbered by int64."""
+    if num_states * utterances > _MOST_STATES:
+        raise ValueError(
+            f"the language models have {num_states:.1e} states together, times {utterances} utterances: at most "
+            f"{_MOST_STATES:.1e} can be numbered; prune them (hainan-prune-lm), or use fewer at once"
+        )
+
+
 class WeightedScorers:
     """The product of several scorers, with scores sum_i weight_i x scorer_i; a Scorer itself.
 
     A state is the states of all scorers as one number, in mixed radix. A scorer of weight 0 is left out. A scorer of
-    negative weight that gives -inf subtracts nothing.
+    negative weight that gives -inf subtracts nothing. ValueError where the product has too many states.
     """
 
     def __init__(self, scorers: Sequence[tuple[Scorer, float]], device: torch.device):
@@ -63,6 +74,7 @@ class WeightedScorers:
         for scorer, _ in self.scorers:
             self.start = self.start * scorer.num_states + scorer.start
             self.num_states *= scorer.num_states
+        check_states(self.num_states)
 
     def advance(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         total, after = torch.zeros_like(states, dtype=torch.float64), torch.zeros_like(states)

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hainan_k2.fsa.language.scorers import WeightedScorers
+from hainan_k2.fsa.language.scorers import WeightedScorers, check_states
 from hainan_k2.fsa.lattices.nar_lattice import Tables
 
 # torch 1.13 warns at the first call in a process that scatter_reduce_ is beta; later versions compute the same.
@@ -42,7 +42,6 @@ with warnings.catch_warnings():
 
 _LOWEST = torch.finfo(torch.float64).min
 _ROUNDING = 1e-9
-_MOST_STATES = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,9 @@ class Composition:
 def compose_pruned(tables: Tables, scorer: WeightedScorers, beam: float, max_active: int) -> Composition:
     """The pruned composition; some of its states may have no path to the end, see `survivors`.
 
-    Raises ValueError where the scorer has too many states to number those of the batch.
+    Raises ValueError as check_states.
     """
-    if scorer.num_states * max(len(tables.lens), 1) > _MOST_STATES:
-        raise ValueError(
-            f"the language models have {scorer.num_states:.1e} states together, times {len(tables.lens)} utterances: "
-            f"at most {_MOST_STATES:.1e} can be numbered; prune them (hainan-prune-lm), or use fewer at once"
-        )
+    check_states(scorer.num_states, len(tables.lens))
     search = _Search(tables, scorer, beam, max_active)
     for frame in range(int(tables.lens.max()) + 1):
         if frame:
