@@ -12,6 +12,7 @@ from hainan_k2.config import ModelConfig
 from hainan_k2.fsa.language.automaton import Arc, Automaton
 from hainan_k2.fsa.language.grammar import make_grammar
 from hainan_k2.fsa.language.hotwords import HotwordGraph
+from hainan_k2.fsa.language.lm_file import read_lm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.lattices.decoding_graph import DecodingGraph
 from hainan_k2.model.hainan import Hainan
@@ -25,6 +26,7 @@ from tests.oracles import ar as oracle
 from tests.oracles.hotwords import hotwords, paid
 from tests.oracles.lm import DictionaryLm, language_models, lm_paths
 from tests.oracles.search import Speaker, batches, encoder_output, nar_tables, viterbi
+from tests.oracles.words import Spelling
 from tests.search.test_methods import assert_same, bigrams
 
 search = METHODS["ar-beam"].function
@@ -32,6 +34,7 @@ EVERYTHING = SearchConfig(beam=10**4, beam_durations=9, nbest=10**4, grammar_thr
 KINDS = (((1, 2, 3), 3), ((0, 1, 2), 2), ((0, 2), 3), ((1, 3), 10))
 PIECES = ("<blk>", "▁a", "b")
 VOCAB = len(PIECES)
+SPELLING = Spelling({"a": (1,), "ab": (1, 2)}, PIECES)
 
 
 def graph_of(automaton, pieces=PIECES):
@@ -55,7 +58,7 @@ def made_grammar(automaton):
 
 
 @st.composite
-def automata(draw, folder, kinds=("none", "lm", "lodr", "grammar", "graph", "hotwords", "grammar and lm")):
+def automata(draw, folder, kinds=("none", "lm", "words", "lodr", "grammar", "graph", "hotwords", "grammar and lm")):
     """(resources, ids -> [(score, outputs)]): resources and what a SearchConfig of scales 0.6 and 0.3 makes of them."""
     kind = draw(st.sampled_from(kinds))
     seed = draw(st.integers(0, 10**6))
@@ -74,6 +77,12 @@ def automata(draw, folder, kinds=("none", "lm", "lodr", "grammar", "graph", "hot
         return DecodingResources(graph=graph_of(automaton)), lambda ids: [
             (0.6 * score, outputs) for score, outputs in oracle.readings(automaton, ids)
         ]
+    if kind == "words":
+        words = draw(language_models(("<eps>", "<unk>", "a", "ab"), 3))
+        words.ngrams.setdefault(("ab",), (-0.5, 0.0))
+        lm = read_lm(words.write(folder / "words.arpa"), PIECES, lambda word: list(SPELLING.spelled[word]))
+        words = SPELLING.with_unknown(words)
+        return DecodingResources(lm=lm), lambda ids: [(0.6 * SPELLING.score(words, ids), ())]
     reference, smaller = (draw(language_models(PIECES, 3)) for _ in range(2))
     path = folder / f"{next(numbers)}.arpa"
     lm, lodr = (NgramLm.read(r.write(path.with_suffix(s)), PIECES) for r, s in ((reference, ".a"), (smaller, ".b")))

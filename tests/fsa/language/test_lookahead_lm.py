@@ -12,48 +12,23 @@ from hainan_k2.fsa.language.lookahead_lm import LookaheadLm
 from hainan_k2.fsa.language.ngram import NgramLm
 from hainan_k2.fsa.language.scorers import WeightedScorers
 from tests.oracles.lm import DictionaryLm, language_models
+from tests.oracles.words import Spelling
 
 PIECES = ("<blk>", "<unk>", "▁", "▁n", "▁y", "e", "w", "s")
-STARTS = [piece.startswith("▁") for piece in PIECES]
-WORDS = ("new", "news", "n", "y", "yes")  # prefixes of each other
-PER_TOKEN = -math.log(len(PIECES) - 1)
-SPELLED = {"new": "▁n e w", "news": "▁n e w s", "n": "▁n", "y": "▁ y", "yes": "▁y e s"}
-token_ids = st.integers(1, len(PIECES) - 1)
-sentences = st.lists(token_ids, max_size=8)
+WORDS = ("new", "news", "n", "y", "yes")  # prefixes of each other; the tokens cannot spell "y"
+SPELLED = {"new": "▁n e w", "news": "▁n e w s", "n": "▁n", "yes": "▁y e s"}
+sentences = st.lists(st.integers(1, len(PIECES) - 1), max_size=8)
 
 
 def ids_of(spelling):
-    return [PIECES.index(piece) if piece in PIECES else PIECES.index("<unk>") for piece in spelling.split()]
+    return [PIECES.index(piece) for piece in spelling.split()]
 
 
 def encode(word):
-    return ids_of(SPELLED.get(word, "<unk>"))
+    return ids_of(SPELLED.get(word, "▁ <unk>"))
 
 
-def words_of(ids):
-    """The words of token ids: (text or None, number of tokens) of each."""
-    parts = []
-    for id in ids:
-        if STARTS[id] or not parts:
-            parts.append([])
-        parts[-1].append(id)
-    names = {tuple(encode(word)): word for word in WORDS if PIECES.index("<unk>") not in encode(word)}
-    return [(names.get(tuple(part)), len(part)) for part in parts]
-
-
-def expected_score(lm, ids):
-    """log P of a sentence under a DictionaryLm over words; unknown words cost their tokens too."""
-    words = words_of(ids)
-    unknown = sum(n for word, n in words if word is None or (word,) not in lm.ngrams)
-    return lm.score([word or "<unk>" for word, _ in words]) + PER_TOKEN * unknown
-
-
-def with_unknown(lm):
-    """The same with <unk>: where it has none, as probable as the least probable word."""
-    if ("<unk>",) not in lm.ngrams:
-        known = [lm.ngrams[(word,)][0] for word in WORDS if (word,) in lm.ngrams and word != "y"]
-        lm = DictionaryLm({**lm.ngrams, ("<unk>",): (min(known), 0.0)})
-    return lm
+SPELLING = Spelling({word: encode(word) for word in SPELLED}, PIECES)
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +36,16 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("lm")
 
 
-models = language_models(("<eps>", "<unk>", *WORDS)).filter(
-    lambda lm: any((word,) in lm.ngrams for word in ("new", "news", "n", "yes"))
-)
+models = language_models(("<eps>", "<unk>", *WORDS)).filter(lambda lm: any((word,) in lm.ngrams for word in SPELLED))
 
 
 @settings(max_examples=100, deadline=None)
 @given(models, sentences)
 def test_a_sentence_has_the_score_of_its_words(folder, dictionary, ids):
-    """Also sentences that begin within a word, and words that are part of others; "y" has no spelling."""
+    """Also sentences that begin within a word, and words that are part of others."""
     lm = read_lm(dictionary.write(folder / "words.arpa"), PIECES, encode)
     assert isinstance(lm, LookaheadLm)
-    expected = expected_score(with_unknown(dictionary), ids)
+    expected = SPELLING.score(SPELLING.with_unknown(dictionary), ids)
     assert float(lm.score([ids, []])[0]) == pytest.approx(expected, abs=1e-4)
 
 
@@ -97,20 +70,17 @@ def test_the_look_ahead_is_the_best_word_that_may_come(folder, dictionary, ids, 
     for id in ids:
         score, state = lm.advance(state, torch.tensor([id]))
         total += float(score)
-    *complete, last = words_of(ids) or [(None, 0)]
-    begun = ids[len(ids) - last[1] :]
-    spelled = [word for word in WORDS if (word,) in dictionary.ngrams and word != "y"]
-    reachable = [word for word in spelled if begun and encode(word)[: len(begun)] == begun]
-    dictionary = with_unknown(dictionary)
+    *complete, (_, begun) = SPELLING.words(ids) or [(None, ())]
+    reachable = [w for w, ids in SPELLING.spelled.items() if (w,) in dictionary.ngrams and ids[: len(begun)] == begun]
+    dictionary = SPELLING.with_unknown(dictionary)
     history, expected = ("<s>",), 0.0
-    for word, length in complete:
-        known = word is not None and (word,) in dictionary.ngrams
-        expected += dictionary.log_prob(history, word or "<unk>") + (0 if known else PER_TOKEN * length)
+    for word, part in complete:
+        unknown = 0 if SPELLING.known(dictionary, word) else len(part)
+        expected += dictionary.log_prob(history, word or "<unk>") + SPELLING.per_token * unknown
         history += (word or "<unk>",)
-    if reachable:
-        expected += max(dictionary.log_prob((), word) for word in reachable)
-    elif begun:
-        expected += PER_TOKEN * len(begun)
+    if begun:
+        best = max((dictionary.log_prob((), word) for word in reachable), default=None)
+        expected += SPELLING.per_token * len(begun) if best is None else best
     assert total == pytest.approx(expected, abs=1e-4)
 
 

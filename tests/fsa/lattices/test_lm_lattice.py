@@ -95,14 +95,14 @@ def test_the_lattice_is_all_paths(read, seed, durations, vocab_size, lms):
 def test_a_language_model_over_words(tmp_path_factory, dictionary, seed, durations):
     """All paths of lattices, scored word by word."""
     path = dictionary.write(tmp_path_factory.mktemp("words") / "words.arpa")
-    lm, dictionary = read_lm(path, over_words.PIECES, over_words.encode), over_words.with_unknown(dictionary)
+    lm, dictionary = read_lm(path, over_words.PIECES, over_words.encode), over_words.SPELLING.with_unknown(dictionary)
     lens = [3, 1]
     problem = (*tables(seed, lens, len(over_words.PIECES), durations), torch.tensor(lens), durations)
     lattice = lm_lattice(*problem, [(lm, 0.7)], **UNPRUNED)
     totals = scores(lattice, log_semiring=True)
     for i, hypothesis in enumerate(best_of(lattice, problem[2])):
         paths = [
-            (path, score + 0.7 * over_words.expected_score(dictionary, [id for id, _ in path]))
+            (path, score + 0.7 * over_words.SPELLING.score(dictionary, [id for id, _ in path]))
             for path, score in oracle.nar_paths(*rows(problem, i), durations)
         ]
         total = sum(math.exp(score) for _, score in paths)
