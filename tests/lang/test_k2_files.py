@@ -10,13 +10,13 @@ from hainan_k2.fsa.k2_file import read_k2
 from hainan_k2.fsa.language.lexicon import read_words
 from hainan_k2.text import Tokenizer
 from recipes.shared.chords import WORDS
-from tests.lang.test_commands import lang, refuse, succeed  # noqa: F401
+from tests.lang.conftest import succeed
 
 k2 = pytest.importorskip("k2")
 
 
 @pytest.fixture(scope="module")
-def folder(lang, tmp_path_factory):  # noqa: F811
+def folder(lang, tmp_path_factory):
     """A lang folder with G.pt and LG.pt."""
     folder = tmp_path_factory.mktemp("icefall")
     for name in ("bpe.model", "tokens.txt"):
@@ -96,7 +96,7 @@ def test_they_are_read_without_k2_and_without_executing_anything(folder, tmp_pat
     assert torch.equal(aux.row_splits[0], determinized.aux_labels.shape.row_splits(1))
 
 
-def test_a_model_directory_keeps_its_tokens(refuse, lang, tmp_path):  # noqa: F811
+def test_a_model_directory_keeps_its_tokens(refuse, lang, tmp_path):
     for name in ("bpe.model", "tokens.txt"):
         (tmp_path / name).write_bytes((lang / name).read_bytes())
     (tmp_path / "model.safetensors").write_bytes(b"")
