@@ -123,7 +123,8 @@ def _respelled(lm: NgramLm, tensors: Mapping[str, Tensor], symbols: Sequence[str
     fits = words.dim() == 1 and words.shape == lengths.shape and ids.dim() == 1
     _require(fits and bool((lengths > 0).all()) and int(lengths.sum()) == len(ids), "its spellings do not fit")
     _require(len(words.unique()) == len(words), "it has a word with two spellings")
-    spelled = (tuple(part.tolist()) for part in ids.split(lengths.tolist()))
+    flat, ends = ids.tolist(), lengths.cumsum(0).tolist()
+    spelled = (tuple(flat[end - length : end]) for end, length in zip(ends, lengths.tolist()))
     return LookaheadLm.of(lm, vocabulary_of(symbols)[b"<unk>"], dict(zip(words.tolist(), spelled)), symbols)
 
 

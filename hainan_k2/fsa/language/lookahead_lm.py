@@ -27,6 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,8 +55,7 @@ class LookaheadLm:
     lm: NgramLm  # over words
     spellings: Mapping[int, tuple[int, ...]]  # of the words of `lm`
     left_out: tuple[str, ...]  # words of the file without a spelling of their own: they count as unknown
-    keys: Tensor  # (E + 1,) int64, ascending: node x V + token; the last one is a sentinel
-    targets: Tensor  # (E + 1,) int64: the node that it leads to
+    keys: Tensor  # (E + 1,) int64, ascending: node x V + token of the edge to node 1, 2 ...; the last one is a sentinel
     words: Tensor  # (P,) int64: the word that is spelled there, <unk> if none is
     lengths: Tensor  # (P,) int64: tokens from the root; 0 for the last node
     look: Tensor  # (P,) the look-ahead
@@ -77,42 +77,48 @@ class LookaheadLm:
         Raises:
           ValueError: if there is no spelling, if one is no word of these tokens, and for a word without probability.
         """
-        starts = [piece.startswith(WORD_START) for piece in pieces]
-        for word, ids in spellings.items():
-            if not is_word(ids, starts) or not 0 <= word < lm.num_words or len(lm.log_probs) <= word:
-                raise ValueError(f"word {word} is spelled {ids}: this is no word of the {len(pieces)} tokens")
-        if len(set(spellings.values())) < max(len(spellings), 1):
-            raise ValueError("it has no word that the tokenizer can spell, or two that are spelled alike")
-        unigrams = lm.log_probs[list(spellings)].tolist()
-        if min(unigrams) == -math.inf:
+        words = np.fromiter(spellings, np.int64, len(spellings))
+        starts = np.array([piece.startswith(WORD_START) for piece in pieces])
+        ids = _padded(list(spellings.values()))
+        wrong = ~_are_words(ids, starts) | (words < 0) | (words >= lm.num_words)
+        if wrong.any():
+            word = int(words[wrong][0])
+            raise ValueError(f"word {word} is spelled {spellings[word]}: this is no word of the {len(pieces)} tokens")
+        if not len(words):
+            raise ValueError("it has no word that the tokenizer can spell")
+        unigrams = lm.log_probs[torch.from_numpy(words)].double().numpy()
+        if unigrams.min() == -math.inf:
             raise ValueError("it has words without a unigram probability")
         if lm.log_probs[unknown_word].isinf():
             log_probs = lm.log_probs.clone()
-            log_probs[unknown_word] = min(unigrams)
+            log_probs[unknown_word] = float(unigrams.min())
             lm = replace(lm, log_probs=log_probs)
-        edges: dict[int, int] = {}
-        words, lengths, look = [unknown_word], [0], [0.0]
-        for (word, ids), unigram in zip(spellings.items(), unigrams):
-            at = _ROOT
-            for length, token in enumerate(ids, 1):
-                at = edges.setdefault(at * len(pieces) + token, len(words))
-                if at == len(words):
-                    words.append(unknown_word)
-                    lengths.append(length)
-                    look.append(unigram)
-                look[at] = max(look[at], unigram)
-            words[at] = word
-        table = sorted(edges.items())
+
+        node, size = np.full(len(words), _ROOT), 1  # of the prefix of each word, level by level
+        keys, lengths, look = [], [np.zeros(1, np.int64)], [np.zeros(1)]
+        for length, column in enumerate(ids.T, 1):
+            (rows,) = (column >= 0).nonzero()
+            edges, edge = np.unique(node[rows] * len(pieces) + column[rows], return_inverse=True)
+            best = np.full(len(edges), -math.inf)
+            np.maximum.at(best, edge, unigrams[rows])
+            node[rows] = size + edge
+            size += len(edges)
+            keys.append(edges)
+            lengths.append(np.full(len(edges), length))
+            look.append(best)
+        if len(np.unique(node)) < len(node):
+            raise ValueError("it has two words that are spelled alike")
+        spelled = np.full(size + 1, unknown_word)
+        spelled[node] = words
         return cls(
             lm,
             dict(spellings),
             tuple(left_out),
-            torch.tensor([key for key, _ in table] + [torch.iinfo(torch.int64).max]),
-            torch.tensor([target for _, target in table] + [_ROOT]),
-            torch.tensor([*words, unknown_word]),
-            torch.tensor([*lengths, 0]),
-            torch.tensor([*look, 0.0], dtype=torch.float64),
-            torch.tensor(starts),
+            torch.from_numpy(np.append(np.concatenate(keys), np.iinfo(np.int64).max)),
+            torch.from_numpy(spelled),
+            torch.from_numpy(np.append(np.concatenate(lengths), 0)),
+            torch.from_numpy(np.append(np.concatenate(look), 0.0)),
+            torch.from_numpy(starts),
         )
 
     @property
@@ -155,8 +161,8 @@ class LookaheadLm:
         key = node * self.vocab_size + tokens
         edge = torch.searchsorted(self.keys, key)
         known, last = self.keys[edge] == key, len(self.words) - 1
-        ahead = torch.where(known, self.look[self.targets[edge]], self._cost * (self.lengths[node] + 1))
-        target = torch.where(known, self.targets[edge], torch.full_like(edge, last))
+        target = torch.where(known, edge + 1, torch.full_like(edge, last))
+        ahead = torch.where(known, self.look[target], self._cost * (self.lengths[node] + 1))
         return score + ahead - self.look[node], history * len(self.words) + target
 
     def final(self, states: Tensor) -> Tensor:
@@ -189,9 +195,21 @@ class LookaheadLm:
         return score, torch.where(begun, after, history)
 
 
-def is_word(ids: Sequence[int], starts_word: Sequence[bool]) -> bool:
-    """Whether token ids are one word: the first of them, and no other, starts a word."""
-    return bool(ids) and all(BLANK < id < len(starts_word) and starts_word[id] == (n == 0) for n, id in enumerate(ids))
+def _padded(spellings: Sequence[Sequence[int]]) -> np.ndarray:
+    """(W, longest) int64 token ids, -1 behind the last."""
+    lengths = np.array([len(ids) for ids in spellings], np.int64)
+    table = np.full((len(lengths), max(lengths, default=0)), -1)
+    table[np.arange(table.shape[1]) < lengths[:, None]] = [id for ids in spellings for id in ids]
+    return table
+
+
+def _are_words(ids: np.ndarray, starts_word: np.ndarray) -> np.ndarray:
+    """(W,) whether each row of ids (W, L), -1 behind the last, is one word: its first token alone starts a word."""
+    used = np.arange(ids.shape[1]) < np.count_nonzero(ids != -1, axis=1)[:, None]
+    inside = (ids > BLANK) & (ids < len(starts_word))
+    wanted = np.arange(ids.shape[1]) == 0
+    good = inside & (starts_word[np.where(inside, ids, 0)] == wanted)
+    return np.asarray(used.any(axis=1) & (good | ~used).all(axis=1))
 
 
 def spell_words(
@@ -202,11 +220,12 @@ def spell_words(
     These are words that the tokenizer cannot spell, that are several words in its normal form, or that are spelled as a
     more probable one.
     """
-    starts = [piece.startswith(WORD_START) for piece in pieces]
+    starts = np.array([piece.startswith(WORD_START) for piece in pieces])
+    numbers = sorted(words, key=lambda word: -log_probs[word])
+    spelled = [tuple(encode(words[number])) for number in numbers]
     owners: dict[tuple[int, ...], int] = {}
-    for number in sorted(words, key=lambda word: -log_probs[word]):
-        ids = tuple(encode(words[number]))
-        if is_word(ids, starts) and all(pieces[id] != UNKNOWN for id in ids):
+    for number, ids, one in zip(numbers, spelled, _are_words(_padded(spelled), starts)):
+        if one and all(pieces[id] != UNKNOWN for id in ids):
             owners.setdefault(ids, number)
     spellings = {number: ids for ids, number in owners.items()}
     return spellings, [text for number, text in words.items() if number not in spellings]
