@@ -148,6 +148,8 @@ def train(
     model = Hainan(choose_dimensions(config.preset, dimensions, tokenizer.vocab_size, initial, config.init_modules))
     check_precision(ranks.device, loop.precision, model.config.predictor)
     loss.check_model(model.config)
+    if config.freeze_encoder and loss.inter_ctc > 0:
+        raise ValueError("--inter-ctc is a loss of the encoder's layers, which --freeze-encoder does not train")
     logger.info(
         "%s on %d x %s: %.2f M parameters, %s",
         config.preset or config.init_from or "M",

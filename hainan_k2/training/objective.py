@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from hainan_k2 import fsa
-from hainan_k2.config import BLANK, ModelConfig, option
+from hainan_k2.config import ModelConfig, option
 from hainan_k2.model.hainan import Hainan
 from hainan_k2.model.joiner import Joiner, mask_predictor
 from hainan_k2.stopwatch import Stopwatch
+from hainan_k2.training.ctc_loss import ctc_losses, middle_output
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class LossConfig:
         0.0, "gradients of the loss with respect to logits are clamped to +-this; 0 = no clamp", at_least=0
     )
     ctc_scale: float = option(0.3, "weight of the auxiliary CTC loss; 0 = none", at_least=0)
+    inter_ctc: float = option(
+        0.0,
+        "intermediate CTC: share of the weight of CTC that goes to a CTC loss of the encoder's middle layer",
+        at_least=0,
+        below=1,
+    )
 
     def check_model(self, config: ModelConfig) -> None:
         """Raises ValueError where the options are not those of a loss of such a model."""
@@ -67,6 +74,9 @@ class LossConfig:
             )
         if self.zero_penalty > 0 and (config.objective != "tdt" or 0 not in config.durations):
             raise ValueError(f"zero_penalty is {self.zero_penalty}: the model has no duration 0 beside others")
+        has_ctc = config.objective == "ctc" or config.ctc and self.ctc_scale > 0
+        if self.inter_ctc > 0 and not (has_ctc and config.num_layers >= 2):
+            raise ValueError(f"inter_ctc is {self.inter_ctc}: it needs a CTC loss and num_layers of at least 2")
         if config.objective == "rnnt" and self.loss == "pruned" and self.prune_band < 2:
             raise ValueError(f"prune_band is {self.prune_band}: bands of the pruned RNN-T loss have at least 2 labels")
 
@@ -179,20 +189,6 @@ def joint_outputs(joiner: Joiner, enc_proj: Tensor, predictions: Sequence[Tensor
     return torch.cat([tokens[..., : joiner.vocab_size], durations[..., joiner.vocab_size :]], -1)
 
 
-def ctc_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets: Tensor, target_lens: Tensor) -> Tensor:
-    """CTC losses of each utterance (B,), in nats; inf, without a gradient, where the frames are too few for the labels.
-
-    Shapes as for `transducer_losses`.
-    """
-    log_probs = model.ctc_log_probs(encoder_out).transpose(0, 1).float()
-    losses = torch.nn.functional.ctc_loss(
-        log_probs, targets, lens, target_lens, blank=BLANK, reduction="none", zero_infinity=True
-    )
-    inside = torch.arange(1, targets.shape[1], device=lens.device) < target_lens[:, None]
-    repeats = ((targets[:, 1:] == targets[:, :-1]) & inside).sum(1)  # CTC needs a blank between equal labels
-    return losses.masked_fill(lens < target_lens + repeats, float("inf"))
-
-
 def hainan_losses(
     model: Hainan,
     features: Tensor,
@@ -211,12 +207,13 @@ def hainan_losses(
       targets, target_lens: (B, U), padded with any token but blank, and (B,).
       updates: updates done so far, for the warm-up of the pruned loss.
       watch: gets the seconds of each part.
-      encoded: `features` (B, T, C) are encoder output already, `lens` encoder frames.
+      encoded: `features` (B, T, C) are encoder output already, `lens` encoder frames; without intermediate CTC.
     """
     encoder_out = features
-    if not encoded:
-        with watch.section("encoder"):
-            encoder_out, lens = model.encoder(features, lens)
+    with middle_output(model, config.inter_ctc > 0) as middle:
+        if not encoded:
+            with watch.section("encoder"):
+                encoder_out, lens = model.encoder(features, lens)
     objective = model.config.objective
     parts: dict[str, Tensor] = {}
     if objective != "ctc":
@@ -224,11 +221,16 @@ def hainan_losses(
     if objective == "ctc" or model.ctc is not None and config.ctc_scale > 0:
         with watch.section("CTC loss"):
             parts["ctc"] = ctc_losses(model, encoder_out, lens, targets, target_lens)
+            if middle:
+                parts["inter_ctc"] = ctc_losses(model, middle[0], lens, targets, target_lens)
     # inf means that the labels have no path: the utterance is counted and adds nothing. NaN is an error and remains.
     impossible = {name: value == float("inf") for name, value in parts.items()}
     sums = {name: value.masked_fill(impossible[name], 0.0).sum() for name, value in parts.items()}
     simple, own = warmup_scales(config, updates) if "simple" in sums else (0.0, 1.0)
     weights = {"simple": simple, "ctc": config.ctc_scale, objective: own}
+    if middle:  # arXiv 2102.03216: (1 - w) CTC + w intermediate CTC
+        weights["inter_ctc"] = config.inter_ctc * weights["ctc"]
+        weights["ctc"] *= 1 - config.inter_ctc
     labels = int(target_lens.sum())
     first, *others = (weights[name] * value for name, value in sums.items())
     total = sum(others, first) / max(1, labels)

@@ -21,7 +21,8 @@ from hainan_k2.search.suitability import why_unsuitable
 from hainan_k2.search.sweep import make_rows
 from hainan_k2.stopwatch import Stopwatch
 from hainan_k2.text.tokenizer import Tokenizer
-from hainan_k2.training.objective import LossConfig, ctc_losses, transducer_losses
+from hainan_k2.training.ctc_loss import ctc_losses
+from hainan_k2.training.objective import LossConfig, transducer_losses
 from hainan_k2.training.ranks import Ranks
 
 logger = logging.getLogger(__name__)

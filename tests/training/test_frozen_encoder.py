@@ -156,6 +156,8 @@ def test_stored_output_serves_training_with_a_frozen_encoder_only(toy, start, st
 def test_what_a_frozen_encoder_needs(toy, start, tmp_path, capsys):
     line = refused(train.main, train_command(toy, "refused", "--freeze-encoder", "true"), capsys)
     assert "--freeze-encoder needs --init-from" in line
+    fixed = train_command(toy, "refused", "--freeze-encoder", "true", "--init-from", str(start), "--inter-ctc", "0.3")
+    assert "--inter-ctc is a loss of the encoder's layers" in refused(train.main, fixed, capsys)
     other = tmp_path / "lang"
     other.mkdir()
     (tmp_path / "text").write_text("abcdefgh ijklmnop\nqrst uvwxyz\n")

@@ -167,6 +167,50 @@ def test_options_that_a_loss_does_not_have(objective, options, message):
     LossConfig(**options).check_model(model_of("tdt").config)
 
 
+def in_middle(model, features, lens):
+    """What the encoder makes with only the lower half of its layers."""
+    layers, model.encoder.layers = model.encoder.layers, model.encoder.layers[: len(model.encoder.layers) // 2]
+    try:
+        return model.encoder(features, lens)
+    finally:
+        model.encoder.layers = layers
+
+
+@pytest.mark.parametrize("objective", ["tdt", "ctc"])
+@pytest.mark.parametrize("layers", [2, 5])
+def test_intermediate_ctc(objective, layers):
+    """Takes its share of the weight of CTC, on the output of the lower half of the encoder, with the same head."""
+    model = model_of(objective, num_layers=layers, dropout=0.0).eval()
+    features, lens = torch.randn(2, 72, 80, generator=torch.Generator().manual_seed(2)), torch.tensor([72, 40])
+    arguments = model, features, lens, TARGETS, TARGET_LENS
+
+    def losses(share):
+        return hainan_losses(*arguments, LossConfig(ctc_scale=0.4, inter_ctc=share), 10**6, Stopwatch())
+
+    without, with_it = losses(0.0), losses(0.25)
+    assert "inter_ctc" not in without.parts and len(model.encoder.layers) == layers
+    alone = [part[1:] for part in arguments[1:]]  # an utterance short enough to go through all its paths
+    x, n = in_middle(model, *alone[:2])
+    log_probs = model.ctc_log_probs(x)[0, : int(n)].detach().double().numpy()
+    found = hainan_losses(model, *alone, LossConfig(inter_ctc=0.5), 0, Stopwatch())
+    assert float(found.parts["inter_ctc"]) == pytest.approx(all_ctc_paths(log_probs, [3]), rel=1e-4)
+    weight = 1.0 if objective == "ctc" else 0.4
+    ctc, middle = (float(with_it.parts[name]) for name in ("ctc", "inter_ctc"))
+    assert ctc == pytest.approx(float(without.parts["ctc"])) and abs(ctc - middle) > 0.1
+    difference = float(with_it.total - without.total) * with_it.labels
+    assert difference == pytest.approx(0.25 * weight * (middle - ctc), rel=1e-3)
+    model.zero_grad()
+    losses(0.9).total.backward()
+    assert not model.encoder.layers[0]._forward_hooks and model.encoder.layers[0].norm_out.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("options, loss", [({"num_layers": 1}, {}), ({"ctc": False}, {}), ({}, {"ctc_scale": 0.0})])
+def test_intermediate_ctc_that_cannot_be(options, loss):
+    with pytest.raises(ValueError, match="inter_ctc is 0.5: it needs a CTC loss and num_layers of at least 2"):
+        LossConfig(inter_ctc=0.5, **loss).check_model(model_of("tdt", **options).config)
+    LossConfig(inter_ctc=0.5, ctc_scale=0.0).check_model(model_of("ctc").config)
+
+
 def test_what_validation_decodes():
     masked, plain = (ModelConfig(objective="rnnt", durations=(0,), predictor_masking=m) for m in (True, False))
     assert figure_names(ModelConfig()) == figure_names(masked) == {"ar-greedy": "dev_wer", "nar-greedy": "dev_wer_nar"}
