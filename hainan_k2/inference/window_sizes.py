@@ -61,7 +61,7 @@ class WindowConfig:
         at_most=3600,
     )
     context: float = option(
-        4.0, "seconds that a window shares with each of its neighbours", at_least=ENCODER_FRAME_SHIFT
+        1.0, "seconds that a window shares with each of its neighbours", at_least=ENCODER_FRAME_SHIFT
     )
 
     help_title = "long audio"

@@ -138,9 +138,10 @@ make_lm() {
     --tune-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --out "$lm"
 }
 
-# With --encoder whisper, training has three steps. Stage 2 stores the outputs of the frozen encoder. Stage 4 first trains
-# the upper layers and the head on these, then the whole model on augmented audio, then the upper layers and the head for
-# an encoder between the fine-tuned and the public one, which is better for speakers of other recordings.
+# With --encoder whisper, training has five steps. Stage 2 stores the outputs of the frozen encoder of Whisper tiny.en.
+# Stage 4 first trains the upper layers and the head on these, then the whole model on augmented audio, then the upper
+# layers and the head for an encoder between the fine-tuned and the public one, which is better for speakers of other
+# recordings, then the same layers and head for the encoder of Whisper base, and at last all of that model.
 if [[ $encoder == whisper ]]; then
   make_features() {
     local weights split
@@ -170,16 +171,24 @@ if [[ $encoder == whisper ]]; then
       --init-from "$exp_dir/head/last.safetensors" "${audio[@]}" "${args[@]}"
     python "$root/hainan_k2/export.py" --exp-dir "$exp_dir/finetuned" --whisper-weights "$weights" --whisper-share 0.6 \
       --precision float32 --out-dir "$exp_dir/between"
-    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_between.yaml" --exp-dir "$exp_dir" \
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_between.yaml" --exp-dir "$exp_dir/tiny" \
       --lang-dir "$lang_dir" --init-from "$exp_dir/between" "${audio[@]}" "${args[@]}"
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_base.yaml" --exp-dir "$exp_dir/base" \
+      --lang-dir "$lang_dir" --encoder-weights "$(fetch_whisper_base)" --init-from "$exp_dir/tiny/last.safetensors" \
+      "${audio[@]}" "${args[@]}"
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_base_finetune.yaml" --exp-dir "$exp_dir" \
+      --lang-dir "$lang_dir" --init-from "$exp_dir/base/last.safetensors" "${audio[@]}" "${args[@]}"
   }
 fi
 
-# The files of the package's model: $exp_dir/released, of the epochs that are decoded.
+# The files of the package's model: $exp_dir/released, of the epochs that are decoded. Halfway between the fine-tuned
+# and the public encoder, it has fewer errors on dev and on other recordings.
 make_release() {
+  local share=()
+  if [[ $encoder == whisper ]]; then share=(--whisper-weights "$(fetch_whisper_base)" --whisper-share 0.5); fi
   log "making the model directory $exp_dir/released"
-  python "$root/hainan_k2/export.py" --exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir" --precision int8 --ctc true \
-    --out-dir "$exp_dir/model"
+  python "$root/hainan_k2/export.py" --exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir" --precision float32 --ctc true \
+    "${share[@]}" --out-dir "$exp_dir/model"
   "$recipe/local/release.sh" --model "$exp_dir/model" --data-dir "$data_dir" --out-dir "$exp_dir/released" \
     --test-splits "$(IFS=,; echo "${test_splits[*]}")" ${lm:+--lm "$lm"}
 }

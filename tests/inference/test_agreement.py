@@ -164,12 +164,13 @@ def test_stored_fbank_features_give_nearly_the_output_of_audio(tmp_path):
 
 def test_stored_encoder_states_are_cut_into_windows():
     recognizer = Recognizer.load("released", device="cpu")
-    states = np.random.default_rng(0).standard_normal((1501, 384)).astype(np.float32)
+    width = recognizer.model.config.whisper_dim
+    states = np.random.default_rng(0).standard_normal((1501, width)).astype(np.float32)
     windows = Windows(40, 30, 10, 10)
     sizes = []
     hook = recognizer.model.encoder.register_forward_hook(lambda module, inputs, outputs: sizes.append(int(inputs[1])))
     try:
-        encoded, lens = encode_features(recognizer.model, FeatureSpec("states", 384), states, windows)
+        encoded, lens = encode_features(recognizer.model, FeatureSpec("states", width), states, windows)
     finally:
         hook.remove()
     assert encoded.shape[:2] == (1, 376) and lens.tolist() == [376]  # ceil(1501 / 4)
