@@ -145,7 +145,7 @@ def test_the_sentences_of_a_recording_with_pauses(released, method):
         begin = end
     texts = [" ".join(word.text for word in words) for _, words in found]
     assert texts[0].startswith("and so") and texts[1].endswith(" not")
-    assert texts[2].endswith("can do for you") and texts[3].startswith("ask what you can do for your ")
+    assert texts[2].endswith("can do for you") and " what you can do for your " in texts[3]
 
 
 def test_without_end_points_the_stream_is_one_utterance(released):
