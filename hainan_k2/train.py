@@ -111,6 +111,8 @@ def load_weights(model: Hainan, config: TrainConfig, initial: Optional[Initial])
     if config.freeze_encoder:
         if initial is None:
             raise ValueError("--freeze-encoder needs --init-from: the encoder of a trained model")
+        if config.init_modules and "encoder" not in config.init_modules:
+            raise ValueError("--freeze-encoder fixes the whole encoder: add encoder to --init-modules")
         model.freeze_encoder()
 
 

@@ -20,6 +20,15 @@ logger = logging.getLogger(__name__)
 
 # May differ: the weights fit all the same.
 _FREE = ("dropout", "predictor_dropout", "joiner_dropout", "ctc", "predictor_masking")
+# Options on which weights depend without having another shape, by the module that has the weights.
+_SAME_SHAPE = {
+    "encoder.layers": ("num_heads", "xscaling"),
+    "encoder.whisper": ("whisper_heads",),
+    "predictor": ("predictor_norm",),
+    "joiner": ("durations", "joiner_activation"),
+    "simple_am": ("durations",),
+    "simple_lm": ("durations",),
+}
 _TRAINING_HEADS = {"simple_am", "simple_lm", "ctc"}  # model directories have none of these
 
 
@@ -85,8 +94,8 @@ def choose_dimensions(
         model only dropouts and, if they are named here, the features may be others.
       vocab_size: number of tokens V, blank included.
       initial: the model that training starts from.
-      modules: as for load_initial. Where only some modules are copied, all dimensions may be others: load_initial
-        compares shapes.
+      modules: as for load_initial. Where only some modules are copied, other dimensions may differ: load_initial
+        compares shapes, and here are compared the options of these modules that change no shape.
 
     A model of objective rnnt or ctc predicts no durations: its only duration is 0, which need not be given.
 
@@ -101,15 +110,22 @@ def choose_dimensions(
         config = from_dict(ModelConfig, {**as_dict(initial.config), "ctc": True, **dimensions})
     else:
         config = ModelConfig.preset(preset or "M", **{**dimensions, "vocab_size": vocab_size})
-    if initial is not None and not modules:
-        own = as_dict(config)
-        changed = [k for k, value in as_dict(initial.config).items() if k not in _FREE and own[k] != value]
+    if initial is not None:
+        own, of_modules = as_dict(config), _options_of(modules)
+        compared = {k: value for k, value in as_dict(initial.config).items() if k not in _FREE}
+        changed = [k for k, value in compared.items() if own[k] != value and (not modules or k in of_modules)]
         if changed:
             raise ValueError(
                 f"{initial.source} was trained with another {', '.join(changed)}: leave out --preset and "
                 "these options, and training takes its dimensions"
             )
     return config
+
+
+def _options_of(modules: Sequence[str]) -> set[str]:
+    """The options of _SAME_SHAPE of modules, of what is within them, and of what they are within."""
+    parts = [part for part in _SAME_SHAPE if any(_belongs(part, [m]) or _belongs(m, [part]) for m in modules)]
+    return {option for part in parts for option in _SAME_SHAPE[part]}
 
 
 def load_initial(model: Hainan, initial: Initial, modules: Sequence[str] = ()) -> None:

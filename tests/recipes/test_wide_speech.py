@@ -4,7 +4,6 @@ import io
 import sys
 import tarfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,9 @@ pytest.importorskip("hibari")  # the voice
 import chapter
 from brown import read_brown, write
 from chapter import speak_chapter
-from sentences import choose_sentences, with_pauses
+from sentences import choose_sentences, claim, with_pauses
 from texts import select
-from wide_speech import WideConfig, claim, plan
+from wide_speech import WideConfig, plan
 
 
 def sentences(lines, config):
@@ -169,9 +168,10 @@ def test_wide_speech(tmp_path):
     seconds, left_out = speak_chapter(planned)
     assert seconds > 1.8 and left_out == 0
     assert {name: (transcript.with_name(f"{name}.flac")).read_bytes() for name in lines} == files
-    claim(chosen, replace(config, hours=3.0))
-    with pytest.raises(ValueError, match="one has speech of other sentences"):
-        claim(chosen, replace(config, seed=1))
+    claim(Path(config.dir), chosen, config.seed)
+    for other, seed in ((chosen, config.seed + 1), (chosen[:-1], config.seed)):
+        with pytest.raises(ValueError, match="one has speech of other sentences"):
+            claim(Path(config.dir), other, seed)
 
 
 def test_sentences_that_cannot_be_synthesized_are_counted(tmp_path, monkeypatch):

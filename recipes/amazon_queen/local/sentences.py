@@ -1,10 +1,13 @@
-"""The sentences that the synthesizer reads: a choice of a text's lines, with commas where a reader pauses."""
+"""The sentences that a synthesizer reads: a choice of a text's lines, with commas where a reader pauses."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from hainan_k2.text import normalise
 
@@ -45,3 +48,14 @@ def choose_sentences(
         raise ValueError(f"{source} has no sentence of {min_words} to {max_words} words")
     random.Random(seed).shuffle(chosen)
     return chosen
+
+
+def claim(folder: Path, chosen: Sequence[tuple[str, str]], seed: int) -> None:
+    """Make the folder, with seed and sentences in its wide.json; ValueError if it has speech of others."""
+    digest = hashlib.sha256("\n".join(text for pair in chosen for text in pair).encode()).hexdigest()
+    settings = json.dumps({"seed": seed, "sentences": digest})
+    note = folder / "wide.json"
+    if note.exists() and note.read_text(encoding="utf-8") != settings:
+        raise ValueError(f"{folder} has speech of other sentences: remove it or give another --dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(settings, encoding="utf-8")

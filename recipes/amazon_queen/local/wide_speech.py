@@ -9,8 +9,6 @@ first chapters stay the same. If a run is interrupted, the next one makes the mi
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import multiprocessing
 from collections import Counter
@@ -20,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from chapter import Chapter, Speaker, speak_chapter
-from sentences import choose_sentences
+from sentences import choose_sentences, claim
 
 from hainan_k2.cli import fail, parse
 from hainan_k2.config import option
@@ -73,18 +71,6 @@ def plan(chosen: list[tuple[str, str]], config: WideConfig) -> Iterator[Chapter]
         planned += sum(1.2 + 0.052 * len(normal) for normal, _ in sentences)  # estimated seconds
 
 
-def claim(chosen: list[tuple[str, str]], config: WideConfig) -> None:
-    """Write seed and sentences to wide.json in the folder; ValueError if it has others."""
-    folder = Path(config.dir)
-    digest = hashlib.sha256("\n".join(text for pair in chosen for text in pair).encode()).hexdigest()
-    settings = json.dumps({"seed": config.seed, "sentences": digest})
-    note = folder / "wide.json"
-    if note.exists() and note.read_text(encoding="utf-8") != settings:
-        raise ValueError(f"{folder} has speech of other sentences: remove it or give another --dir")
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(settings, encoding="utf-8")
-
-
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     (config,) = parse(None, __doc__.split("\n")[0], WideConfig)
@@ -93,7 +79,7 @@ def main() -> None:
     try:
         with open(config.text, encoding="utf-8") as lines:
             chosen = choose_sentences(lines, config.text, config.min_words, config.max_words, config.seed)
-        claim(chosen, config)
+        claim(Path(config.dir), chosen, config.seed)
     except (ValueError, OSError) as error:
         fail(str(error))
     chapters = list(plan(chosen, config))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hainan_k2.files.text_tables import read_text
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "shared"))
+from packages import find
 
 DIALOGUE = re.compile(
     r'dialogId\(\s*"(?P<id>[^"\n]*)"\s*,\s*"(?P<font>[^"\n]*)"\s*,\s*"(?:[^"\\]|\\.)*"\s*\)\s*'
@@ -108,10 +112,3 @@ def dialogues(packages: Path, language: str, left_out: Counter) -> Iterator[Line
             text = re.sub(r"\\(.)", r"\1", match["text"])
             id = f"{role}-{level}-{match['id']}"
             yield Line(id, role, of_level[match["id"]], text, font not in (*LEADS, *NO_ROLE))
-
-
-def find(packages: Path, pattern: str) -> Path:
-    """The first path in the packages that matches. Raises ValueError where there is none."""
-    for path in sorted(packages.glob(pattern)):
-        return path
-    raise ValueError(f"{packages} has no {pattern}: unpack the packages into it")
