@@ -6,6 +6,8 @@ import math
 import random
 from itertools import product
 
+import pytest
+
 from tests.oracles.search import nar_paths
 
 BOS, EOS = "<s>", "</s>"
@@ -93,3 +95,16 @@ def best_texts(paths, spellings, ngrams, lm_scale):
         if lm_score > -math.inf:
             texts.append((score + lm_scale * lm_score, tokens, words))
     return sorted(texts, key=lambda text: -text[0])
+
+
+def as_probable(found, words, ngrams):
+    """Whether two word sequences are the same, or equally probable: x y and y x are for a unigram."""
+    return found == words or best_way(ngrams, found) == pytest.approx(best_way(ngrams, words), abs=1e-9)
+
+
+def assert_words(hypothesis, words, spelled, ngrams):
+    """The words of a hypothesis spell its tokens and are those expected, or as probable."""
+    ends = [0, *(end for _, _, end in hypothesis.output)]
+    assert [first for _, first, _ in hypothesis.output] == ends[:-1] and ends[-1] == len(hypothesis.tokens)
+    assert all((word, hypothesis.ids[first:end]) in spelled for word, first, end in hypothesis.output)
+    assert as_probable([word for word, _, _ in hypothesis.output], words, ngrams)

@@ -72,15 +72,6 @@ def problems(draw):
     return (model, *encoder_output(seed, lens), random_lexicon(random.Random(seed)), ngrams)
 
 
-def assert_words(hypothesis, words, spelled, ngrams):
-    """The words of a hypothesis spell its tokens and are those expected, or as probable: x y is y x for a unigram."""
-    ends = [0, *(end for _, _, end in hypothesis.output)]
-    assert [first for _, first, _ in hypothesis.output] == ends[:-1] and ends[-1] == len(hypothesis.tokens)
-    assert all((word, hypothesis.ids[first:end]) in spelled for word, first, end in hypothesis.output)
-    found, best_way = [word for word, _, _ in hypothesis.output], oracle_graph.best_way
-    assert found == words or best_way(ngrams, found) == pytest.approx(best_way(ngrams, words), abs=1e-9)
-
-
 @settings(max_examples=30, deadline=None)
 @given(problems())
 def test_the_best_path_equals_the_one_over_all_alignments_spellings_and_ways(problem):
@@ -94,7 +85,7 @@ def test_the_best_path_equals_the_one_over_all_alignments_spellings_and_ways(pro
         tables = oracle_search.nar_tables(model, row[:length])
         score, tokens, words = oracle_graph.best_path(*tables, model.durations, spelled, ngrams, WIDE.lm_scale)
         assert hypothesis.score == pytest.approx(score, abs=1e-3) and hypothesis.ids == tokens
-        assert_words(hypothesis, words, spelled, ngrams)
+        oracle_graph.assert_words(hypothesis, words, spelled, ngrams)
 
 
 @settings(max_examples=15, deadline=None)
@@ -114,7 +105,7 @@ def test_the_best_texts_are_those_of_all_alignments_and_ways(problem, count, ski
         assert listed[0].ids == hypothesis.ids and [h.ids for h in listed] == [tokens for _, tokens, _ in expected]
         assert [h.score for h in listed] == pytest.approx([score for score, _, _ in expected], abs=1e-3)
         for found, (_, _, words) in zip(listed, expected):
-            assert_words(found, words, spelled, ngrams)
+            oracle_graph.assert_words(found, words, spelled, ngrams)
 
 
 @settings(max_examples=15, deadline=None)
