@@ -50,14 +50,26 @@ def run(folder, *options):
     return CutSet.from_file(folder / "out.jsonl.gz").to_eager()
 
 
-def test_labels_are_what_the_model_recognises(unlabelled, caplog):
+REGRESSION = "the released weights of 2026-11-26 hear a word in silence by ar-beam, those before did not"
+
+
+@pytest.mark.parametrize(
+    "method", ["ar-greedy", pytest.param("ar-beam", marks=pytest.mark.xfail(strict=True, reason=REGRESSION))]
+)
+def test_silence_has_no_label(unlabelled, caplog, method):
     with caplog.at_level("INFO"):
-        cuts = run(unlabelled, "--method", "ar-greedy")
+        cuts = run(unlabelled, "--method", method)
     assert list(cuts.ids) == ["second", "first"], "in the order of the input, without the silence"
     assert "1 cuts left out, no words: silence" in caplog.text and "out.jsonl.gz: 2 of 3 cuts, 0.00 h" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["ar-greedy", "ar-beam"])
+def test_labels_are_what_the_model_recognises(unlabelled, method):
+    cuts = run(unlabelled, "--method", method).filter(lambda cut: cut.id != "silence").to_eager()
+    assert list(cuts.ids) == ["second", "first"], "in the order of the input"
     recognizer = Recognizer.load(RELEASED)
     for cut in cuts:
-        (transcription,) = recognizer.transcribe([str(unlabelled / f"{cut.id}.wav")], method="ar-greedy")
+        (transcription,) = recognizer.transcribe([str(unlabelled / f"{cut.id}.wav")], method=method)
         (supervision,) = cut.supervisions
         assert supervision.text == transcription.text and len(supervision.text.split()) >= 4
         assert (supervision.start, supervision.duration) == (0, cut.duration)
@@ -67,7 +79,7 @@ def test_labels_are_what_the_model_recognises(unlabelled, caplog):
         assert [(item.symbol, item.start, item.end) for item in aligned] == [(w.text, w.start, w.end) for w in words]
         assert [item.score for item in aligned] == pytest.approx([word.confidence for word in words], abs=1e-5)
         mean = sum(word.confidence for word in words) / len(words)
-        assert supervision.custom == {"confidence": pytest.approx(mean, abs=1e-3), "labelled_by": "ar-greedy"}
+        assert supervision.custom == {"confidence": pytest.approx(mean, abs=1e-3), "labelled_by": method}
     assert cuts["first"].supervisions[0].speaker == "jfk" and cuts["second"].supervisions[0].speaker is None
 
 

@@ -74,8 +74,8 @@ def search(method, model, encoded, lens, options=OPTIONS):
 
 
 def assert_same(a, b, tolerance=1e-5):
-    assert a.num_frames == b.num_frames and a.rounds == b.rounds
     for x, y in zip((a, *a.alternatives), (b, *b.alternatives)):
+        assert x.num_frames == y.num_frames and x.rounds == y.rounds
         assert x.score == pytest.approx(y.score, abs=tolerance)
         if shape(x) != shape(y):  # of equally probable texts, rounding decides which comes first
             (y,) = (other for other in b.alternatives if shape(other) == shape(x) and abs(other.score - y.score) < 1e-9)
