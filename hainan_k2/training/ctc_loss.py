@@ -23,8 +23,9 @@ def ctc_losses(model: Hainan, encoder_out: Tensor, lens: Tensor, targets: Tensor
     losses = torch.nn.functional.ctc_loss(
         log_probs, targets, lens, target_lens, blank=BLANK, reduction="none", zero_infinity=True
     )
-    inside = torch.arange(1, targets.shape[1], device=lens.device) < target_lens[:, None]
-    repeats = ((targets[:, 1:] == targets[:, :-1]) & inside).sum(1)  # CTC needs a blank between equal labels
+    same = targets[:, 1:] == targets[:, :-1]
+    inside = 1 + torch.arange(same.shape[1], device=lens.device) < target_lens[:, None]
+    repeats = (same & inside).sum(1)  # CTC needs a blank between equal labels
     return losses.masked_fill(lens < target_lens + repeats, float("inf"))
 
 

@@ -152,10 +152,12 @@ if [[ $encoder == whisper ]]; then
       --num-jobs "$num_jobs"
     pool_cuts train "${real_splits[@]}"
     pool_cuts dev "${dev_splits[@]}"
-    local wide=
-    if ((wide_hours)); then wide=wide-brown=$wide_hours,wide-dialogue=2,wide-phrases=2; fi
+    local once=no-speech=1
+    if ((wide_hours)); then once+=,wide-brown=$wide_hours,wide-dialogue=2,wide-phrases=2; fi
+    python "$recipe/local/no_speech.py" --noise-dir "$data_dir/noise" --dir "$corpus_dir/no-speech" --hours 1 \
+      --manifest "$data_dir/manifests/${prefix}_cuts_no-speech.jsonl.gz"
     python "$recipe/local/mix.py" --manifest-dir "$data_dir/manifests" --real "$(IFS=,; echo "${real_splits[*]}")" \
-      --wide "$wide" --joined 12 --out "$features_dir/cuts_mix.jsonl.gz"
+      --once "$once" --joined 12 --out "$features_dir/cuts_mix.jsonl.gz"
   }
   # Trains the upper layers and the head for a mean of a fine-tuned and the public encoder.
   train_between() {  # EXPERIMENT of the fine-tuned model, public WEIGHTS, their SHARE, EXPERIMENT to train in

@@ -99,7 +99,7 @@ def test_the_mix_has_real_speech_at_seven_speeds_and_some_synthetic_speech(tmp_p
             str(tmp_path),
             "--real",
             "train",
-            "--wide",
+            "--once",
             f"wide={10 / 3600},few=1",
             "--out",
             str(tmp_path / "mix.jsonl.gz"),
@@ -141,5 +141,5 @@ def test_joined_utterances_have_the_texts_of_all_parts(caplog):
 def test_a_share_must_be_a_number(tmp_path, capsys):
     cuts_of(["a"]).to_file(tmp_path / "librispeech_cuts_train.jsonl.gz")
     with pytest.raises(SystemExit, match="2"):
-        mix.main(["--manifest-dir", str(tmp_path), "--real", "train", "--wide", "wide", "--out", str(tmp_path / "m")])
-    assert "--wide wide: write SPLIT=HOURS" in capsys.readouterr().err
+        mix.main(["--manifest-dir", str(tmp_path), "--real", "train", "--once", "wide", "--out", str(tmp_path / "m")])
+    assert "--once wide: write SPLIT=HOURS" in capsys.readouterr().err

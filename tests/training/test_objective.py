@@ -144,6 +144,32 @@ def test_an_utterance_that_ctc_cannot_align_adds_nothing():
     assert found.unalignable == [0] and found.finite
 
 
+@pytest.mark.parametrize("loss", ["full", "pruned"])
+@pytest.mark.parametrize("objective", ["tdt", "rnnt", "ctc"])
+def test_a_batch_without_labels(objective, loss):
+    """All transcripts are empty, U = 0: the losses are those of blanks alone, and no gradient is NaN."""
+    model = model_of(objective).train()
+    targets, config = torch.zeros(2, 0, dtype=torch.int64), LossConfig(loss=loss, mask_prob=0.0, sigma=0.0)
+    empty = torch.zeros(2, dtype=torch.int64)
+    found = hainan_losses(model, encoded(model), LENS, targets, empty, config, 10**6, Stopwatch(), encoded=True)
+    assert found.labels == 0 and not found.unalignable
+    with torch.no_grad():
+        log_probs = log_softmax(model.ctc_log_probs(encoded(model)).numpy())
+        blanks = -sum(float(log_probs[b, :t, 0].sum()) for b, t in enumerate(LENS.tolist()))
+    assert float(found.parts["ctc"]) == pytest.approx(blanks, rel=1e-5)
+    if objective != "ctc":
+        durations = model.durations if objective == "tdt" else None
+        with torch.no_grad():
+            enc = model.joiner.project_encoder(encoded(model))[:, :, None]
+            joint = model.joiner.outputs(enc, model.joiner.project_predictor(model.predictor(targets))[:, None])
+        expected = sum(
+            dynamic_programming(joint[b, :t].numpy(), [], durations, sigma=0.0) for b, t in enumerate(LENS.tolist())
+        )
+        assert float(found.parts[objective]) == pytest.approx(expected, rel=1e-5)
+    found.total.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
 def test_the_encoder_starts_from_the_same_weights():
     """Whatever the objective is, the same seed gives the same encoder."""
     models = [model_of(objective) for objective in ("tdt", "rnnt", "ctc")]

@@ -1,6 +1,6 @@
-"""Makes the manifest for fine-tuning: real speech at seven speeds, synthetic speech, and joined utterances of both.
+"""Makes the manifest for fine-tuning: real speech at seven speeds, other speech once, and joined utterances of both.
 
-    python mix.py --manifest-dir DATA/manifests --real train,train-cut --wide wide-brown=30,wide-dialogue=2 \
+    python mix.py --manifest-dir DATA/manifests --real train,train-cut --once wide-brown=30,no-speech=1 \
         --joined 10 --out DATA/cuts_mix.jsonl.gz
 
 The lines of a dialogue last about 2 s, and a model trained on nothing longer fails on half a minute of speech. So some
@@ -66,9 +66,9 @@ def joined(cuts: Sequence[Cut], hours: float, rng: random.Random) -> list[Cut]:
 
 
 def one_text(whole: MixedCut) -> MixedCut:
-    """Replace the supervisions of the tracks by one with all texts. It belongs to the first track and has the recording
-    and channel of that track, which lhotse's validation requires."""
-    text = " ".join(supervision.text for supervision in whole.supervisions)
+    """Replace the supervisions of the tracks by one with all texts, of which some may be empty. It belongs to the first
+    track and has the recording and channel of that track, which lhotse's validation requires."""
+    text = " ".join(filter(None, (supervision.text for supervision in whole.supervisions)))
     whole = whole.drop_supervisions()
     first = whole.tracks[0].cut
     first.supervisions = [SupervisionSegment(first.id, first.recording_id, 0.0, whole.duration, text=text)]
@@ -78,8 +78,8 @@ def one_text(whole: MixedCut) -> MixedCut:
 def shares(text: str) -> dict[str, float]:
     """Parse SPLIT=HOURS,...; ValueError if the text has another form.
 
-    >>> shares("wide-brown=2.5,wide-dialogue=2")
-    {'wide-brown': 2.5, 'wide-dialogue': 2.0}
+    >>> shares("wide-brown=2.5,no-speech=1")
+    {'wide-brown': 2.5, 'no-speech': 1.0}
     """
     hours_of = {}
     for part in filter(None, text.split(",")):
@@ -87,7 +87,7 @@ def shares(text: str) -> dict[str, float]:
         try:
             hours_of[name] = float(hours)
         except ValueError:
-            raise ValueError(f"--wide {part}: write SPLIT=HOURS") from None
+            raise ValueError(f"--once {part}: write SPLIT=HOURS") from None
     return hours_of
 
 
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser(description=__doc__.split("\n")[0])
     parser.add_argument("--manifest-dir", type=Path, required=True, help="output folder of prepare_data.py")
     parser.add_argument("--real", required=True, help="splits of real speech, used at seven speeds, comma-separated")
-    parser.add_argument("--wide", default="", help="SPLIT=HOURS of synthetic speech, comma-separated")
+    parser.add_argument("--once", default="", help="SPLIT=HOURS that are used at one speed, comma-separated")
     parser.add_argument("--joined", type=float, default=0.0, help="additional hours of joined utterances")
     parser.add_argument("--hours", type=float, default=0.0, help="keep a random part of the mixture; 0: all of it")
     parser.add_argument("--out", type=Path, required=True, help="manifest to write, .jsonl.gz")
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         once = [cut for split in options.real.split(",") for cut in read(split)]
         cuts = list(perturb_speed(CutSet.from_cuts(once), SPEEDS))
-        for split, hours in shares(options.wide).items():
+        for split, hours in shares(options.once).items():
             chosen = some(read(split), hours, rng)
             cuts += chosen
             once += chosen
