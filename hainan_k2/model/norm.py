@@ -8,6 +8,28 @@ import torch
 from torch import Tensor, nn
 
 
+class SumOverRanks(torch.autograd.Function):
+    """The sum of a tensor over the ranks of a group; its gradient is summed over them, too.
+
+    torch.distributed.nn.functional.all_reduce does the same, and newer torch warns that it will go.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        return _sum_over_ranks(value, group)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _sum_over_ranks(gradient, ctx.group), None
+
+
+def _sum_over_ranks(value: Tensor, group: Any) -> Tensor:
+    summed = value.clone(memory_format=torch.contiguous_format)
+    torch.distributed.all_reduce(summed, group=group)
+    return summed
+
+
 class MaskedBatchNorm(nn.BatchNorm1d):
     """nn.BatchNorm1d that leaves padding out of the batch statistics, so that training does not depend on padding.
 
@@ -48,10 +70,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return (centred * scale[:, None] + self.bias[:, None]).to(input.dtype)
 
     def _over_ranks(self, value: Tensor) -> Tensor:
-        """The sum of a tensor over the ranks of the group; its gradient is summed over them, too."""
-        from torch.distributed.nn.functional import all_reduce
-
-        summed: Tensor = all_reduce(value, group=self.group)
+        summed: Tensor = SumOverRanks.apply(value, self.group)
         return summed
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -92,7 +91,6 @@ class Ranks:
     def share_statistics(self, model: Hainan) -> None:
         """Let the batch norms of the model take their statistics from the batches of all ranks."""
         if self.size > 1:
-            logging.getLogger("torch.distributed.nn").setLevel(logging.WARNING)  # it tells of its temporary folder
             for module in model.modules():
                 if isinstance(module, MaskedBatchNorm):
                     module.group = dist.group.WORLD
