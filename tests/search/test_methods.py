@@ -74,6 +74,7 @@ def search(method, model, encoded, lens, options=OPTIONS):
 
 
 def assert_same(a, b, tolerance=1e-5):
+    assert len(a.alternatives) == len(b.alternatives)
     for x, y in zip((a, *a.alternatives), (b, *b.alternatives)):
         assert x.num_frames == y.num_frames and x.rounds == y.rounds
         assert x.score == pytest.approx(y.score, abs=tolerance)
